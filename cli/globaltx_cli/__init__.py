@@ -1,0 +1,1 @@
+"""The command line: `globaltx` and `kubectl-globaltx`."""

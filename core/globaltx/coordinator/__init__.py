@@ -1,0 +1,1 @@
+"""What is to be done next: pure decisions from a snapshot, the policy, the named reasons."""

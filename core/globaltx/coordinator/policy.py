@@ -1,0 +1,67 @@
+"""A TransactionPolicy as a value: which requests begin transactions, which databases take part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from globaltx.transaction.model import Mode
+
+DEFAULT_TIMEOUT = timedelta(seconds=60)
+DEFAULT_TTL = timedelta(hours=1)
+DEFAULT_LOCK_WAIT = timedelta(seconds=3)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A request that begins a transaction.
+
+    ``path`` is compared whole; ``path_prefix`` by path segments (exactly one of them is set).
+    """
+
+    name: str
+    method: str = "POST"
+    path: str = ""
+    path_prefix: str = ""
+    mode: Mode = Mode.AT
+    timeout: timedelta = DEFAULT_TIMEOUT
+    commit_statuses: frozenset[int] = frozenset({200})
+
+
+@dataclass(frozen=True, slots=True)
+class HttpCapture:
+    """The named container port that the sidecar takes over, and its routes."""
+
+    port: str
+    routes: tuple[Route, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Datasource:
+    """A database schema whose statements take part; ``name`` is the branch's resource.
+
+    The application reaches it by one of ``aliases``; the sidecar connects to ``host``, which
+    must be none of them. ``secret`` holds ``username`` and ``password`` of the account that
+    phase two uses.
+    """
+
+    name: str
+    host: str
+    schema: str
+    secret: str
+    port: int = 3306
+    aliases: tuple[str, ...] = ()
+    manage_undo_table: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One TransactionPolicy; ``selector`` are the labels of the pods that it is for (empty: all)."""
+
+    namespace: str
+    name: str
+    selector: dict[str, str] = field(default_factory=dict)
+    http: HttpCapture | None = None
+    datasources: tuple[Datasource, ...] = ()
+    lock_wait: timedelta = DEFAULT_LOCK_WAIT
+    ttl: timedelta = DEFAULT_TTL

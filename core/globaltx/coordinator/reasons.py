@@ -1,0 +1,65 @@
+"""Every wait, refusal and end by name.
+
+A reason is an interface: the same word stands in conditions, Events, logs, metric labels,
+SQL error messages and the diagnosis, and has one sentence that says what it means and, where
+somebody must act, what to do.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """The words; `SENTENCES` holds their meaning."""
+
+    ACTIVE = "Active"
+    COMMITTING = "Committing"
+    ROLLING_BACK = "RollingBack"
+    COMMITTED = "Committed"
+    ROLLED_BACK = "RolledBack"
+    CONFLICT = "Conflict"
+    REQUEST_SUCCEEDED = "RequestSucceeded"
+    REQUEST_FAILED = "RequestFailed"
+    REQUEST_ABORTED = "RequestAborted"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    DELETION_REQUESTED = "DeletionRequested"
+    DECIDED_BY_PERSON = "DecidedByPerson"
+    ROW_CHANGED = "RowChanged"
+    UNKNOWN_TRANSACTION = "UnknownTransaction"
+    ALREADY_DECIDED = "AlreadyDecided"
+    STORE_UNAVAILABLE = "StoreUnavailable"
+    STATEMENT_NOT_UNDOABLE = "StatementNotUndoable"
+    NO_PRIMARY_KEY = "NoPrimaryKey"
+    LOCK_CONFLICT = "LockConflict"
+    LOCAL_TRANSACTION_MIXED = "LocalTransactionMixed"
+    INVALID_XID = "InvalidXid"
+    DATASOURCE_UNAVAILABLE = "DatasourceUnavailable"
+    UNDO_TABLE_MISSING = "UndoTableMissing"
+
+
+SENTENCES: dict[Reason, str] = {
+    Reason.ACTIVE: "No outcome was taken yet; phase one is under way.",
+    Reason.COMMITTING: "The outcome is Commit; branches are dropping their undo records.",
+    Reason.ROLLING_BACK: "The outcome is Rollback; branches are restoring what they changed.",
+    Reason.COMMITTED: "Every branch has committed.",
+    Reason.ROLLED_BACK: "Every branch has been undone.",
+    Reason.CONFLICT: "A branch could not follow the outcome; a person must decide.",
+    Reason.REQUEST_SUCCEEDED: "The initiating request was answered with a status that means commit.",
+    Reason.REQUEST_FAILED: "The initiating request was answered with a status that does not mean commit.",
+    Reason.REQUEST_ABORTED: "The initiating request got no answer from the application.",
+    Reason.DEADLINE_EXCEEDED: "No outcome was taken before the deadline, so it was rolled back.",
+    Reason.DELETION_REQUESTED: "The GlobalTransaction was deleted while undecided, so it was rolled back.",
+    Reason.DECIDED_BY_PERSON: "A person set the outcome.",
+    Reason.ROW_CHANGED: "A row was changed behind the transaction's back and was left alone.",
+    Reason.UNKNOWN_TRANSACTION: "No store knows this xid: it never began, or it ended and was forgotten.",
+    Reason.ALREADY_DECIDED: "The outcome of the transaction is taken; nothing more may join it.",
+    Reason.STORE_UNAVAILABLE: "The store of transactions does not answer; retry the whole operation.",
+    Reason.STATEMENT_NOT_UNDOABLE: "The statement cannot be undone automatically and was refused before it ran.",
+    Reason.NO_PRIMARY_KEY: "The table has no primary key, so its rows cannot be undone; add one.",
+    Reason.LOCK_CONFLICT: "Another global transaction holds a row that this one changes; retry it all.",
+    Reason.LOCAL_TRANSACTION_MIXED: "A local transaction belongs to one xid from its first write on.",
+    Reason.INVALID_XID: "The text is not an xid.",
+    Reason.DATASOURCE_UNAVAILABLE: "The database does not answer; it is tried again with growing delay.",
+    Reason.UNDO_TABLE_MISSING: "The table globaltx_undo is missing or not writable; run `globaltx schema`.",
+}

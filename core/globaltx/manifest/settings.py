@@ -1,0 +1,170 @@
+"""What the injection tells a sidecar: one JSON text in the variable ``GLOBALTX_SETTINGS``.
+
+It is made from the policies at admission, so that a sidecar starts, and passes plain traffic
+on, while the API server and the operator are away.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from globaltx.coordinator.policy import Datasource, Route
+from globaltx.transaction.model import Mode
+
+SETTINGS_VARIABLE = "GLOBALTX_SETTINGS"
+HTTP_PORT = 15000
+"""Where the sidecar takes inbound HTTP over."""
+CONTROL_PORT = 15021
+"""``/healthz``, ``/readyz`` and ``/metrics``."""
+CREDENTIALS_FOLDER = "/etc/globaltx/credentials"
+"""One folder a datasource with the files ``username`` and ``password``; only the sidecar mounts it."""
+TOKEN_FOLDER = "/var/run/secrets/globaltx.io/serviceaccount"  # noqa: S105  a folder, not a secret
+"""``token``, ``ca.crt`` and ``namespace``, projected; only the sidecar mounts it."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """Inbound HTTP: listen on ``HTTP_PORT``, pass on to ``127.0.0.1:upstream_port``."""
+
+    upstream_port: int
+    routes: tuple[Route, ...]
+    listen_port: int = HTTP_PORT
+    listen_host: str = "0.0.0.0"  # noqa: S104  the pod's own address is not known beforehand
+
+
+@dataclass(frozen=True, slots=True)
+class DatasourceSettings:
+    """One database: listen on ``listen_host:listen_port``, pass on to the datasource."""
+
+    datasource: Datasource
+    listen_host: str
+    listen_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class SidecarSettings:
+    """Everything that a sidecar needs to know at its start."""
+
+    namespace: str
+    app: str
+    policies: tuple[str, ...] = ()
+    http: HttpSettings | None = None
+    datasources: tuple[DatasourceSettings, ...] = ()
+    lock_wait: timedelta = timedelta(seconds=3)
+    ttl: timedelta = timedelta(hours=1)
+    control_port: int = CONTROL_PORT
+
+    def to_json(self) -> str:
+        """Write the settings; the same settings give the same text."""
+        return json.dumps(_settings(self), separators=(",", ":"), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> SidecarSettings:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: the text is not such settings.
+        """
+        try:
+            return _read(json.loads(text))
+        except (KeyError, TypeError, AttributeError) as error:
+            message = f"{SETTINGS_VARIABLE} does not hold sidecar settings: {error!r}"
+            raise ValueError(message) from error
+
+
+def _settings(settings: SidecarSettings) -> dict[str, Any]:
+    http = settings.http
+    return {
+        "namespace": settings.namespace,
+        "app": settings.app,
+        "policies": list(settings.policies),
+        "http": http
+        and {
+            "upstreamPort": http.upstream_port,
+            "listenPort": http.listen_port,
+            "listenHost": http.listen_host,
+            "routes": [_route(route) for route in http.routes],
+        },
+        "datasources": [_datasource(each) for each in settings.datasources],
+        "lockWaitSeconds": settings.lock_wait.total_seconds(),
+        "ttlSeconds": settings.ttl.total_seconds(),
+        "controlPort": settings.control_port,
+    }
+
+
+def _route(route: Route) -> dict[str, Any]:
+    return {
+        "name": route.name,
+        "method": route.method,
+        "path": route.path,
+        "pathPrefix": route.path_prefix,
+        "mode": str(route.mode),
+        "timeoutSeconds": route.timeout.total_seconds(),
+        "commitStatuses": sorted(route.commit_statuses),
+    }
+
+
+def _datasource(settings: DatasourceSettings) -> dict[str, Any]:
+    datasource = settings.datasource
+    return {
+        "name": datasource.name,
+        "host": datasource.host,
+        "port": datasource.port,
+        "schema": datasource.schema,
+        "secret": datasource.secret,
+        "aliases": list(datasource.aliases),
+        "manageUndoTable": datasource.manage_undo_table,
+        "listenHost": settings.listen_host,
+        "listenPort": settings.listen_port,
+    }
+
+
+def _read(raw: dict[str, Any]) -> SidecarSettings:
+    http = raw["http"]
+    return SidecarSettings(
+        namespace=raw["namespace"],
+        app=raw["app"],
+        policies=tuple(raw["policies"]),
+        http=http
+        and HttpSettings(
+            upstream_port=http["upstreamPort"],
+            routes=tuple(_read_route(each) for each in http["routes"]),
+            listen_port=http["listenPort"],
+            listen_host=http["listenHost"],
+        ),
+        datasources=tuple(_read_datasource(each) for each in raw["datasources"]),
+        lock_wait=timedelta(seconds=raw["lockWaitSeconds"]),
+        ttl=timedelta(seconds=raw["ttlSeconds"]),
+        control_port=raw["controlPort"],
+    )
+
+
+def _read_route(raw: dict[str, Any]) -> Route:
+    return Route(
+        name=raw["name"],
+        method=raw["method"],
+        path=raw["path"],
+        path_prefix=raw["pathPrefix"],
+        mode=Mode(raw["mode"]),
+        timeout=timedelta(seconds=raw["timeoutSeconds"]),
+        commit_statuses=frozenset(raw["commitStatuses"]),
+    )
+
+
+def _read_datasource(raw: dict[str, Any]) -> DatasourceSettings:
+    return DatasourceSettings(
+        datasource=Datasource(
+            name=raw["name"],
+            host=raw["host"],
+            port=raw["port"],
+            schema=raw["schema"],
+            secret=raw["secret"],
+            aliases=tuple(raw["aliases"]),
+            manage_undo_table=raw["manageUndoTable"],
+        ),
+        listen_host=raw["listenHost"],
+        listen_port=raw["listenPort"],
+    )

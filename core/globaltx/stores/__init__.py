@@ -1,0 +1,1 @@
+"""Where transactions are durable: one protocol, one contract suite, several implementations."""

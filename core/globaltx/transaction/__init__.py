@@ -1,0 +1,1 @@
+"""The words of the field as types: transactions, branches, outcomes, their legal moves."""

@@ -1,0 +1,116 @@
+"""A global transaction and its branches as values."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from globaltx.transaction.states import ENDS, Outcome, State
+
+if TYPE_CHECKING:
+    from globaltx.transaction.xid import Xid
+
+MESSAGE_LENGTH_MAX = 1024
+APP_LENGTH_MAX = 63
+RESOURCE_LENGTH_MAX = 63
+
+
+class Mode(StrEnum):
+    """How a branch is undone."""
+
+    AT = "AT"
+    TCC = "TCC"
+    SAGA = "Saga"
+    XA = "XA"
+    MESSAGE = "Message"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The one outcome of a transaction, and who took it why.
+
+    ``reason`` is one of ``globaltx.coordinator.reasons``; ``message`` a sentence for people.
+    """
+
+    outcome: Outcome
+    reason: str
+    message: str = ""
+    by: str = ""
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalTransaction:
+    """One business operation across services."""
+
+    xid: Xid
+    initiator: str
+    timeout: timedelta
+    mode: Mode = Mode.AT
+    policy: str = ""
+    ttl: timedelta = timedelta(hours=1)
+    begun_at: datetime | None = None
+    decision: Decision | None = None
+    state: State = State.ACTIVE
+    settled_at: datetime | None = None
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When an undecided transaction is rolled back; None until the store has stamped its birth."""
+        return None if self.begun_at is None else self.begun_at + self.timeout
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class BranchId:
+    """One branch: what one app does in one resource under one xid."""
+
+    xid: Xid
+    app: str
+    resource: str
+
+    @property
+    def name(self) -> str:
+        """The name of the Branch resource.
+
+        App and resource are hashed with a separator that neither can hold, so that
+        apps whose names are prefixes of each other can never share a branch.
+        """
+        digest = hashlib.sha256(f"{self.app}\0{self.resource}".encode()).hexdigest()
+        return f"{self.xid.name}-{digest[:10]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A branch as a store holds it; ``outcome`` is None until it was told."""
+
+    id: BranchId
+    mode: Mode = Mode.AT
+    outcome: Outcome | None = None
+    state: State = State.ACTIVE
+    reason: str = ""
+    message: str = ""
+
+    @property
+    def settled(self) -> bool:
+        """Whether the outcome was carried out here."""
+        return self.state in ENDS
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How a branch ended, or why it is in Conflict (``state`` is an end or CONFLICT)."""
+
+    state: State
+    reason: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A transaction with all the branches that a consistent read found."""
+
+    transaction: GlobalTransaction
+    branches: tuple[Branch, ...] = field(default=())

@@ -1,0 +1,65 @@
+"""The name of a global transaction, ``<namespace>.<name>``.
+
+A namespace cannot hold a dot, so the first dot separates. The name is sortable
+by the time of its birth and never used again: ten characters of milliseconds
+since 1970 and ten of randomness, both in Crockford's base 32 (lower case, no
+``i l o u``), as in https://github.com/ulid/spec with the randomness cut to 50 bits.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+NAMESPACE_LENGTH_MAX = 63
+NAME_LENGTH_MAX = 63
+XID_LENGTH_MAX = NAMESPACE_LENGTH_MAX + 1 + NAME_LENGTH_MAX
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_TIME_DIGITS = 10
+_RANDOM_DIGITS = 10
+RANDOM_BITS = _RANDOM_DIGITS * 5
+
+_LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
+_XID = re.compile(rf"(?P<namespace>{_LABEL})\.(?P<name>{_LABEL})")
+
+
+class InvalidXidError(ValueError):
+    """The text is not an xid; the message says what one looks like."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Xid:
+    """The name of a global transaction and of its GlobalTransaction resource."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}.{self.name}"
+
+    @classmethod
+    def parse(cls, text: str) -> Xid:
+        """Read ``<namespace>.<name>``.
+
+        Raises:
+            InvalidXidError: the text has another shape.
+        """
+        match = _XID.fullmatch(text)
+        if match is None:
+            shown = text if len(text) <= XID_LENGTH_MAX else text[:XID_LENGTH_MAX] + "..."
+            message = (
+                f"{shown!r} is not an xid: an xid is <namespace>.<name>, "
+                "both of lower-case letters, digits and '-', at most 63 long each"
+            )
+            raise InvalidXidError(message)
+        return cls(match["namespace"], match["name"])
+
+
+def _digits(value: int, count: int) -> str:
+    return "".join(_ALPHABET[value >> shift & 31] for shift in range(5 * (count - 1), -1, -5))
+
+
+def new_xid(namespace: str, now_ms: int, randomness: int) -> Xid:
+    """Make an xid from the time in milliseconds and ``RANDOM_BITS`` of randomness."""
+    return Xid(namespace, _digits(now_ms, _TIME_DIGITS) + _digits(randomness, _RANDOM_DIGITS))

@@ -1,0 +1,1 @@
+"""The operator: reconciles GlobalTransactions and Branches, injects sidecars."""
