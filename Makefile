@@ -1,0 +1,34 @@
+# The few commands of the project; `make` lists them. Each installs what it needs first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast lint bench lock clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/ready ## a whole Kubernetes with globaltx, and an order across two databases (KEEP=1 leaves it running)
+	$(BIN)/python -m dev.demo
+
+test: $(VENV)/ready ## install what the tests need, then lint, types and all tests
+	$(BIN)/python -m dev.check
+
+test-fast: $(VENV)/ready ## only what needs no database and no Kubernetes
+	$(BIN)/pytest -q -m "not control_plane and not database and not full_cluster"
+
+lint: $(VENV)/ready ## ruff, mypy, import-linter
+	$(BIN)/python -m dev.check --only lint
+
+bench: $(VENV)/ready ## measure: memory, start, CPU a passed-through query
+	$(BIN)/python -m bench
+
+lock: $(VENV)/ready ## resolve requirements.lock anew
+	$(BIN)/python -m dev.lock
+
+clean: ## remove what was made in this folder
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+
+$(VENV)/ready: requirements.lock pyproject.toml
+	PYTHON="$(PYTHON)" sh dev/bootstrap.sh

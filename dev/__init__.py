@@ -1,0 +1,1 @@
+"""Tools of the project: a local Kubernetes, databases, images. Not part of the distribution."""

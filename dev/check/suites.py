@@ -1,0 +1,70 @@
+"""What `make test` runs, by name, and what each part needs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """Some tests that are run together; ``needs`` names what the machine must offer."""
+
+    title: str
+    arguments: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+
+
+PURE = "not control_plane and not database and not full_cluster and not kill"
+
+SUITES = (
+    Suite("pure core, parsers whole and byte by byte, injection goldens, chart", ("-m", PURE, "tests")),
+    Suite(
+        "store contract on memory and on a real API server, leases",
+        ("-m", "control_plane", "tests/stores"),
+        ("linux", "go"),
+    ),
+    Suite(
+        "AT and the sidecar against a real MariaDB with real clients",
+        ("-m", "database and not control_plane and not full_cluster and not kill", "tests"),
+        ("linux", "mariadb"),
+    ),
+    Suite(
+        "resources, webhook and operator (two replicas, a killed leader) on a real API server",
+        (
+            "-m",
+            "control_plane and not full_cluster and not kill",
+            "tests",
+            "--ignore=tests/stores",
+        ),
+        ("linux", "go", "mariadb"),
+    ),
+    Suite(
+        "killed at ten moments: operator, sidecars, MariaDB",
+        ("-m", "kill and not full_cluster", "tests"),
+        ("linux", "go", "mariadb"),
+    ),
+    Suite(
+        "the demo in real pods",
+        ("-m", "full_cluster", "tests"),
+        ("linux", "root", "debian", "go", "mariadb"),
+    ),
+)
+
+
+def missing(needs: tuple[str, ...]) -> str | None:
+    """Say why a suite cannot run on this machine, or None where it can."""
+    installs = os.geteuid() == 0 and shutil.which("apt-get") is not None
+    checks = {
+        "linux": (sys.platform == "linux", "this is not Linux"),
+        "root": (os.geteuid() == 0, "not root: a node that runs pods needs root"),
+        "debian": (shutil.which("apt-get") is not None, "no apt-get to install containerd and the like with"),
+        "go": (shutil.which("go") is not None, "Go is not installed, so Kubernetes cannot be compiled"),
+        "mariadb": (
+            installs or shutil.which("mariadbd") is not None,
+            "mariadbd is not installed, and without root it cannot be",
+        ),
+    }
+    return next((why for need in needs for held, why in [checks[need]] if not held), None)

@@ -1,0 +1,39 @@
+"""Resolve ``requirements.lock`` anew from pyproject.toml: ``python -m dev.lock``.
+
+The lock names versions and hashes only, so that it serves whatever registry a machine uses.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+_COMPILE = [
+    "uv",
+    "pip",
+    "compile",
+    "--quiet",
+    "--universal",
+    "--generate-hashes",
+    "--no-emit-index-url",
+    "--python-version=3.11",
+]
+_TIMEOUT_S = 300
+_TARGETS = {
+    "requirements.lock": ["--all-extras", "--group=dev"],
+}
+
+
+def main() -> int:
+    """Write every lock file; the exit code of the first that fails."""
+    for target, options in _TARGETS.items():
+        print(f"resolving {target}", flush=True)
+        command = [*_COMPILE, *options, "pyproject.toml", f"--output-file={target}"]
+        code = subprocess.run(command, check=False, timeout=_TIMEOUT_S, stdout=subprocess.DEVNULL).returncode
+        if code:
+            return code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
