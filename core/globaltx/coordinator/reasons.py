@@ -36,6 +36,20 @@ class Reason(StrEnum):
     INVALID_XID = "InvalidXid"
     DATASOURCE_UNAVAILABLE = "DatasourceUnavailable"
     UNDO_TABLE_MISSING = "UndoTableMissing"
+    NO_POLICY = "NoPolicy"
+    POLICY_INVALID = "PolicyInvalid"
+    POLICY_CONFLICT = "PolicyConflict"
+    APP_UNKNOWN = "AppUnknown"
+    INVALID_ANNOTATION = "InvalidAnnotation"
+    HOST_NETWORK = "HostNetwork"
+    PORT_NOT_NAMED = "PortNotNamed"
+    PORT_AMBIGUOUS = "PortAmbiguous"
+    PORT_TAKEN = "PortTaken"
+    ALIAS_TAKEN = "AliasTaken"
+    ALIAS_IS_HOST = "AliasIsHost"
+    NAME_TAKEN = "NameTaken"
+    PLATFORM_UNSUPPORTED = "PlatformUnsupported"
+    SIDECAR_MISSING = "SidecarMissing"
 
 
 SENTENCES: dict[Reason, str] = {
@@ -62,4 +76,18 @@ SENTENCES: dict[Reason, str] = {
     Reason.INVALID_XID: "The text is not an xid.",
     Reason.DATASOURCE_UNAVAILABLE: "The database does not answer; it is tried again with growing delay.",
     Reason.UNDO_TABLE_MISSING: "The table globaltx_undo is missing or not writable; run `globaltx schema`.",
+    Reason.NO_POLICY: "No TransactionPolicy of the namespace selects the pod; apply one, or widen its selector.",
+    Reason.POLICY_INVALID: "A TransactionPolicy says something that cannot be followed; correct it.",
+    Reason.POLICY_CONFLICT: "Two TransactionPolicies for the same pods contradict each other; change one.",
+    Reason.APP_UNKNOWN: "The pod names no app; set the annotation globaltx.io/app.",
+    Reason.INVALID_ANNOTATION: 'The annotation globaltx.io/inject is neither "true" nor "false".',
+    Reason.HOST_NETWORK: "The pod uses the node's network, where nothing can be captured; leave hostNetwork out.",
+    Reason.PORT_NOT_NAMED: "No container has a port of the name that the policy captures; name it.",
+    Reason.PORT_AMBIGUOUS: "Several containers have a port of the name that is to be captured; rename one.",
+    Reason.PORT_TAKEN: "A container uses a port that the sidecar needs; move one of them.",
+    Reason.ALIAS_TAKEN: "The pod already gives a datasource's alias another address; remove it.",
+    Reason.ALIAS_IS_HOST: "A datasource's alias is a host that the sidecar must reach; use another name.",
+    Reason.NAME_TAKEN: "The pod has a container or volume of a name that the sidecar needs; rename it.",
+    Reason.PLATFORM_UNSUPPORTED: "The pod runs on an operating system that the sidecar does not.",
+    Reason.SIDECAR_MISSING: "The pod asked for a sidecar and has none; delete it so that it is created anew.",
 }

@@ -1,0 +1,5 @@
+"""The admission webhook, served by every replica of the operator."""
+
+from globaltx_operator.webhook.serve import WebhookOptions, run_webhook
+
+__all__ = ["WebhookOptions", "run_webhook"]
