@@ -1,0 +1,89 @@
+"""What the sessions ask of the rest of the sidecar, as narrow protocols.
+
+The MySQL side knows neither the store nor Kubernetes nor the metrics library: it names what
+it needs here, and ``main`` plugs the real parts in.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from globaltx.coordinator.reasons import Reason
+    from globaltx.transaction.model import Decision
+    from globaltx.transaction.xid import Xid
+    from globaltx.undo.shape import TableShape
+
+
+class Branches(Protocol):
+    """The branches of this application; ``resource`` is a datasource's name."""
+
+    def start(self, xid: Xid, resource: str) -> None:
+        """Have the branch registered in the background; idempotent, never waits, never raises."""
+
+    async def joined(self, xid: Xid, resource: str) -> None:
+        """Return once the registration is durable; starts it if nobody did.
+
+        Raises:
+            AlreadyDecidedError: the outcome is taken, nothing more may join.
+            UnknownTransactionError: there is no such transaction.
+            StoreUnavailableError: the store did not answer within the caller's patience.
+            StoreRefusedError: the store refused the registration for good.
+        """
+
+    async def outcome(self, xid: Xid) -> Decision | None:
+        """Look up the decision about a transaction, ours or another's; None while undecided.
+
+        Raises:
+            UnknownTransactionError: there is no such transaction.
+            StoreUnavailableError: the store did not answer.
+        """
+
+
+class Schemas(Protocol):
+    """The shapes of the tables of one datasource, read with the sidecar's own account and cached."""
+
+    async def shape(self, schema: str, table: str) -> TableShape:
+        """Read a table's shape; spellings that the server equates give the same shape.
+
+        Raises:
+            Exception: see the implementation; each is named in ``mysql.errors``.
+        """
+
+
+class Meter(Protocol):
+    """Where the MySQL side counts; ``resource`` is a datasource's name."""
+
+    def connection_opened(self, resource: str) -> None:
+        """A client has connected."""
+
+    def connection_closed(self, resource: str) -> None:
+        """A client's connection has ended; follows each `connection_opened` once."""
+
+    def statement_refused(self, resource: str, reason: Reason) -> None:
+        """A statement with an xid was answered with an error of ours."""
+
+    def branch_committed(self, resource: str) -> None:
+        """A local transaction with undo records was committed."""
+
+    def lock_waited(self, resource: str, seconds: float) -> None:
+        """A local commit has waited for another transaction's row."""
+
+
+class NoMeter:
+    """Counts nothing."""
+
+    def connection_opened(self, resource: str) -> None:
+        """Count nothing."""
+
+    def connection_closed(self, resource: str) -> None:
+        """Count nothing."""
+
+    def statement_refused(self, resource: str, reason: Reason) -> None:
+        """Count nothing."""
+
+    def branch_committed(self, resource: str) -> None:
+        """Count nothing."""
+
+    def lock_waited(self, resource: str, seconds: float) -> None:
+        """Count nothing."""
