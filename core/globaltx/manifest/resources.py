@@ -1,0 +1,247 @@
+"""GlobalTransaction and Branch: custom resource <-> model.
+
+What a resource looks like stands in ``globaltx.manifest.schemas``. Times in a resource are
+RFC 3339 in UTC; the birth of an object is the API server's ``creationTimestamp`` (whole seconds).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from globaltx.transaction.model import (
+    MESSAGE_LENGTH_MAX,
+    Branch,
+    BranchId,
+    Decision,
+    GlobalTransaction,
+    Mode,
+    Settlement,
+)
+from globaltx.transaction.states import ENDS, Outcome, State
+from globaltx.transaction.xid import Xid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+GROUP = "globaltx.io"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+CATEGORY = "globaltx-all"
+"""``kubectl get globaltx-all`` lists all three kinds."""
+
+FINALIZER = f"{GROUP}/unsettled"
+"""Set at creation, removed by the operator once the outcome was carried out everywhere."""
+LABEL_TRANSACTION = f"{GROUP}/transaction"
+LABEL_APP = f"{GROUP}/app"
+LABEL_POLICY = f"{GROUP}/policy"
+LABEL_INITIATOR = f"{GROUP}/initiator"
+LABEL_LENGTH_MAX = 63
+
+CONDITION_SUCCEEDED = "Succeeded"
+CONDITION_READY = "Ready"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A custom resource by all its names."""
+
+    kind: str
+    plural: str
+    singular: str
+    short_names: tuple[str, ...]
+
+    @property
+    def crd_name(self) -> str:
+        """The name of its CustomResourceDefinition."""
+        return f"{self.plural}.{GROUP}"
+
+
+TRANSACTIONS = Kind("GlobalTransaction", "globaltransactions", "globaltransaction", ("globaltx", "gtx"))
+BRANCHES = Kind("Branch", "branches", "branch", ("gtxb",))
+POLICIES = Kind("TransactionPolicy", "transactionpolicies", "transactionpolicy", ("txpolicy",))
+
+
+class InvalidResourceError(ValueError):
+    """The dictionary is not such a resource; the message names the field."""
+
+
+def format_time(moment: datetime) -> str:
+    """Write a time with microseconds, in UTC (``2025-01-31T23:59:59.123456Z``)."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """Read an RFC 3339 time; None stays None."""
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def shorten(message: str) -> str:
+    """Cut a message to what a resource holds."""
+    return message if len(message) <= MESSAGE_LENGTH_MAX else message[: MESSAGE_LENGTH_MAX - 3] + "..."
+
+
+def seconds(duration: timedelta) -> int:
+    """Round a duration up to the whole seconds that a resource holds."""
+    return math.ceil(duration.total_seconds())
+
+
+def transaction_to_resource(transaction: GlobalTransaction) -> dict[str, Any]:
+    """Write the resource that begins a transaction (its status is the operator's)."""
+    labels = {LABEL_INITIATOR: transaction.initiator}
+    if transaction.policy:
+        labels[LABEL_POLICY] = transaction.policy
+    spec: dict[str, Any] = {
+        "mode": str(transaction.mode),
+        "initiator": transaction.initiator,
+        "timeoutSeconds": seconds(transaction.timeout),
+        "ttlSecondsAfterFinished": seconds(transaction.ttl),
+    }
+    if transaction.policy:
+        spec["policy"] = transaction.policy
+    if transaction.decision is not None:
+        spec |= decision_spec(transaction.decision)
+    return {
+        "apiVersion": API_VERSION,
+        "kind": TRANSACTIONS.kind,
+        "metadata": {
+            "name": transaction.xid.name,
+            "namespace": transaction.xid.namespace,
+            "labels": labels,
+            "finalizers": [FINALIZER],
+        },
+        "spec": spec,
+    }
+
+
+def decision_spec(decision: Decision) -> dict[str, Any]:
+    """Write the fields of ``spec`` that take the outcome, for the merge patch ``{"spec": ...}``."""
+    spec = {"outcome": str(decision.outcome), "outcomeReason": decision.reason}
+    if decision.message:
+        spec["outcomeMessage"] = shorten(decision.message)
+    if decision.by:
+        spec["decidedBy"] = decision.by
+    return spec
+
+
+def transaction_from_resource(resource: Mapping[str, Any]) -> GlobalTransaction:
+    """Read a GlobalTransaction.
+
+    Raises:
+        InvalidResourceError: a field is missing or is not what the schema says.
+    """
+    try:
+        metadata, spec, status = resource["metadata"], resource["spec"], resource.get("status") or {}
+        return GlobalTransaction(
+            xid=Xid(metadata["namespace"], metadata["name"]),
+            initiator=spec["initiator"],
+            timeout=timedelta(seconds=spec["timeoutSeconds"]),
+            mode=Mode(spec.get("mode", Mode.AT)),
+            policy=spec.get("policy", ""),
+            ttl=timedelta(seconds=spec["ttlSecondsAfterFinished"]),
+            begun_at=parse_time(metadata.get("creationTimestamp")),
+            decision=_decision(spec, status),
+            state=State(status.get("state", State.ACTIVE)),
+            settled_at=parse_time(status.get("settledAt")),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise _invalid(TRANSACTIONS, resource, error) from error
+
+
+def _decision(spec: Mapping[str, Any], status: Mapping[str, Any]) -> Decision | None:
+    if "outcome" not in spec:
+        return None
+    return Decision(
+        outcome=Outcome(spec["outcome"]),
+        reason=spec.get("outcomeReason", ""),
+        message=spec.get("outcomeMessage", ""),
+        by=spec.get("decidedBy", ""),
+        at=parse_time(status.get("decidedAt")),
+    )
+
+
+def branch_to_resource(branch: Branch) -> dict[str, Any]:
+    """Write the resource that registers a branch (without owner: whoever joins does not know its uid)."""
+    spec: dict[str, Any] = {
+        "transaction": branch.id.xid.name,
+        "app": branch.id.app,
+        "resource": branch.id.resource,
+        "mode": str(branch.mode),
+    }
+    if branch.outcome is not None:
+        spec["outcome"] = str(branch.outcome)
+    return {
+        "apiVersion": API_VERSION,
+        "kind": BRANCHES.kind,
+        "metadata": {
+            "name": branch.id.name,
+            "namespace": branch.id.xid.namespace,
+            "labels": {LABEL_TRANSACTION: branch.id.xid.name, LABEL_APP: branch.id.app},
+            "finalizers": [FINALIZER],
+        },
+        "spec": spec,
+    }
+
+
+def branch_from_resource(resource: Mapping[str, Any]) -> Branch:
+    """Read a Branch.
+
+    Raises:
+        InvalidResourceError: a field is missing or is not what the schema says.
+    """
+    try:
+        metadata, spec, status = resource["metadata"], resource["spec"], resource.get("status") or {}
+        outcome = spec.get("outcome")
+        return Branch(
+            id=BranchId(Xid(metadata["namespace"], spec["transaction"]), spec["app"], spec["resource"]),
+            mode=Mode(spec.get("mode", Mode.AT)),
+            outcome=None if outcome is None else Outcome(outcome),
+            state=State(status.get("state", State.ACTIVE)),
+            reason=status.get("reason", ""),
+            message=status.get("message", ""),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise _invalid(BRANCHES, resource, error) from error
+
+
+def settlement_status(settlement: Settlement, now: datetime) -> dict[str, Any]:
+    """Write the ``status`` of a settled (or conflicting) branch, with its condition."""
+    message = shorten(settlement.message)
+    status: dict[str, Any] = {
+        "state": str(settlement.state),
+        "reason": settlement.reason,
+        "message": message,
+        "conditions": [
+            condition(CONDITION_SUCCEEDED, succeeded(settlement.state), settlement.reason, message, now)
+        ],
+    }
+    if settlement.state in ENDS:
+        status["settledAt"] = format_time(now)
+    return status
+
+
+def succeeded(state: State) -> bool | None:
+    """What the condition ``Succeeded`` says of a state: None (Unknown) while it is under way."""
+    if state in {State.ACTIVE, State.COMMITTING, State.ROLLING_BACK}:
+        return None
+    return state is State.COMMITTED
+
+
+def condition(kind: str, holds: bool | None, reason: str, message: str, now: datetime) -> dict[str, Any]:  # noqa: FBT001  a condition has three values
+    """Write one entry of ``status.conditions``."""
+    return {
+        "type": kind,
+        "status": "Unknown" if holds is None else str(holds),
+        "reason": reason,
+        "message": message,
+        "lastTransitionTime": now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+
+
+def _invalid(kind: Kind, resource: Mapping[str, Any], error: Exception) -> InvalidResourceError:
+    metadata = resource.get("metadata") or {}
+    name = f"{metadata.get('namespace', '?')}/{metadata.get('name', '?')}"
+    problem = f"the field {error} is missing" if isinstance(error, KeyError) else str(error)
+    return InvalidResourceError(f"{kind.kind} {name} cannot be read: {problem}")
