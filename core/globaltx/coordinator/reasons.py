@@ -36,6 +36,10 @@ class Reason(StrEnum):
     INVALID_XID = "InvalidXid"
     DATASOURCE_UNAVAILABLE = "DatasourceUnavailable"
     UNDO_TABLE_MISSING = "UndoTableMissing"
+    APPLICATION_UNAVAILABLE = "ApplicationUnavailable"
+    OVERLOADED = "Overloaded"
+    STORE_REFUSED = "StoreRefused"
+    REQUEST_NOT_SUPPORTED = "RequestNotSupported"
     NO_POLICY = "NoPolicy"
     POLICY_INVALID = "PolicyInvalid"
     POLICY_CONFLICT = "PolicyConflict"
@@ -90,4 +94,8 @@ SENTENCES: dict[Reason, str] = {
     Reason.NAME_TAKEN: "The pod has a container or volume of a name that the sidecar needs; rename it.",
     Reason.PLATFORM_UNSUPPORTED: "The pod runs on an operating system that the sidecar does not.",
     Reason.SIDECAR_MISSING: "The pod asked for a sidecar and has none; delete it so that it is created anew.",
+    Reason.APPLICATION_UNAVAILABLE: "The application does not answer on its port; look at its container.",
+    Reason.STORE_REFUSED: "The store refused the call for good; a right is missing or the object is invalid.",
+    Reason.OVERLOADED: "The sidecar has as many requests under way as it can hold; retry, or add replicas.",
+    Reason.REQUEST_NOT_SUPPORTED: "The request has a shape that the sidecar cannot pass on.",
 }

@@ -1,0 +1,129 @@
+"""What a request means: it begins a transaction, takes part in one, or is just passed on.
+
+Pure: the proxy asks, this answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING, TypeAlias
+from urllib.parse import unquote
+
+from globaltx.coordinator.reasons import Reason
+from globaltx.transaction.xid import InvalidXidError
+from globaltx_sidecar.http.headers import find_xid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from globaltx.coordinator.policy import Route
+    from globaltx.transaction.xid import Xid
+    from globaltx_sidecar.http.headers import Headers
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """The request begins a transaction, as its route says."""
+
+    route: Route
+
+
+@dataclass(frozen=True, slots=True)
+class TakePart:
+    """The request carries the xid of a transaction that was begun elsewhere."""
+
+    xid: Xid
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """The request is no business of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """The client made a mistake; ``message`` says which and what to do."""
+
+    reason: Reason
+    message: str
+
+
+Action: TypeAlias = "Begin | TakePart | Pass | Refuse"
+
+
+class AmbiguousRoutesError(ValueError):
+    """Two routes claim the same request."""
+
+
+class Filter:
+    """The routes of a sidecar, looked up in one step for whole paths.
+
+    Raises:
+        AmbiguousRoutesError: there are requests that two of the routes claim.
+    """
+
+    def __init__(self, routes: Iterable[Route] = ()) -> None:
+        self.routes = tuple(routes)
+        for one, other in combinations(self.routes, 2):
+            if overlap(one, other):
+                message = (
+                    f"routes {one.name!r} and {other.name!r} both claim {one.method} "
+                    f"{one.path or one.path_prefix}: make their paths or methods differ"
+                )
+                raise AmbiguousRoutesError(message)
+        self._whole = {(route.method, route.path): route for route in self.routes if route.path}
+        self._prefixes = tuple(route for route in self.routes if not route.path)
+
+    def find(self, method: str, target: str) -> Route | None:
+        """Find the route of a request by its method and request target (undecoded, query and all)."""
+        path = path_of(target)
+        whole = self._whole.get((method, path))
+        if whole is not None:
+            return whole
+        return next((each for each in self._prefixes if each.method == method and _under(path, each)), None)
+
+    def judge(self, method: str, target: str, headers: Headers) -> Action:
+        """Say what a request means.
+
+        A broken xid is refused only where it matters: ``xid`` is a common word, and a request
+        that no route claims may use it for something of its own.
+        """
+        route = self.find(method, target)
+        try:
+            xid = find_xid(headers)
+        except InvalidXidError as error:
+            return Pass() if route is None else Refuse(Reason.INVALID_XID, str(error))
+        if xid is not None:
+            return TakePart(xid)
+        return Pass() if route is None else Begin(route)
+
+
+def path_of(target: str) -> str:
+    """The decoded path of a request target, as the application will see it.
+
+    Decoded, because ``/v1/order/%63reate`` reaches the same handler as ``/v1/order/create`` and
+    must not get round the transaction.
+    """
+    if not target.startswith("/"):
+        target = "/" + target.partition("://")[2].partition("/")[2]
+    return unquote(target.partition("?")[0].partition("#")[0])
+
+
+def overlap(one: Route, other: Route) -> bool:
+    """Whether some request matches both routes."""
+    if one.method != other.method:
+        return False
+    if one.path and other.path:
+        return one.path == other.path
+    if one.path:
+        return _under(one.path, other)
+    if other.path:
+        return _under(other.path, one)
+    return _under(one.path_prefix, other) or _under(other.path_prefix, one)
+
+
+def _under(path: str, route: Route) -> bool:
+    """Whether a path is the route's prefix or lies below it, by whole segments."""
+    prefix = route.path_prefix.rstrip("/")
+    return path == prefix or path.startswith(prefix + "/")

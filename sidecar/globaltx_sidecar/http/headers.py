@@ -1,0 +1,77 @@
+"""The headers of a proxied message: which belong to one hop, and how an xid travels in them.
+
+An xid comes in as ``globaltx-xid``, as ``x-dbpack-xid`` or ``xid`` (what applications written
+for DBPack send), or as the entry ``globaltx-xid`` of W3C baggage
+(https://www.w3.org/TR/baggage/), which instrumented applications pass on by themselves.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+from urllib.parse import quote, unquote
+
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from globaltx.transaction.xid import InvalidXidError, Xid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Headers: TypeAlias = "CIMultiDict[str] | CIMultiDictProxy[str]"
+
+XID_HEADER = "globaltx-xid"
+SEED_XID_HEADER = "x-dbpack-xid"
+XID_HEADERS = (XID_HEADER, SEED_XID_HEADER, "xid")
+BAGGAGE_HEADER = "baggage"
+BAGGAGE_KEY = "globaltx-xid"
+
+HOP_BY_HOP = frozenset(
+    {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
+)
+"""Headers that a proxy must not pass on: https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1."""
+
+
+def end_to_end(headers: Headers) -> CIMultiDict[str]:
+    """Copy the headers without those of this hop, also those that ``Connection`` names."""
+    named = {
+        name.strip().lower() for line in headers.getall("connection", ()) for name in line.split(",")
+    } - {"host"}
+    dropped = HOP_BY_HOP | named
+    return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in dropped)
+
+
+def find_xid(headers: Headers) -> Xid | None:
+    """Find the xid that a request carries; None when it carries none.
+
+    Raises:
+        InvalidXidError: what is carried is no xid, or the headers name two different ones.
+    """
+    found = {Xid.parse(text) for text in _carried(headers)}
+    if len(found) > 1:
+        message = f"the request names more than one xid: {', '.join(map(str, sorted(found)))}"
+        raise InvalidXidError(message)
+    return found.pop() if found else None
+
+
+def carry_xid(headers: CIMultiDict[str], xid: Xid) -> None:
+    """Put the xid into every header that applications look for; other baggage stays."""
+    headers[XID_HEADER] = headers[SEED_XID_HEADER] = str(xid)
+    kept = [member for member in _members(headers) if _key(member) != BAGGAGE_KEY]
+    headers[BAGGAGE_HEADER] = ",".join([*kept, f"{BAGGAGE_KEY}={quote(str(xid))}"])
+
+
+def _carried(headers: Headers) -> Iterator[str]:
+    for name in XID_HEADERS:
+        yield from (value.strip() for value in headers.getall(name, ()) if value.strip())
+    for member in _members(headers):
+        if _key(member) == BAGGAGE_KEY:
+            yield unquote(member.partition("=")[2].partition(";")[0].strip())
+
+
+def _members(headers: Headers) -> list[str]:
+    lines = headers.getall(BAGGAGE_HEADER, ())
+    return [member.strip() for line in lines for member in line.split(",") if member.strip()]
+
+
+def _key(member: str) -> str:
+    return member.partition("=")[0].strip()

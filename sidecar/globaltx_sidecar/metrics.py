@@ -1,0 +1,72 @@
+"""What ``/metrics`` shows, all with the prefix ``globaltx_sidecar_``.
+
+Labels are words from a closed set (reasons, outcomes, names of datasources), never an xid, a
+path or anything else that a client could make up.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Metrics:
+    """The metrics of one sidecar, in a registry of their own."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self.requests = Counter(
+            "globaltx_sidecar_requests",
+            "Requests by what they meant: Begin, TakePart, Pass, Refuse",
+            ["action"],
+            registry=registry,
+        )
+        self.transactions = Counter(
+            "globaltx_sidecar_transactions",
+            "Transactions that this application began, by outcome and reason",
+            ["outcome", "reason"],
+            registry=registry,
+        )
+        self.decide_seconds = Histogram(
+            "globaltx_sidecar_decide_seconds",
+            "How long a client waited for the outcome to be durable",
+            buckets=BUCKETS_SECONDS,
+            registry=registry,
+        )
+        self.joins = Counter(
+            "globaltx_sidecar_joins",
+            "Registrations of branches, by result: Joined or a reason",
+            ["result"],
+            registry=registry,
+        )
+        self.branches_settled = Counter(
+            "globaltx_sidecar_branches_settled",
+            "Branches whose phase two is done, by datasource and state",
+            ["resource", "state"],
+            registry=registry,
+        )
+        self.branches_waiting = Gauge(
+            "globaltx_sidecar_branches_waiting",
+            "Branches whose phase two is not done, by datasource",
+            ["resource"],
+            registry=registry,
+        )
+        self.phase_two_retries = Counter(
+            "globaltx_sidecar_phase_two_retries",
+            "Attempts at phase two that failed and are repeated, by datasource and reason",
+            ["resource", "reason"],
+            registry=registry,
+        )
+        self.part_up = Gauge(
+            "globaltx_sidecar_part_up",
+            "Whether a part of the sidecar works (1) or waits (0); /readyz tells for what",
+            ["part"],
+            registry=registry,
+        )
+        self.leader = Gauge(
+            "globaltx_sidecar_leader",
+            "Whether this sidecar carries out phase two for its application",
+            registry=registry,
+        )
