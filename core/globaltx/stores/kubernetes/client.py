@@ -17,7 +17,7 @@ from globaltx.stores.kubernetes.errors import ExpiredError, UnavailableError, to
 from globaltx.stores.kubernetes.transport import Json, Transport
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
     from types import TracebackType
     from typing import Self
 
@@ -227,11 +227,12 @@ class KubernetesClient:
         labels: str = "",
         fields: str = "",
         seconds: int = WATCH_SECONDS,
+        opened: Callable[[], None] | None = None,
     ) -> AsyncGenerator[WatchEvent, None]:
         """Yield what happens after ``resource_version``; ends by itself after about ``seconds``.
 
-        Bookmarks are asked for and yielded. Close the generator (``aclosing``) when you leave
-        it early. `globaltx.stores.kubernetes.watcher` resumes and lists anew.
+        ``opened`` is called once the server has accepted. Bookmarks are asked for and yielded.
+        Close the generator (``aclosing``) when you leave it early. `globaltx.stores.kubernetes.watcher` resumes and lists anew.
 
         Raises:
             ExpiredError: the version is too old; list anew.
@@ -244,7 +245,7 @@ class KubernetesClient:
             "labelSelector": labels,
             "fieldSelector": fields,
         }
-        lines = self._transport.lines(resource.path(namespace), params, seconds + _SILENCE_GRACE)
+        lines = self._transport.lines(resource.path(namespace), params, seconds + _SILENCE_GRACE, opened)
         async with aclosing(lines):
             async for line in lines:
                 yield _event(line, f"WATCH {resource.plural}")
@@ -270,10 +271,11 @@ class KubernetesClient:
             page = await self.request(
                 "GET", resource.path(namespace), params=params | {"limit": str(PAGE), "continue": token}
             )
+            metadata = page.get("metadata") or {}
             items.extend(_of_kind(resource, item) for item in page.get("items") or ())
-            token = page["metadata"].get("continue", "")
+            token = metadata.get("continue", "")
             if not token:
-                return Listing(tuple(items), str(page["metadata"]["resourceVersion"]))
+                return Listing(tuple(items), str(metadata.get("resourceVersion", "")))
 
 
 def _of_kind(resource: Resource, body: Mapping[str, Any]) -> Json:
@@ -285,7 +287,9 @@ def _event(line: Json, what: str) -> WatchEvent:
     if line.get("type") == "ERROR":
         raise told_error(told, what)
     try:
-        return WatchEvent(EventType(line["type"]), told)
-    except (KeyError, ValueError) as error:
+        event = WatchEvent(EventType(line["type"]), told)
+        event.resource_version  # noqa: B018  an event without one is of unknown shape too
+    except (KeyError, TypeError, ValueError) as error:
         message = f"{what}: an event of unknown shape: {error!r}"
         raise UnavailableError(message) from error
+    return event

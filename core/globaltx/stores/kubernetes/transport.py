@@ -21,7 +21,7 @@ from globaltx.stores.kubernetes.errors import UnavailableError, error_of
 from globaltx.stores.kubernetes.lines import Lines, LineTooLongError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 
     from globaltx.stores.kubernetes.access import Access
 
@@ -66,8 +66,16 @@ class Transport:
             async with exchange as response:
                 return _object(await _whole(response), what)
 
-    async def lines(self, path: str, params: Mapping[str, str], silence: float) -> AsyncGenerator[Json, None]:
+    async def lines(
+        self,
+        path: str,
+        params: Mapping[str, str],
+        silence: float,
+        opened: Callable[[], None] | None = None,
+    ) -> AsyncGenerator[Json, None]:
         """A lasting answer's lines, each a JSON object; ``silence`` bounds the wait for bytes, in seconds.
+
+        ``opened`` is called once the server has accepted.
 
         No slot is taken: such an answer lasts, and who asks for it bounds their number.
         """
@@ -77,6 +85,8 @@ class Transport:
             async with self._in_time(what):
                 exchange = self._exchange("GET", path, params=params, silence=silence)
                 response = await stack.enter_async_context(exchange)
+            if opened is not None:
+                opened()
             async for piece in response.content.iter_any():
                 for line in lines.feed(piece):
                     yield _object(line, what)
