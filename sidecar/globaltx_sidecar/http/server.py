@@ -1,0 +1,67 @@
+"""The listening side of the proxy: accepts connections, stops gracefully."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from globaltx_sidecar.http.upstream import HEAD_BYTES_MAX, HEADERS_MAX
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from globaltx_sidecar.http.proxy import Proxy
+
+BACKLOG = 1024
+IDLE_SECONDS = 630.0
+"""How long an idle client may stay; longer than the usual load balancers' ten minutes."""
+_STEP_SECONDS = 0.01
+
+
+class HttpServer:
+    """A running listening side; made by `serve`."""
+
+    def __init__(self, proxy: Proxy, inner: web.Server, listener: asyncio.Server) -> None:
+        self._proxy = proxy
+        self._inner = inner
+        self._listener = listener
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens (the port that was really taken, if 0 was asked for)."""
+        host, port = self._listener.sockets[0].getsockname()[:2]
+        return host, port
+
+    async def stop(self, grace: timedelta) -> None:
+        """Take no more connections, let the requests under way end, then close everything."""
+        self._listener.close()
+        self._inner.pre_shutdown()
+        try:
+            async with asyncio.timeout(grace.total_seconds()):
+                while self._proxy.under_way:
+                    await asyncio.sleep(_STEP_SECONDS)
+        except TimeoutError:
+            pass  # what is still under way is cut off; its outcome is taken all the same
+        await self._inner.shutdown(timeout=1.0)
+        await self._listener.wait_closed()
+
+
+async def serve(proxy: Proxy, host: str, port: int) -> HttpServer:
+    """Listen for the proxy.
+
+    Raises:
+        OSError: the address cannot be listened at.
+    """
+    inner = web.Server(
+        proxy.handle,
+        access_log=None,
+        auto_decompress=False,
+        keepalive_timeout=IDLE_SECONDS,
+        max_line_size=HEAD_BYTES_MAX,
+        max_field_size=HEAD_BYTES_MAX,
+        max_headers=HEADERS_MAX,
+    )
+    listener = await asyncio.get_running_loop().create_server(inner, host, port, backlog=BACKLOG)
+    return HttpServer(proxy, inner, listener)
