@@ -50,7 +50,7 @@ class Reason(StrEnum):
     PORT_AMBIGUOUS = "PortAmbiguous"
     PORT_TAKEN = "PortTaken"
     ALIAS_TAKEN = "AliasTaken"
-    ALIAS_IS_HOST = "AliasIsHost"
+    POD_INVALID = "PodInvalid"
     NAME_TAKEN = "NameTaken"
     PLATFORM_UNSUPPORTED = "PlatformUnsupported"
     SIDECAR_MISSING = "SidecarMissing"
@@ -90,7 +90,7 @@ SENTENCES: dict[Reason, str] = {
     Reason.PORT_AMBIGUOUS: "Several containers have a port of the name that is to be captured; rename one.",
     Reason.PORT_TAKEN: "A container uses a port that the sidecar needs; move one of them.",
     Reason.ALIAS_TAKEN: "The pod already gives a datasource's alias another address; remove it.",
-    Reason.ALIAS_IS_HOST: "A datasource's alias is a host that the sidecar must reach; use another name.",
+    Reason.POD_INVALID: "The manifest is not a pod that can be read; correct the field that is named.",
     Reason.NAME_TAKEN: "The pod has a container or volume of a name that the sidecar needs; rename it.",
     Reason.PLATFORM_UNSUPPORTED: "The pod runs on an operating system that the sidecar does not.",
     Reason.SIDECAR_MISSING: "The pod asked for a sidecar and has none; delete it so that it is created anew.",

@@ -58,8 +58,12 @@ class SidecarSettings:
     control_port: int = CONTROL_PORT
 
     def to_json(self) -> str:
-        """Write the settings; the same settings give the same text."""
-        return json.dumps(_settings(self), separators=(",", ":"), sort_keys=True)
+        """Write the settings; the same settings give the same text.
+
+        There is no ``$`` in it: Kubernetes would expand ``$(NAME)`` and shorten ``$$`` in a variable.
+        """
+        text = json.dumps(_settings(self), separators=(",", ":"), sort_keys=True)
+        return text.replace("$", "\\u0024")
 
     @classmethod
     def from_json(cls, text: str) -> SidecarSettings:

@@ -6,7 +6,7 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from globaltx.manifest.injection.result import Operation
 
@@ -60,3 +60,8 @@ def _change(parent: Any, last: str, operation: Operation) -> None:
         parent[key] = value
     else:
         parent[key] = value
+
+
+def below(steps: Sequence[str], patch: Iterable[Operation]) -> tuple[Operation, ...]:
+    """Move a patch from an object to a document that holds the object at ``steps``."""
+    return tuple({**operation, "path": pointer(*steps) + operation["path"]} for operation in patch)

@@ -43,8 +43,8 @@ Injection: TypeAlias = Injected | Unchanged | Refused
 
 
 class RefusedError(Exception):
-    """Leaves the injection early; `inject` turns it into `Refused`."""
+    """Leaves the injection early; `inject` makes it a `Refused`."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
-        self.refused = Refused(reason, message)
+        self.reason = reason
