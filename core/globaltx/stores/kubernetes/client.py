@@ -232,7 +232,8 @@ class KubernetesClient:
         """Yield what happens after ``resource_version``; ends by itself after about ``seconds``.
 
         ``opened`` is called once the server has accepted. Bookmarks are asked for and yielded.
-        Close the generator (``aclosing``) when you leave it early. `globaltx.stores.kubernetes.watcher` resumes and lists anew.
+        Close the generator (``aclosing``) when you leave it early.
+        `globaltx.stores.kubernetes.watcher` resumes and lists anew.
 
         Raises:
             ExpiredError: the version is too old; list anew.
