@@ -1,0 +1,267 @@
+"""TransactionPolicy: custom resource -> `Policy`, and several policies that hold for one pod -> one.
+
+The API server checks a policy when it is applied; the same checks are made here, because the
+offline injection reads files that no API server has seen, and because only here several policies
+meet.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from globaltx.coordinator.policy import (
+    DEFAULT_LOCK_WAIT,
+    DEFAULT_TTL,
+    Datasource,
+    HttpCapture,
+    Policy,
+    Route,
+)
+from globaltx.manifest.check import filled, problems
+from globaltx.manifest.resources import API_VERSION, POLICIES
+from globaltx.manifest.schemas import policies as schemas
+from globaltx.transaction.model import Mode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+_T = TypeVar("_T")
+
+
+class InvalidPolicyError(ValueError):
+    """The resource is no valid TransactionPolicy; ``problems`` are sentences, each with its field."""
+
+    def __init__(self, name: str, problems: Sequence[str]) -> None:
+        super().__init__(f"{POLICIES.kind} {name} is invalid: " + "; ".join(problems))
+        self.name = name
+        self.problems = tuple(problems)
+
+
+class PolicyConflictError(ValueError):
+    """Policies that select the same pod claim the same thing; ``problems`` are sentences."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """All policies that hold for one pod, as one; ``names`` are theirs, sorted."""
+
+    names: tuple[str, ...] = ()
+    http: HttpCapture | None = None
+    datasources: tuple[Datasource, ...] = ()
+    lock_wait: timedelta = DEFAULT_LOCK_WAIT
+    ttl: timedelta = DEFAULT_TTL
+
+
+def read_policy(resource: Mapping[str, Any]) -> Policy:
+    """Read a TransactionPolicy, as the API server stores it or as a person wrote it.
+
+    A resource without a namespace gives a policy with an empty one.
+
+    Raises:
+        InvalidPolicyError: with everything that is wrong, not only the first.
+    """
+    metadata = resource.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    name = str(metadata.get("name") or "")
+    found = list(_kind_problems(resource, name))
+    spec = filled(schemas.spec(), resource.get("spec"))
+    found += problems(schemas.spec(), spec, "spec")
+    if found:
+        raise InvalidPolicyError(name or "?", found)
+    policy = _policy(str(metadata.get("namespace") or ""), name, spec)
+    found = [*_empty(policy), *_route_problems(spec, policy), *_datasource_problems(policy)]
+    if found:
+        raise InvalidPolicyError(name, found)
+    return policy
+
+
+def _kind_problems(resource: Mapping[str, Any], name: str) -> Iterator[str]:
+    if (resource.get("apiVersion"), resource.get("kind")) != (API_VERSION, POLICIES.kind):
+        yield f"apiVersion and kind: must be {API_VERSION} and {POLICIES.kind}"
+    if not 0 < len(name) <= schemas.POLICY_NAME_LENGTH_MAX:
+        yield f"metadata.name: must have 1 to {schemas.POLICY_NAME_LENGTH_MAX} characters, has {len(name)}"
+
+
+def _policy(namespace: str, name: str, spec: Mapping[str, Any]) -> Policy:
+    http = spec.get("http")
+    return Policy(
+        namespace=namespace,
+        name=name,
+        selector=dict(spec.get("selector", {}).get("matchLabels", {})),
+        http=http and HttpCapture(http["port"], tuple(_route(each) for each in http.get("routes", ()))),
+        datasources=tuple(_datasource(each) for each in spec.get("datasources", ())),
+        lock_wait=timedelta(milliseconds=spec["lockWaitMilliseconds"]),
+        ttl=timedelta(seconds=spec["ttlSecondsAfterFinished"]),
+    )
+
+
+def _route(raw: Mapping[str, Any]) -> Route:
+    match, begin = raw["match"], raw["begin"]
+    return Route(
+        name=raw["name"],
+        method=match["method"],
+        path=match.get("path", ""),
+        path_prefix=match.get("pathPrefix", ""),
+        mode=Mode(begin["mode"]),
+        timeout=timedelta(seconds=begin["timeoutSeconds"]),
+        commit_statuses=frozenset(begin["commitStatuses"]),
+    )
+
+
+def _datasource(raw: Mapping[str, Any]) -> Datasource:
+    return Datasource(
+        name=raw["name"],
+        host=raw["host"],
+        schema=raw["schema"],
+        secret=raw["secretName"],
+        port=raw["port"],
+        aliases=tuple(raw.get("aliases", ())),
+        manage_undo_table=raw["manageUndoTable"],
+    )
+
+
+def _empty(policy: Policy) -> Iterator[str]:
+    if policy.http is None and not policy.datasources:
+        yield (
+            "spec: the policy does nothing: give it http (requests that begin transactions), "
+            "datasources (databases that take part), or both"
+        )
+
+
+def _route_problems(spec: Mapping[str, Any], policy: Policy) -> Iterator[str]:
+    for index, raw in enumerate(spec.get("http", {}).get("routes", ())):
+        if ("path" in raw["match"]) == ("pathPrefix" in raw["match"]):
+            yield f"spec.http.routes[{index}].match: give exactly one of path and pathPrefix"
+    routes = policy.http.routes if policy.http else ()
+    for name in _twice(route.name for route in routes):
+        yield f"spec.http.routes: each route needs a name of its own; rename one of those named {name!r}"
+    for method, path in _twice(_matched(route) for route in routes):
+        yield f"spec.http.routes: two routes match {method} {path}; remove one of them"
+
+
+def _datasource_problems(policy: Policy) -> Iterator[str]:
+    for name in _twice(each.name for each in policy.datasources):
+        yield f"spec.datasources: each needs a name of its own; rename one of those named {name!r}"
+    for alias in _twice(alias for each in policy.datasources for alias in each.aliases):
+        yield f"spec.datasources: two claim the alias {alias!r}; give each the aliases that are its own"
+    for index, each in enumerate(policy.datasources):
+        for alias in each.aliases:
+            if alias == "localhost" or _is_address(alias):
+                yield (
+                    f"spec.datasources[{index}].aliases: {alias!r} cannot be taken over; an alias is a host "
+                    "name that the application looks up"
+                )
+    yield from (f"spec.datasources: {sentence}" for sentence in _alias_is_host(policy.datasources))
+
+
+def _alias_is_host(datasources: Iterable[Datasource]) -> Iterator[str]:
+    every = tuple(datasources)
+    hosts = {each.host: each.name for each in every}
+    for each in every:
+        for alias in each.aliases:
+            if alias in hosts:
+                yield (
+                    f"the alias {alias!r} of {each.name!r} is the host of {hosts[alias]!r}, so the sidecar "
+                    "would connect to itself; give host the fully qualified name or an IP address"
+                )
+
+
+def selects(policy: Policy, labels: Mapping[str, str]) -> bool:
+    """Whether a policy is for a pod with these labels."""
+    return all(labels.get(name) == value for name, value in policy.selector.items())
+
+
+def merge(policies: Iterable[Policy]) -> Merged:
+    """Make one of all policies that select a pod; the longest lock wait and TTL hold.
+
+    Raises:
+        PolicyConflictError: two of them claim the same route, datasource or alias, or take over
+            different ports.
+    """
+    every = sorted(policies, key=lambda policy: policy.name)
+    found = list(conflicts(every))
+    if found:
+        raise PolicyConflictError(found)
+    if not every:
+        return Merged()
+    captures = [policy.http for policy in every if policy.http]
+    routes = tuple(chain.from_iterable(capture.routes for capture in captures))
+    return Merged(
+        names=tuple(policy.name for policy in every),
+        http=HttpCapture(captures[0].port, routes) if captures else None,
+        datasources=tuple(chain.from_iterable(policy.datasources for policy in every)),
+        lock_wait=max(policy.lock_wait for policy in every),
+        ttl=max(policy.ttl for policy in every),
+    )
+
+
+def conflicts(policies: Iterable[Policy]) -> Iterator[str]:
+    """Tell what policies that hold for the same pod claim twice."""
+    every = tuple(policies)
+    ports = _claims(every, lambda policy: [policy.http.port] if policy.http else [])
+    if len(ports) > 1:
+        told = ", ".join(f"{port!r} ({owners[0]})" for port, owners in sorted(ports.items()))
+        yield f"policies take over different ports of the same pod: {told}; use one port name"
+    yield from _claimed_twice(every, "match the request", lambda policy: map(" ".join, _requests(policy)))
+    yield from _claimed_twice(every, "name a route", lambda policy: (each.name for each in _routes(policy)))
+    yield from _claimed_twice(
+        every, "name a datasource", lambda policy: (each.name for each in policy.datasources)
+    )
+    yield from _claimed_twice(
+        every, "claim the alias", lambda policy: chain(*(each.aliases for each in policy.datasources))
+    )
+    yield from _alias_is_host(chain.from_iterable(policy.datasources for policy in every))
+
+
+def may_meet(one: Policy, other: Policy) -> bool:
+    """Whether some pod can be selected by both (no label is asked for with two values)."""
+    return all(other.selector.get(name, value) == value for name, value in one.selector.items())
+
+
+def _claimed_twice(
+    policies: Iterable[Policy], verb: str, of: Callable[[Policy], Iterable[str]]
+) -> Iterator[str]:
+    for claim, owners in _claims(policies, of).items():
+        if len(owners) > 1:
+            yield f"policies {' and '.join(owners)} both {verb} {claim!r}; keep it in one of them"
+
+
+def _claims(policies: Iterable[Policy], of: Callable[[Policy], Iterable[str]]) -> dict[str, list[str]]:
+    owners: dict[str, list[str]] = {}
+    for policy in policies:
+        for claim in of(policy):
+            owners.setdefault(claim, []).append(policy.name)
+    return owners
+
+
+def _routes(policy: Policy) -> tuple[Route, ...]:
+    return policy.http.routes if policy.http else ()
+
+
+def _requests(policy: Policy) -> Iterator[tuple[str, str]]:
+    return (_matched(route) for route in _routes(policy))
+
+
+def _matched(route: Route) -> tuple[str, str]:
+    return route.method, route.path or f"{route.path_prefix} (prefix)"
+
+
+def _twice(values: Iterable[_T]) -> list[_T]:
+    return [value for value, count in Counter(values).items() if count > 1]
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
