@@ -1,0 +1,102 @@
+"""What an account may do with ``globaltx_undo``, asked of the database itself."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from globaltx.undo.locks import UNDO_TABLE
+from globaltx_cli.errors import CliError
+
+_CONNECT_SECONDS = 5
+_ANSWER_SECONDS = 10
+_NO_SUCH_TABLE = 1146
+_DENIED = frozenset({1044, 1142, 1143})
+_PROBES = {
+    # None of them touches a row; the server checks the right all the same.
+    "SELECT": "SELECT 1 FROM {table} WHERE FALSE",
+    "INSERT": "INSERT INTO {table} SELECT * FROM {table} WHERE FALSE",
+    "UPDATE": "UPDATE {table} SET xid = xid WHERE FALSE",
+    "DELETE": "DELETE FROM {table} WHERE FALSE",
+}
+
+
+class UnreachableError(CliError):
+    """The database did not let us in; whether the account has its rights is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a database listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account's name and password; the password is not shown."""
+
+    user: str
+    password: str
+
+    def __repr__(self) -> str:
+        return f"Account({self.user!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What an account lacks on the undo table of a schema."""
+
+    table_missing: bool
+    missing: tuple[str, ...]
+
+
+def rights(address: Address, account: Account, schema: str) -> Rights:
+    """Try each statement that globaltx writes.
+
+    Raises:
+        UnreachableError: no connection, or the login was refused.
+        CliError: the database refused for another reason.
+    """
+    import pymysql  # noqa: PLC0415  part of the extra `cli`, like the Kubernetes client
+
+    try:
+        connection = pymysql.connect(
+            host=address.host,
+            port=address.port,
+            user=account.user,
+            password=account.password,
+            database=schema,
+            connect_timeout=_CONNECT_SECONDS,
+            read_timeout=_ANSWER_SECONDS,
+            write_timeout=_ANSWER_SECONDS,
+        )
+    except pymysql.MySQLError as error:
+        message = f"{account.user} at {address}, schema {schema}: {_text(error)}"
+        raise UnreachableError(message) from error
+    with closing(connection), connection.cursor() as cursor:
+        return _probe(cursor, pymysql.MySQLError)
+
+
+def _probe(cursor: Any, failure: type[Exception]) -> Rights:
+    missing = []
+    for right, probe in _PROBES.items():
+        try:
+            cursor.execute(probe.format(table=UNDO_TABLE))
+        except failure as error:
+            if error.args[0] == _NO_SUCH_TABLE:
+                return Rights(table_missing=True, missing=())
+            if error.args[0] not in _DENIED:
+                message = f"{probe.format(table=UNDO_TABLE)}: {_text(error)}"
+                raise CliError(message) from error
+            missing.append(right)
+    return Rights(table_missing=False, missing=tuple(missing))
+
+
+def _text(error: Exception) -> str:
+    return ": ".join(str(part) for part in error.args)

@@ -1,0 +1,58 @@
+"""``schema``: the SQL of the undo table, for whoever does not let the sidecar create it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from globaltx.undo.table import create_undo_table
+
+from globaltx.undo.literal import identifier
+from globaltx.undo.locks import UNDO_TABLE
+from globaltx_cli.errors import CliError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from globaltx_cli.cluster import Cluster
+
+_ACCOUNT = re.compile(r"'[^'\\]{1,80}'@'[^'\\]{1,255}'")
+_RIGHTS = "SELECT, INSERT, UPDATE, DELETE"
+
+
+def schema(arguments: argparse.Namespace, _connect: Callable[[str | None], Cluster]) -> int:
+    """Print the statements; nothing is carried out."""
+    print(statements(arguments.schema, arguments.app_account, arguments.sidecar_account))
+    return 0
+
+
+def statements(name: str, app_account: str | None, sidecar_account: str | None) -> str:
+    """Write the CREATE TABLE and the GRANTs.
+
+    Raises:
+        CliError: an account is not written as 'USER'@'HOST'.
+    """
+    app = _account("--app-account", app_account, "'APPLICATION'@'%'")
+    sidecar = _account("--sidecar-account", sidecar_account, "'GLOBALTX'@'%'")
+    quoted = identifier(name)
+    return "\n".join(
+        [
+            f"{create_undo_table(name)};",
+            "",
+            "-- The application's own account, on whose connections the undo records are written.",
+            f"GRANT {_RIGHTS} ON {quoted}.{UNDO_TABLE} TO {app};",
+            "",
+            "-- The account of phase two: it reads the tables' shapes and restores rows.",
+            f"GRANT {_RIGHTS} ON {quoted}.* TO {sidecar};",
+        ]
+    )
+
+
+def _account(option: str, text: str | None, example: str) -> str:
+    if text is None:
+        return example
+    if _ACCOUNT.fullmatch(text) is None:
+        message = f"{option} {text}: write it as SQL does, 'USER'@'HOST'"
+        raise CliError(message)
+    return text
