@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 DEFAULT_SIDECAR_IMAGE = f"ghcr.io/globaltx/sidecar:{__version__}"
 """As in the chart's values; a test compares."""
 
-_Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+_Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  no public name
 
 
 def main(argv: Sequence[str] | None = None) -> int:
