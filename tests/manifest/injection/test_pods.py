@@ -1,13 +1,12 @@
 """Pods in, patched pods out: one scenario a file in ``pods/``.
 
-Above ``----`` are policies and a pod (or workload) as YAML, below it the exact reaction: what the
-patch changes, as a diff, or why nothing is. ``GLOBALTX_REWRITE=1`` writes the reactions anew, to be
-reviewed as a diff.
+Above ``----`` are policies and a pod (or workload) as YAML, below it the exact reaction: the patched
+pod, or why nothing is changed. ``GLOBALTX_REWRITE=1`` writes the reactions anew, to be reviewed as a
+diff.
 """
 
 from __future__ import annotations
 
-import difflib
 import os
 from pathlib import Path
 from typing import Any
@@ -48,9 +47,7 @@ def told(manifest: dict[str, Any], injection: Injection) -> str:
         return f"Refused: {injection.reason}\n{injection.message}\n"
     if not isinstance(injection, Injected):
         return f"Unchanged: {injection.why}\n"
-    before, after = (written(each).splitlines() for each in (manifest, apply(manifest, injection.patch)))
-    difference = list(difflib.unified_diff(before, after, lineterm="", n=3))[2:]
-    return "\n".join(line for line in difference if not line.startswith("@@")) + "\n"
+    return written(apply(manifest, injection.patch))
 
 
 def written(manifest: dict[str, Any]) -> str:
