@@ -54,6 +54,10 @@ class Reason(StrEnum):
     NAME_TAKEN = "NameTaken"
     PLATFORM_UNSUPPORTED = "PlatformUnsupported"
     SIDECAR_MISSING = "SidecarMissing"
+    OUTCOME_MISMATCH = "OutcomeMismatch"
+    READY = "Ready"
+    SECRET_MISSING = "SecretMissing"  # noqa: S105  a word
+    SECRET_INCOMPLETE = "SecretIncomplete"  # noqa: S105  a word
 
 
 SENTENCES: dict[Reason, str] = {
@@ -94,6 +98,10 @@ SENTENCES: dict[Reason, str] = {
     Reason.NAME_TAKEN: "The pod has a container or volume of a name that the sidecar needs; rename it.",
     Reason.PLATFORM_UNSUPPORTED: "The pod runs on an operating system that the sidecar does not.",
     Reason.SIDECAR_MISSING: "The pod asked for a sidecar and has none; delete it so that it is created anew.",
+    Reason.OUTCOME_MISMATCH: "A branch was told, or did, the opposite of its transaction's outcome.",
+    Reason.READY: "Pods that ask for it are injected by this policy.",
+    Reason.SECRET_MISSING: "The Secret that a datasource names does not exist; create it.",
+    Reason.SECRET_INCOMPLETE: "The Secret that a datasource names lacks username or password; add them.",
     Reason.APPLICATION_UNAVAILABLE: "The application does not answer on its port; look at its container.",
     Reason.STORE_REFUSED: "The store refused the call for good; a right is missing or the object is invalid.",
     Reason.OVERLOADED: "The sidecar has as many requests under way as it can hold; retry, or add replicas.",

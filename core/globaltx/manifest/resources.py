@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from globaltx.coordinator.conditions import shorten, succeeded
 from globaltx.transaction.model import (
-    MESSAGE_LENGTH_MAX,
     Branch,
     BranchId,
     Decision,
@@ -76,11 +76,6 @@ def format_time(moment: datetime) -> str:
 def parse_time(text: str | None) -> datetime | None:
     """Read an RFC 3339 time; None stays None."""
     return None if text is None else datetime.fromisoformat(text)
-
-
-def shorten(message: str) -> str:
-    """Cut a message to what a resource holds."""
-    return message if len(message) <= MESSAGE_LENGTH_MAX else message[: MESSAGE_LENGTH_MAX - 3] + "..."
 
 
 def seconds(duration: timedelta) -> int:
@@ -220,13 +215,6 @@ def settlement_status(settlement: Settlement, now: datetime) -> dict[str, Any]:
     if settlement.state in ENDS:
         status["settledAt"] = format_time(now)
     return status
-
-
-def succeeded(state: State) -> bool | None:
-    """What the condition ``Succeeded`` says of a state: None (Unknown) while it is under way."""
-    if state in {State.ACTIVE, State.COMMITTING, State.ROLLING_BACK}:
-        return None
-    return state is State.COMMITTED
 
 
 def condition(kind: str, holds: bool | None, reason: str, message: str, now: datetime) -> dict[str, Any]:  # noqa: FBT001  a condition has three values

@@ -1,0 +1,86 @@
+"""What a transaction's status says, as a value and as sentences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from globaltx.coordinator.reasons import SENTENCES, Reason
+from globaltx.transaction.model import MESSAGE_LENGTH_MAX
+from globaltx.transaction.states import State
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from globaltx.transaction.model import Branch, Decision
+
+_NAMED_MAX = 3
+"""How many branches a sentence names; a transaction can have hundreds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The status of a transaction; two equal ones need no write."""
+
+    state: State = State.ACTIVE
+    message: str = ""
+    total: int = 0
+    settled: int = 0
+    decided_at: datetime | None = None
+    settled_at: datetime | None = None
+
+    @property
+    def reason(self) -> Reason:
+        """The reason of the condition ``Succeeded``: the state's own word."""
+        return Reason(self.state)
+
+    @property
+    def succeeded(self) -> bool | None:
+        """The condition ``Succeeded``; None is Unknown."""
+        return succeeded(self.state)
+
+
+def shorten(message: str) -> str:
+    """Cut a message to what a resource holds, so that what is read back equals what was meant."""
+    return message if len(message) <= MESSAGE_LENGTH_MAX else message[: MESSAGE_LENGTH_MAX - 3] + "..."
+
+
+def succeeded(state: State) -> bool | None:
+    """What ``Succeeded`` says of a state: None (Unknown) while it is under way."""
+    if state in {State.ACTIVE, State.COMMITTING, State.ROLLING_BACK}:
+        return None
+    return state is State.COMMITTED
+
+
+def why(decision: Decision) -> str:
+    """Say why an outcome was taken, and by whom."""
+    told = decision.message or meaning(decision.reason)
+    by = f" (by {decision.by})" if decision.by else ""
+    return f"{decision.outcome}, {decision.reason}: {told}{by}"
+
+
+def meaning(reason: str) -> str:
+    """The sentence of a reason; a person may have set one that is not ours."""
+    return SENTENCES[Reason(reason)] if reason in Reason.__members__.values() else ""
+
+
+def waiting_for(branches: Sequence[Branch]) -> str:
+    """Say which branches have not carried the outcome out yet."""
+    return f"Waiting for {_named(branches)}. "
+
+
+def in_conflict(branches: Sequence[Branch]) -> str:
+    """Say which branches need a person, and why."""
+    told = "; ".join(f"{_name(each)}: {each.reason}: {each.message}" for each in branches[:_NAMED_MAX])
+    more = f"; and {len(branches) - _NAMED_MAX} more" if len(branches) > _NAMED_MAX else ""
+    return f"A person must decide about {told}{more}. "
+
+
+def _named(branches: Sequence[Branch]) -> str:
+    named = ", ".join(_name(each) for each in branches[:_NAMED_MAX])
+    return f"{named} and {len(branches) - _NAMED_MAX} more" if len(branches) > _NAMED_MAX else named
+
+
+def _name(branch: Branch) -> str:
+    return f"{branch.id.app}/{branch.id.resource}"

@@ -1,0 +1,246 @@
+"""From what is known about a transaction to what is to be done next: pure, no clock, no IO.
+
+Until the outcome is taken there is nothing to do but to wait for it; at the deadline, or when
+the transaction is deleted, Rollback is taken. From then on every branch that can exist is told
+the outcome, the late ones too, and followed until it has settled. The transaction has ended only
+when a *complete* list of its branches, made after the outcome was seen, holds none that has not.
+(A branch that is created later still finds the outcome, and is taken back before it holds work.)
+Only then may it, and its branches, be removed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from globaltx.coordinator.conditions import Status, in_conflict, meaning, shorten, waiting_for, why
+from globaltx.coordinator.observed import Notice, Observed, ObservedBranch, Plan, Report, Stamp, Weight
+from globaltx.coordinator.reasons import SENTENCES, Reason
+from globaltx.transaction.model import Branch, Decision
+from globaltx.transaction.states import ENDS, Event, Outcome, State, advance, decided, done
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+OPERATOR = "globaltx-operator"
+"""Who decided, when the operator did."""
+
+ACTIVE_STATUS_AFTER = timedelta(seconds=1)
+"""A transaction that is decided sooner costs no write of its status while it is undecided."""
+REVIEW_AFTER = timedelta(seconds=30)
+REVIEW_AFTER_MAX = timedelta(minutes=5)
+"""How soon a decided transaction is looked at again when nobody reports: with its age."""
+SOON = timedelta(milliseconds=100)
+UNKNOWN_AFTER = timedelta(seconds=60)
+"""How long a branch may be there before its transaction; longer than any store's ``begin_wait``."""
+
+
+def decide(seen: Observed, now: datetime) -> Plan:
+    """Decide what is to be done next about one transaction.
+
+    Raises:
+        IllegalMoveError: a bug; the recorded state contradicts the outcome.
+    """
+    decision = seen.transaction.decision
+    if decision is None:
+        return _undecided(seen, now)
+    return _decided(seen, decision, now)
+
+
+def _undecided(seen: Observed, now: datetime) -> Plan:
+    deadline = seen.transaction.deadline
+    if seen.deleting:
+        return Plan(take=_rollback(Reason.DELETION_REQUESTED))
+    if deadline is not None and now >= deadline:
+        return Plan(take=_rollback(Reason.DEADLINE_EXCEEDED))
+    left = REVIEW_AFTER if deadline is None else deadline - now
+    young = ACTIVE_STATUS_AFTER - _age(seen, now)
+    if young > timedelta():
+        return Plan(requeue_after=min(young, left))
+    total = max(len(seen.branches), seen.status.total)
+    status = Status(message=SENTENCES[Reason.ACTIVE], total=total)
+    unchanged = total == seen.status.total
+    return Plan(status=None if unchanged else status, requeue_after=left)
+
+
+def _rollback(reason: Reason) -> Decision:
+    return Decision(Outcome.ROLLBACK, reason, SENTENCES[reason], OPERATOR)
+
+
+def _age(seen: Observed, now: datetime) -> timedelta:
+    begun_at = seen.transaction.begun_at
+    return timedelta() if begun_at is None else now - begun_at
+
+
+def _decided(seen: Observed, decision: Decision, now: datetime) -> Plan:
+    outcome = decision.outcome
+    stamps = tuple(_stamps(seen, outcome))
+    open_branches = [each.branch for each in seen.branches if not _followed(each.branch, outcome)]
+    if not seen.complete and _must_be_complete(seen, now, ended=not open_branches):
+        return Plan(stamp=stamps, complete=True)
+    status = _status(seen, decision, open_branches, now)
+    plan = Plan(
+        stamp=stamps,
+        notices=tuple(_notices(seen, decision, status)),
+        status=None if status == seen.status else status,
+        requeue_after=_review(seen, now),
+    )
+    return plan if open_branches else _ended(seen, status, plan, now)
+
+
+def _stamps(seen: Observed, outcome: Outcome) -> Iterator[Stamp]:
+    for each in seen.branches:
+        told = each.branch.outcome
+        if told is None or (told is outcome and not each.owned):
+            yield Stamp(each.branch.id, outcome)
+
+
+def _followed(branch: Branch, outcome: Outcome) -> bool:
+    return branch.outcome is outcome and branch.state is _end(outcome)
+
+
+def _end(outcome: Outcome) -> State:
+    return State.COMMITTED if outcome is Outcome.COMMIT else State.ROLLED_BACK
+
+
+def _must_be_complete(seen: Observed, now: datetime, *, ended: bool) -> bool:
+    """A cache is enough to go on, but neither to call it the end, nor to forget, nor to wait for long."""
+    if not ended:
+        return seen.status.decided_at is not None and now - seen.status.decided_at >= REVIEW_AFTER
+    return seen.status.state not in ENDS or _time_left(seen, now) <= timedelta()
+
+
+def _time_left(seen: Observed, now: datetime) -> timedelta:
+    return (seen.status.settled_at or now) + seen.transaction.ttl - now
+
+
+def _review(seen: Observed, now: datetime) -> timedelta:
+    if seen.status.decided_at is None:
+        return REVIEW_AFTER
+    return min(max(REVIEW_AFTER, (now - seen.status.decided_at) / 2), REVIEW_AFTER_MAX)
+
+
+def _status(seen: Observed, decision: Decision, open_branches: list[Branch], now: datetime) -> Status:
+    disputed = [_disputed(each, decision.outcome) for each in open_branches]
+    refused = [each for each in disputed if each is not None]
+    state = _state(seen, decision.outcome, ended=not open_branches, refused=bool(refused))
+    total, settled = _counts(seen, state, len(open_branches))
+    return Status(
+        state=state,
+        message=shorten(_progress(state, open_branches, refused) + why(decision)),
+        total=total,
+        settled=settled,
+        decided_at=seen.status.decided_at or now,
+        settled_at=(seen.status.settled_at or now) if state in ENDS else None,
+    )
+
+
+def _counts(seen: Observed, state: State, unsettled: int) -> tuple[int, int]:
+    """All branches and the settled ones; what was recorded stands against a cache that knows fewer."""
+    total, settled = len(seen.branches), len(seen.branches) - unsettled
+    if seen.complete and seen.status.state not in ENDS:
+        return total, settled
+    total = max(total, seen.status.total)
+    return total, total - unsettled if state in ENDS else max(settled, seen.status.settled)
+
+
+def _state(seen: Observed, outcome: Outcome, *, ended: bool, refused: bool) -> State:
+    """Apply the table of moves; an end is never left, whatever a late branch does."""
+    state = seen.status.state
+    if state in ENDS:
+        return advance(state, done(outcome))
+    if state is not State.CONFLICT:
+        state = advance(state, decided(outcome))
+    if ended:
+        return advance(state, done(outcome))
+    return advance(state, Event.REFUSED) if refused else state
+
+
+def _disputed(branch: Branch, outcome: Outcome) -> Branch | None:
+    """The branch if a person must decide about it, with the reason why."""
+    if branch.state is State.CONFLICT:
+        return branch
+    if branch.outcome in {None, outcome} and branch.state not in ENDS:
+        return None
+    did = branch.state if branch.state in ENDS else f"told {branch.outcome}"
+    return replace(branch, reason=Reason.OUTCOME_MISMATCH, message=f"it is {did}, the outcome is {outcome}")
+
+
+def _progress(state: State, open_branches: list[Branch], refused: list[Branch]) -> str:
+    if refused:
+        return in_conflict(refused)
+    return "" if state in ENDS or not open_branches else waiting_for(open_branches)
+
+
+def _notices(seen: Observed, decision: Decision, status: Status) -> Iterator[Notice]:
+    """Tell what is new against the recorded status: the outcome, a conflict, the end."""
+    if seen.status.state is State.ACTIVE:
+        late = decision.reason == Reason.DEADLINE_EXCEEDED
+        yield Notice(Weight.WARNING if late else Weight.NORMAL, decision.reason, why(decision))
+    if status.state is State.CONFLICT and status.message != seen.status.message:
+        yield Notice(Weight.WARNING, Reason.CONFLICT, status.message)
+        yield from _branch_conflicts(seen, decision.outcome)
+    if status.state in ENDS and seen.status.state not in ENDS:
+        yield Notice(Weight.NORMAL, status.reason, f"{SENTENCES[status.reason]} {why(decision)}")
+
+
+def _branch_conflicts(seen: Observed, outcome: Outcome) -> Iterator[Notice]:
+    for each in seen.branches:
+        disputed = None if _followed(each.branch, outcome) else _disputed(each.branch, outcome)
+        if disputed is not None:
+            told = disputed.message or meaning(disputed.reason)
+            yield Notice(Weight.WARNING, disputed.reason or Reason.CONFLICT, told, disputed.id)
+
+
+def _ended(seen: Observed, status: Status, plan: Plan, now: datetime) -> Plan:
+    """The rest of a settled transaction's life: let go of it, and remove it when its time is over."""
+    held = tuple(each.branch.id for each in seen.branches if each.held)
+    plan = replace(plan, release_branches=held, release=seen.held)
+    if seen.deleting:
+        return replace(plan, requeue_after=REVIEW_AFTER_MAX)
+    left = _time_left(seen, now)
+    if left > timedelta():
+        return replace(plan, requeue_after=left)
+    recorded = status == seen.status and not plan.stamp and not held
+    return replace(plan, forget=recorded, requeue_after=None if recorded else SOON)
+
+
+def decide_unknown(seen: ObservedBranch, now: datetime) -> Plan:
+    """Decide about a branch whose transaction does not exist, as a consistent read has told.
+
+    It is normal for a moment (the transaction's beginning is under way), and after the removal of
+    a transaction by force it is not: what became of it is then unknown, and never guessed at. A
+    person sets ``spec.outcome`` of the branch, or deletes it, which means Rollback.
+    """
+    branch = seen.branch
+    if branch.settled:
+        return Plan(release_branches=(branch.id,) if seen.held else (), forget=not seen.deleting)
+    if branch.outcome is not None:
+        return Plan(requeue_after=REVIEW_AFTER_MAX)
+    if seen.deleting:
+        return Plan(stamp=(Stamp(branch.id, Outcome.ROLLBACK),))
+    age = timedelta() if seen.born_at is None else now - seen.born_at
+    if age < UNKNOWN_AFTER:
+        return Plan(requeue_after=UNKNOWN_AFTER - age)
+    if branch.reason == Reason.UNKNOWN_TRANSACTION:
+        return Plan(requeue_after=REVIEW_AFTER_MAX)
+    return _reported(branch)
+
+
+def _reported(branch: Branch) -> Plan:
+    reason, message = Reason.UNKNOWN_TRANSACTION, unknown_message(branch)
+    return Plan(
+        notices=(Notice(Weight.WARNING, reason, message, branch.id),),
+        reports=(Report(branch.id, reason, message),),
+        requeue_after=REVIEW_AFTER_MAX,
+    )
+
+
+def unknown_message(branch: Branch) -> str:
+    """What a person reads at a branch whose transaction does not exist."""
+    return (
+        f"{SENTENCES[Reason.UNKNOWN_TRANSACTION]} Set spec.outcome of this branch to what became of "
+        f"{branch.id.xid}, or delete the branch to undo it."
+    )
