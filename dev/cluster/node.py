@@ -1,0 +1,86 @@
+"""What a node leaves on the machine besides its programs: containers, mounts, links; and its images."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dev.cluster import cgroups, network, processes
+from dev.errors import ToolError
+from dev.shell import run, succeeds
+
+if TYPE_CHECKING:
+    from dev.cluster.state import Settings
+
+SHIM = "containerd-shim-runc-v2"
+_MOUNTS = Path("/proc/self/mountinfo")
+_LOG_LINKS = Path("/var/log/containers")
+_CNI_RESULTS = Path("/var/lib/cni/results")
+_NAMESPACE = "k8s.io"
+_IMPORT_SECONDS = 300
+
+
+def clean(settings: Settings) -> None:
+    """End every container and undo every mount, as a restart of the machine would."""
+    folder = settings.folder
+    _delete_containers(folder / "run" / "runc" / _NAMESPACE)
+    processes.kill(processes.owned(folder, [SHIM]))
+    unmount_below(folder)
+    shutil.rmtree(folder / "run", ignore_errors=True)
+    shutil.rmtree(folder / "ipam", ignore_errors=True)
+    cgroups.remove(settings)
+    _remove_links(folder)
+    for result in _CNI_RESULTS.glob(f"{settings.bridge}-*"):
+        result.unlink(missing_ok=True)
+
+
+def remove(settings: Settings) -> None:
+    """Clean, and take the network away too."""
+    clean(settings)
+    network.remove(settings)
+
+
+def load_image(settings: Settings, archive: Path) -> None:
+    """Bring an image archive (OCI or Docker) into the node."""
+    _ctr(settings, "images", "import", "--all-platforms", str(archive))
+
+
+def images(settings: Settings) -> set[str]:
+    """The names of all images of the node."""
+    return set(_ctr(settings, "images", "list", "--quiet").split())
+
+
+def unmount_below(folder: Path) -> None:
+    """Undo every mount below a folder, the deepest first."""
+    mark = f"{folder}/"
+    points = [line.split()[4] for line in _MOUNTS.read_text().splitlines()]
+    # A mount point is written with octal escapes for the characters that separate fields.
+    ours = sorted((point for point in points if point.startswith(mark)), key=len, reverse=True)
+    for point in ours:
+        if not succeeds("umount", _unescaped(point)):
+            with suppress(ToolError):
+                run("umount", "--lazy", _unescaped(point))
+
+
+def _unescaped(point: str) -> str:
+    return point.encode().decode("unicode_escape")
+
+
+def _delete_containers(root: Path) -> None:
+    for container in root.iterdir() if root.exists() else ():
+        with suppress(ToolError):
+            run("runc", "--root", root, "delete", "--force", container.name)
+
+
+def _remove_links(folder: Path) -> None:
+    for link in _LOG_LINKS.glob("*.log"):
+        if link.is_symlink() and os.readlink(link).startswith(f"{folder}/"):  # noqa: PTH115 - the text, not a Path
+            link.unlink(missing_ok=True)
+
+
+def _ctr(settings: Settings, *arguments: str) -> str:
+    socket = settings.folder / "run" / "containerd.sock"
+    return run("ctr", "--address", socket, "--namespace", _NAMESPACE, *arguments, timeout=_IMPORT_SECONDS)

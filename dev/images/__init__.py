@@ -1,0 +1,1 @@
+"""Images for the local cluster, which pulls from no registry."""
