@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from globaltx.transaction.model import (
         Branch,
@@ -96,7 +96,7 @@ class Store(Protocol):
         A branch that was forgotten meanwhile is not an error.
         """
 
-    def watch(self, app: str) -> AsyncIterator[Branch]:
+    def watch(self, app: str) -> AsyncGenerator[Branch, None]:
         """Yield each branch of the app that has an outcome and is not settled, for ever.
 
         Level-triggered: a branch may be yielded more than once, none is left out, and what
