@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from globaltx.stores.base import StoreError, StoreRefusedError, StoreUnavailableError
 from globaltx.transaction.model import BranchId, Mode
-from globaltx_sidecar.backoff import insist
 from globaltx_sidecar.faults import reason_of
+from globaltx_sidecar.insist import insist
 
 if TYPE_CHECKING:
     from globaltx.stores.base import Store

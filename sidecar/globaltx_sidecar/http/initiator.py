@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from globaltx.stores.base import StoreError, StoreRefusedError
 from globaltx.transaction.model import MESSAGE_LENGTH_MAX, Decision, GlobalTransaction
 from globaltx.transaction.xid import RANDOM_BITS, new_xid
-from globaltx_sidecar.backoff import insist
 from globaltx_sidecar.faults import reason_of
+from globaltx_sidecar.insist import insist
 
 if TYPE_CHECKING:
     from datetime import timedelta

@@ -70,6 +70,8 @@ class Proxy:
         self._metrics = metrics
         self.filter = routes
         self.under_way = 0
+        self.idle = asyncio.Event()
+        self.idle.set()
         self._held_bytes = 0
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -77,6 +79,7 @@ class Proxy:
         if self.under_way >= REQUESTS_MAX:
             return refusal(503, Reason.OVERLOADED, f"{REQUESTS_MAX} requests are under way")
         self.under_way += 1
+        self.idle.clear()
         try:
             return await self._handle(request)
         except UpstreamError as error:
@@ -85,6 +88,8 @@ class Proxy:
             return refusal(error.status, error.reason, str(error))
         finally:
             self.under_way -= 1
+            if not self.under_way:
+                self.idle.set()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         target = target_of(request)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 BACKLOG = 1024
 IDLE_SECONDS = 630.0
 """How long an idle client may stay; longer than the usual load balancers' ten minutes."""
-_STEP_SECONDS = 0.01
 
 
 class HttpServer:
@@ -40,8 +39,7 @@ class HttpServer:
         self._inner.pre_shutdown()
         try:
             async with asyncio.timeout(grace.total_seconds()):
-                while self._proxy.under_way:
-                    await asyncio.sleep(_STEP_SECONDS)
+                await self._proxy.idle.wait()
         except TimeoutError:
             pass  # what is still under way is cut off; its outcome is taken all the same
         await self._inner.shutdown(timeout=1.0)
