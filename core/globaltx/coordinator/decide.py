@@ -210,17 +210,15 @@ def _ended(seen: Observed, status: Status, plan: Plan, now: datetime) -> Plan:
 def decide_unknown(seen: ObservedBranch, now: datetime) -> Plan:
     """Decide about a branch whose transaction does not exist, as a consistent read has told.
 
-    It is normal for a moment (the transaction's beginning is under way), and after the removal of
-    a transaction by force it is not: what became of it is then unknown, and never guessed at. A
-    person sets ``spec.outcome`` of the branch, or deletes it, which means Rollback.
+    The transaction was removed by force, or was forgotten while a `join` was on its way. What became
+    of it is unknown, and never guessed at: not even a deletion of the branch says it, because the
+    garbage collector deletes what has lost its owner. A person sets ``spec.outcome`` of the branch.
     """
     branch = seen.branch
     if branch.settled:
         return Plan(release_branches=(branch.id,) if seen.held else (), forget=not seen.deleting)
     if branch.outcome is not None:
         return Plan(requeue_after=REVIEW_AFTER_MAX)
-    if seen.deleting:
-        return Plan(stamp=(Stamp(branch.id, Outcome.ROLLBACK),))
     age = timedelta() if seen.born_at is None else now - seen.born_at
     if age < UNKNOWN_AFTER:
         return Plan(requeue_after=UNKNOWN_AFTER - age)
@@ -241,6 +239,6 @@ def _reported(branch: Branch) -> Plan:
 def unknown_message(branch: Branch) -> str:
     """What a person reads at a branch whose transaction does not exist."""
     return (
-        f"{SENTENCES[Reason.UNKNOWN_TRANSACTION]} Set spec.outcome of this branch to what became of "
-        f"{branch.id.xid}, or delete the branch to undo it."
+        f"{SENTENCES[Reason.UNKNOWN_TRANSACTION]} Find out what became of {branch.id.xid} and set "
+        "spec.outcome of this branch to it; then it is carried out and the branch goes."
     )

@@ -1,0 +1,154 @@
+"""What the operator reads from, and writes to, the resources of one transaction."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from globaltx.coordinator.conditions import Status
+from globaltx.coordinator.observed import Observed, ObservedBranch
+from globaltx.manifest.resources import (
+    API_VERSION,
+    CONDITION_SUCCEEDED,
+    FINALIZER,
+    TRANSACTIONS,
+    branch_from_resource,
+    condition,
+    format_time,
+    parse_time,
+    transaction_from_resource,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from globaltx.coordinator.observed import Report
+    from globaltx.transaction.states import Outcome
+
+_MINUTE = 60
+_HOUR = 60 * _MINUTE
+
+
+def observe(
+    transaction: Mapping[str, Any], branches: Iterable[Mapping[str, Any]], *, complete: bool = False
+) -> Observed:
+    """Read a transaction and what is known of its branches (`Observed` says what ``complete`` means).
+
+    Raises:
+        InvalidResourceError: one of them is not what the schema says.
+    """
+    metadata = transaction["metadata"]
+    return Observed(
+        transaction=transaction_from_resource(transaction),
+        status=read_status(transaction),
+        branches=tuple(observe_branch(each, metadata.get("uid", "")) for each in branches),
+        complete=complete,
+        held=FINALIZER in metadata.get("finalizers", ()),
+        deleting="deletionTimestamp" in metadata,
+    )
+
+
+def observe_branch(resource: Mapping[str, Any], owner_uid: str) -> ObservedBranch:
+    """Read a branch of the transaction of that uid (empty: it has none)."""
+    metadata = resource["metadata"]
+    owners = {owner["uid"] for owner in metadata.get("ownerReferences", ())}
+    return ObservedBranch(
+        branch=branch_from_resource(resource),
+        held=FINALIZER in metadata.get("finalizers", ()),
+        owned=owner_uid in owners,
+        deleting="deletionTimestamp" in metadata,
+        born_at=parse_time(metadata.get("creationTimestamp")),
+    )
+
+
+def read_status(resource: Mapping[str, Any]) -> Status:
+    """Read what was recorded in a transaction's status."""
+    raw = resource.get("status") or {}
+    transaction = transaction_from_resource(resource)
+    return Status(
+        state=transaction.state,
+        message=raw.get("message", ""),
+        total=raw.get("branchesTotal", 0),
+        settled=raw.get("branchesSettled", 0),
+        decided_at=parse_time(raw.get("decidedAt")),
+        settled_at=transaction.settled_at,
+    )
+
+
+def write_status(status: Status, resource: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """Write a transaction's status as the body of a merge patch, given the resource as it was."""
+    raw: dict[str, Any] = {
+        "state": str(status.state),
+        "branches": f"{status.settled}/{status.total}",
+        "branchesTotal": status.total,
+        "branchesSettled": status.settled,
+        "message": status.message,
+        "conditions": [_succeeded(status, resource, now)],
+    }
+    if status.decided_at is not None:
+        raw["decidedAt"] = format_time(status.decided_at)
+    if status.settled_at is not None:
+        raw["settledAt"] = format_time(status.settled_at)
+        begun_at = parse_time(resource["metadata"].get("creationTimestamp"))
+        raw["duration"] = duration(status.settled_at - (begun_at or status.settled_at))
+    return {"status": raw}
+
+
+def _succeeded(status: Status, resource: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """The condition; the time of its last transition stays while its status does."""
+    made = condition(CONDITION_SUCCEEDED, status.succeeded, status.reason, status.message, now)
+    for old in (resource.get("status") or {}).get("conditions", ()):
+        same = (old["type"], old["status"]) == (made["type"], made["status"])
+        if same and old["lastTransitionTime"] > "1970-01-02":
+            made["lastTransitionTime"] = old["lastTransitionTime"]
+    return made
+
+
+def write_report(report: Report, now: datetime) -> dict[str, Any]:
+    """Write at a branch why it waits, as the body of a merge patch of its status."""
+    return {
+        "status": {
+            "reason": str(report.reason),
+            "message": report.message,
+            "conditions": [condition(CONDITION_SUCCEEDED, None, report.reason, report.message, now)],
+        }
+    }
+
+
+def write_stamp(outcome: Outcome, transaction: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Write outcome and owner of a branch as the body of a merge patch; None: it has no transaction."""
+    patch: dict[str, Any] = {"spec": {"outcome": str(outcome)}}
+    if transaction is not None:
+        patch["metadata"] = {"ownerReferences": [owner(transaction)]}
+    return patch
+
+
+def owner(transaction: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the owner reference to a transaction; its removal takes the branches with it."""
+    metadata = transaction["metadata"]
+    return {
+        "apiVersion": API_VERSION,
+        "kind": TRANSACTIONS.kind,
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+    }
+
+
+def write_release(resource: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the merge patch that takes our finalizer off, over this very version of the object."""
+    metadata = resource["metadata"]
+    others = [each for each in metadata.get("finalizers", ()) if each != FINALIZER]
+    return {"metadata": {"finalizers": others, "resourceVersion": metadata["resourceVersion"]}}
+
+
+def duration(length: timedelta) -> str:
+    """Write a duration for people: ``<1s``, ``42s``, ``3m5s``, ``2h7m`` (births are whole seconds)."""
+    total = int(max(length, timedelta()).total_seconds())
+    if total < 1:
+        return "<1s"
+    if total < _MINUTE:
+        return f"{total}s"
+    if total < _HOUR:
+        return f"{total // _MINUTE}m{total % _MINUTE}s"
+    return f"{total // _HOUR}h{total % _HOUR // _MINUTE}m"
