@@ -1,33 +1,17 @@
-"""The webhook as one task: certificate, policies, server."""
+"""The webhook as one task: keeps its certificate, and answers once it has one."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
 from typing import TYPE_CHECKING
 
+from globaltx_operator.webhook import server
+from globaltx_operator.webhook.keeper import CertificateKeeper
+from globaltx_operator.webhook.reviewer import Reviewer
+
 if TYPE_CHECKING:
-    import asyncio
-
     from globaltx.stores.kubernetes.client import KubernetesClient
-
-    from globaltx.manifest.injection import InjectionOptions
-
-
-@dataclass(frozen=True, slots=True)
-class WebhookOptions:
-    """Where the webhook is served, and where what it shares with its replicas is kept."""
-
-    namespace: str
-    """The operator's own: its Service and its Secret are here."""
-    injection: InjectionOptions
-    service: str = "globaltx-webhook"
-    secret: str = "globaltx-webhook-certificate"  # noqa: S105  the name of one
-    configuration: str = "globaltx"
-    """The name of both webhook configurations, whose ``caBundle`` is kept right."""
-    watch_namespaces: tuple[str, ...] = ()
-    """Empty: all."""
-    host: str = "0.0.0.0"  # noqa: S104  the pod's own address is not known beforehand
-    port: int = 9443
+    from globaltx_operator.webhook.options import WebhookOptions
 
 
 async def run_webhook(
@@ -35,6 +19,19 @@ async def run_webhook(
 ) -> None:
     """Serve until cancelled; ``ready`` is set once requests would be answered with a trusted certificate.
 
-    A lost API server is waited for inside; what escapes is a bug or a port that is taken.
+    A lost API server is waited for inside; what escapes (in an exception group) is a bug or a port
+    that is taken.
     """
-    raise NotImplementedError
+    keeper = CertificateKeeper(client, options)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(keeper.run(), name="webhook certificate")
+        await keeper.loaded.wait()
+        app = server.application(Reviewer(client, options.injection))
+        runner = await server.start(app, options.host, options.port, keeper.context)
+        try:
+            await keeper.trusted.wait()
+            if ready is not None:
+                ready.set()
+            await asyncio.Event().wait()  # until cancelled
+        finally:
+            await runner.cleanup()
