@@ -1,0 +1,67 @@
+"""The sample's manifests with this run's images, namespace and database addresses put in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLE = ROOT / "examples" / "01-order"
+CHART = ROOT / "charts" / "globaltx"
+NAMESPACE = "shop"
+POLICY = "TransactionPolicy"
+SAMPLE_IMAGE = "globaltx-order-sample"
+
+
+def documents(text: str) -> list[dict[str, Any]]:
+    """Read manifests."""
+    return [each for each in yaml.safe_load_all(text) if each]
+
+
+def written(manifests: Iterable[dict[str, Any]]) -> str:
+    """Write manifests."""
+    return yaml.safe_dump_all(manifests, sort_keys=False)
+
+
+def moved(text: str, namespace: str) -> str:
+    """Put another namespace for the sample's own, also in the databases' names."""
+    out = text.replace(f"namespace: {NAMESPACE}\n", f"namespace: {namespace}\n")
+    out = out.replace(f"name: {NAMESPACE}\n", f"name: {namespace}\n")
+    return out.replace(f".{NAMESPACE}.svc", f".{namespace}.svc")
+
+
+def with_image(manifests: Iterable[dict[str, Any]], image: str) -> Iterator[dict[str, Any]]:
+    """Put the image that was built into the sample's deployments."""
+    for manifest in manifests:
+        for container in _containers(manifest):
+            if SAMPLE_IMAGE in container["image"]:
+                container["image"] = image
+        yield manifest
+
+
+def with_database(manifests: Iterable[dict[str, Any]], host: str, port: int) -> Iterator[dict[str, Any]]:
+    """Point the EndpointSlices of ``database/outside.yaml`` to a server."""
+    for manifest in manifests:
+        if manifest["kind"] == "EndpointSlice":
+            manifest["endpoints"] = [{"addresses": [host]}]
+            manifest["ports"] = [{**each, "port": port} for each in manifest["ports"]]
+        yield manifest
+
+
+def secret(manifests: Iterable[dict[str, Any]], name: str) -> tuple[str, str]:
+    """Give the user and the password of one of the sample's Secrets."""
+    found = next(each for each in manifests if each["kind"] == "Secret" and each["metadata"]["name"] == name)
+    data = found["stringData"]
+    return data["username"], data["password"]
+
+
+def _containers(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    if manifest["kind"] != "Deployment":
+        return []
+    found: list[dict[str, Any]] = manifest["spec"]["template"]["spec"]["containers"]
+    return found
