@@ -1,0 +1,58 @@
+"""What tests of several folders share: a real control plane, and a namespace of one's own in it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from globaltx.stores.kubernetes.access import from_kubeconfig
+from globaltx.stores.kubernetes.client import KubernetesClient
+from globaltx.stores.kubernetes.resource import NAMESPACES
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from dev.cluster import Cluster
+
+_ROOT = Path(__file__).parent.parent
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a control plane, so that nobody can forget to."""
+    for item in items:
+        if "control_plane" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.control_plane)
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[Cluster]:
+    """A real etcd, kube-apiserver and controller-manager of this test session, with our kinds installed.
+
+    All tests of the session share it: use the fixture ``namespace``, and start again what you crash.
+    """
+    from dev.cluster import Cluster  # noqa: PLC0415  only where such tests are run
+
+    with Cluster.up(f"test-{os.getpid()}-{secrets.token_hex(3)}", "control-plane") as cluster:
+        cluster.kubectl("apply", "--server-side", "-f", str(_ROOT / "crds"))
+        cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(_ROOT / "crds"))
+        yield cluster
+
+
+@pytest.fixture
+async def kubernetes(control_plane: Cluster) -> AsyncIterator[KubernetesClient]:
+    """A client of the control plane with all rights."""
+    async with KubernetesClient(from_kubeconfig(str(control_plane.kubeconfig))) as client:
+        yield client
+
+
+@pytest.fixture
+async def namespace(kubernetes: KubernetesClient) -> str:
+    """A namespace that nobody else uses."""
+    name = f"t-{secrets.token_hex(6)}"
+    await kubernetes.create(NAMESPACES, {"metadata": {"name": name}})
+    return name

@@ -1,0 +1,36 @@
+"""The stores that the contract is run against."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from globaltx.stores.kubernetes.access import from_kubeconfig
+from tests.stores.harness import Harness, KubernetesHarness, MemoryHarness
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from dev.cluster import Cluster
+
+
+@pytest.fixture
+async def memory() -> MemoryHarness:
+    return MemoryHarness()
+
+
+@pytest.fixture
+async def in_kubernetes(control_plane: Cluster, namespace: str) -> AsyncIterator[KubernetesHarness]:
+    harness = KubernetesHarness(from_kubeconfig(str(control_plane.kubeconfig)), namespace)
+    yield harness
+    await harness.close()
+
+
+@pytest.fixture(
+    params=["memory", pytest.param("in_kubernetes", marks=pytest.mark.control_plane, id="kubernetes")]
+)
+def harness(request: pytest.FixtureRequest) -> Harness:
+    """Each store in turn."""
+    found: Harness = request.getfixturevalue(request.param)
+    return found

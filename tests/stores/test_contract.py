@@ -1,0 +1,248 @@
+"""What each call of a store promises, on every implementation."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from globaltx.stores.base import (
+    AlreadyDecidedError,
+    StoreRefusedError,
+    UnknownTransactionError,
+    XidTakenError,
+)
+from globaltx.transaction.model import Mode
+from globaltx.transaction.states import Outcome, State
+from tests.stores.harness import (
+    COMMIT,
+    CONFLICT,
+    ENDED,
+    ROLLBACK,
+    any_xid,
+    branch,
+    first,
+    transaction,
+)
+
+if TYPE_CHECKING:
+    from globaltx.transaction.xid import Xid
+    from tests.stores.harness import Harness
+
+
+async def begun(harness: Harness, *apps: str) -> Xid:
+    xid = any_xid(harness.namespace)
+    await harness.client().begin(transaction(xid))
+    for app in apps:
+        await harness.client().join(branch(xid, app), Mode.AT)
+    return xid
+
+
+async def decided(harness: Harness, outcome: Outcome, *apps: str) -> Xid:
+    xid = await begun(harness, *apps)
+    await harness.client().decide(xid, COMMIT if outcome is Outcome.COMMIT else ROLLBACK)
+    await harness.stamp(xid)
+    return xid
+
+
+async def test_begin_makes_a_transaction_durable_and_undecided(harness: Harness) -> None:
+    xid = any_xid(harness.namespace)
+    await harness.client().begin(transaction(xid, policy="orders"))
+    found = (await harness.client().read(xid)).transaction
+    assert (found.xid, found.initiator, found.policy) == (xid, "shop", "orders")
+    assert (found.decision, found.state) == (None, State.ACTIVE)
+    assert found.begun_at is not None
+    assert found.deadline == found.begun_at + found.timeout
+
+
+async def test_begin_may_be_repeated_by_its_initiator_only(harness: Harness) -> None:
+    xid = await begun(harness, "shop")
+    before = await harness.client().read(xid)
+    await harness.client().begin(transaction(xid))
+    assert await harness.client().read(xid) == before
+    with pytest.raises(XidTakenError, match="shop"):
+        await harness.client().begin(transaction(xid, initiator="stock"))
+
+
+async def test_begin_repeated_does_not_take_the_outcome_back(harness: Harness) -> None:
+    xid = await decided(harness, Outcome.ROLLBACK)
+    await harness.client().begin(transaction(xid))
+    decision = (await harness.client().read(xid)).transaction.decision
+    assert decision is not None
+    assert decision.outcome is Outcome.ROLLBACK
+
+
+async def test_join_registers_a_branch_once(harness: Harness) -> None:
+    xid = await begun(harness)
+    for _ in range(2):
+        await harness.client().join(branch(xid), Mode.AT)
+    await harness.client().join(branch(xid, resource="stock"), Mode.TCC)
+    found = (await harness.client().read(xid)).branches
+    assert [(each.id, each.mode, each.outcome) for each in found] == [
+        (branch(xid), Mode.AT, None),
+        (branch(xid, resource="stock"), Mode.TCC, None),
+    ]
+
+
+async def test_join_of_an_unknown_xid_leaves_nothing_behind(harness: Harness) -> None:
+    xid = any_xid(harness.namespace)
+    with pytest.raises(UnknownTransactionError):
+        await harness.client().join(branch(xid), Mode.AT)
+    await harness.client().begin(transaction(xid))
+    assert (await harness.client().read(xid)).branches == ()
+
+
+async def test_join_waits_for_a_begin_on_its_way(harness: Harness) -> None:
+    xid = any_xid(harness.namespace)
+    asked = asyncio.Event()
+
+    async def hook(_call: str, _when: str) -> None:
+        asked.set()
+
+    joining = asyncio.create_task(harness.client(hook, begin_wait=30).join(branch(xid), Mode.AT))
+    await asked.wait()
+    assert not joining.done()
+    await harness.client().begin(transaction(xid))
+    await joining
+    assert len((await harness.client().read(xid)).branches) == 1
+
+
+@pytest.mark.parametrize("decision", [COMMIT, ROLLBACK])
+async def test_join_is_refused_once_the_outcome_is_taken(harness: Harness, decision: object) -> None:
+    outcome = Outcome.COMMIT if decision is COMMIT else Outcome.ROLLBACK
+    xid = await decided(harness, outcome, "shop")
+    with pytest.raises(AlreadyDecidedError) as refused:
+        await harness.client().join(branch(xid, "stock"), Mode.AT)
+    assert refused.value.decision.outcome is outcome
+    assert [each.id.app for each in (await harness.client().read(xid)).branches] == ["shop"]
+
+
+async def test_join_repeated_after_the_outcome_is_refused_too(harness: Harness) -> None:
+    xid = await decided(harness, Outcome.COMMIT, "shop")
+    with pytest.raises(AlreadyDecidedError):
+        await harness.client().join(branch(xid, "shop"), Mode.AT)
+    assert len((await harness.client().read(xid)).branches) == 1
+
+
+async def test_decide_takes_the_outcome_once(harness: Harness) -> None:
+    xid = await begun(harness)
+    stands = await harness.client().decide(xid, COMMIT)
+    assert (stands.outcome, stands.reason, stands.message, stands.by) == (
+        COMMIT.outcome,
+        COMMIT.reason,
+        COMMIT.message,
+        COMMIT.by,
+    )
+    for late in (ROLLBACK, COMMIT, ROLLBACK):
+        assert (await harness.client().decide(xid, late)).reason == COMMIT.reason
+    found = (await harness.client().read(xid)).transaction.decision
+    assert found is not None
+    assert (found.outcome, found.reason, found.by) == (COMMIT.outcome, COMMIT.reason, COMMIT.by)
+
+
+async def test_the_same_outcome_for_another_reason_changes_nothing(harness: Harness) -> None:
+    xid = await begun(harness)
+    await harness.client().decide(xid, ROLLBACK)
+    again = type(ROLLBACK)(Outcome.ROLLBACK, "DeadlineExceeded", "too late", "operator")
+    assert (await harness.client().decide(xid, again)).reason == ROLLBACK.reason
+
+
+async def test_decide_of_an_unknown_xid_is_reported(harness: Harness) -> None:
+    with pytest.raises(UnknownTransactionError):
+        await harness.client().decide(any_xid(harness.namespace), COMMIT)
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+async def test_settle_ends_a_branch_for_good(harness: Harness, outcome: Outcome) -> None:
+    xid = await decided(harness, outcome, "shop")
+    for _ in range(2):
+        await harness.client().settle(branch(xid), ENDED[outcome])
+    await harness.client().settle(branch(xid), CONFLICT)  # a report that comes too late
+    (found,) = (await harness.client().read(xid)).branches
+    assert (found.state, found.settled, found.outcome) == (ENDED[outcome].state, True, outcome)
+
+
+async def test_settle_refuses_an_end_that_is_not_the_outcome(harness: Harness) -> None:
+    undecided = await begun(harness, "shop")
+    with pytest.raises(StoreRefusedError):
+        await harness.client().settle(branch(undecided), ENDED[Outcome.COMMIT])
+    xid = await decided(harness, Outcome.COMMIT, "shop")
+    with pytest.raises(StoreRefusedError):
+        await harness.client().settle(branch(xid), ENDED[Outcome.ROLLBACK])
+    assert [each.state for each in (await harness.client().read(xid)).branches] == [State.ACTIVE]
+
+
+async def test_a_conflict_stands_in_plain_sight_until_it_is_settled(harness: Harness) -> None:
+    xid = await decided(harness, Outcome.ROLLBACK, "shop")
+    await harness.client().settle(branch(xid), CONFLICT)
+    (found,) = (await harness.client().read(xid)).branches
+    assert (found.state, found.reason, found.message) == (CONFLICT.state, CONFLICT.reason, CONFLICT.message)
+    assert not found.settled
+    await harness.client().settle(branch(xid), ENDED[Outcome.ROLLBACK])
+    (found,) = (await harness.client().read(xid)).branches
+    assert found.settled
+
+
+async def test_settle_of_a_forgotten_branch_is_no_error(harness: Harness) -> None:
+    await harness.client().settle(branch(any_xid(harness.namespace)), ENDED[Outcome.COMMIT])
+
+
+async def test_read_of_an_unknown_xid_is_reported(harness: Harness) -> None:
+    xid = any_xid(harness.namespace)
+    with pytest.raises(UnknownTransactionError, match=str(xid)):
+        await harness.client().read(xid)
+
+
+async def test_forget_removes_what_is_settled(harness: Harness) -> None:
+    xid = await decided(harness, Outcome.COMMIT, "shop", "stock")
+    for app in ("shop", "stock"):
+        await harness.client().settle(branch(xid, app), ENDED[Outcome.COMMIT])
+    for _ in range(2):
+        await harness.client().forget(xid)
+    with pytest.raises(UnknownTransactionError):
+        await harness.client().read(xid)
+    with pytest.raises(UnknownTransactionError):
+        await harness.client().join(branch(xid), Mode.AT)
+
+
+async def test_forget_refuses_what_is_not_settled(harness: Harness) -> None:
+    undecided = await begun(harness)
+    with pytest.raises(StoreRefusedError):
+        await harness.client().forget(undecided)
+    xid = await decided(harness, Outcome.COMMIT, "shop", "stock")
+    await harness.client().settle(branch(xid, "shop"), ENDED[Outcome.COMMIT])
+    with pytest.raises(StoreRefusedError, match="1 of 2"):
+        await harness.client().forget(xid)
+    assert len((await harness.client().read(xid)).branches) == 2
+
+
+async def test_watch_begins_with_what_was_there_and_goes_on(harness: Harness) -> None:
+    before = await decided(harness, Outcome.COMMIT, "shop")
+    watching = asyncio.create_task(first(harness.client(), "shop", 2))
+    after = await decided(harness, Outcome.ROLLBACK, "shop")
+    found = {each.id.xid: each.outcome for each in await watching}
+    assert found == {before: Outcome.COMMIT, after: Outcome.ROLLBACK}
+
+
+async def test_watch_leaves_out_what_is_not_to_be_done(harness: Harness) -> None:
+    await begun(harness, "shop")
+    await decided(harness, Outcome.COMMIT, "shop-2", "sho")
+    settled = await decided(harness, Outcome.COMMIT, "shop")
+    await harness.client().settle(branch(settled), ENDED[Outcome.COMMIT])
+    open_ = await decided(harness, Outcome.COMMIT, "shop")
+    assert [each.id.xid for each in await first(harness.client(), "shop", 1)] == [open_]
+
+
+async def test_watch_tells_of_a_conflict_again(harness: Harness) -> None:
+    xid = await decided(harness, Outcome.ROLLBACK, "shop")
+    await harness.client().settle(branch(xid), CONFLICT)
+    (found,) = await first(harness.client(), "shop", 1)
+    assert (found.id.xid, found.state) == (xid, State.CONFLICT)
+
+
+async def test_two_watches_of_one_app_both_see_everything(harness: Harness) -> None:
+    watching = [asyncio.create_task(first(harness.client(), "shop", 2)) for _ in range(2)]
+    expected = {await decided(harness, Outcome.COMMIT, "shop") for _ in range(2)}
+    for watch in watching:
+        assert {each.id.xid for each in await watch} == expected
