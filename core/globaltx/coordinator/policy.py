@@ -65,3 +65,18 @@ class Policy:
     datasources: tuple[Datasource, ...] = ()
     lock_wait: timedelta = DEFAULT_LOCK_WAIT
     ttl: timedelta = DEFAULT_TTL
+
+
+def covers(route: Route, path: str) -> bool:
+    """Whether a path is the route's, or lies below its prefix by whole segments."""
+    if route.path:
+        return path == route.path
+    prefix = route.path_prefix.rstrip("/")
+    return path == prefix or path.startswith(prefix + "/")
+
+
+def overlap(one: Route, other: Route) -> bool:
+    """Whether some request matches both routes."""
+    if one.method != other.method:
+        return False
+    return covers(one, other.path or other.path_prefix) or covers(other, one.path or one.path_prefix)

@@ -11,7 +11,7 @@ import ipaddress
 from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import chain
+from itertools import chain, combinations, product
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from globaltx.coordinator.policy import (
@@ -21,6 +21,7 @@ from globaltx.coordinator.policy import (
     HttpCapture,
     Policy,
     Route,
+    overlap,
 )
 from globaltx.manifest.check import filled, problems
 from globaltx.manifest.resources import API_VERSION, POLICIES
@@ -144,8 +145,12 @@ def _route_problems(spec: Mapping[str, Any], policy: Policy) -> Iterator[str]:
     routes = policy.http.routes if policy.http else ()
     for name in _twice(route.name for route in routes):
         yield f"spec.http.routes: each route needs a name of its own; rename one of those named {name!r}"
-    for method, path in _twice(_matched(route) for route in routes):
-        yield f"spec.http.routes: two routes match {method} {path}; remove one of them"
+    for one, other in combinations(routes, 2):
+        if overlap(one, other):
+            yield (
+                f"spec.http.routes: {one.name!r} ({_matched(one)}) and {other.name!r} ({_matched(other)}) "
+                "match the same request; make their paths or methods differ"
+            )
 
 
 def _datasource_problems(policy: Policy) -> Iterator[str]:
@@ -211,7 +216,7 @@ def conflicts(policies: Iterable[Policy]) -> Iterator[str]:
     if len(ports) > 1:
         told = ", ".join(f"{port!r} ({owners[0]})" for port, owners in sorted(ports.items()))
         yield f"policies take over different ports of the same pod: {told}; use one port name"
-    yield from _claimed_twice(every, "match the request", lambda policy: map(" ".join, _requests(policy)))
+    yield from _matched_twice(every)
     yield from _claimed_twice(every, "name a route", lambda policy: (each.name for each in _routes(policy)))
     yield from _claimed_twice(
         every, "name a datasource", lambda policy: (each.name for each in policy.datasources)
@@ -235,6 +240,16 @@ def _claimed_twice(
             yield f"policies {' and '.join(owners)} both {verb} {claim!r}; keep it in one of them"
 
 
+def _matched_twice(policies: Iterable[Policy]) -> Iterator[str]:
+    for one, other in combinations(policies, 2):
+        for route, met in product(_routes(one), _routes(other)):
+            if overlap(route, met):
+                yield (
+                    f"policies {one.name} and {other.name} both match the request {_matched(route)!r}; "
+                    "keep it in one of them"
+                )
+
+
 def _claims(policies: Iterable[Policy], of: Callable[[Policy], Iterable[str]]) -> dict[str, list[str]]:
     owners: dict[str, list[str]] = {}
     for policy in policies:
@@ -247,12 +262,8 @@ def _routes(policy: Policy) -> tuple[Route, ...]:
     return policy.http.routes if policy.http else ()
 
 
-def _requests(policy: Policy) -> Iterator[tuple[str, str]]:
-    return (_matched(route) for route in _routes(policy))
-
-
-def _matched(route: Route) -> tuple[str, str]:
-    return route.method, route.path or f"{route.path_prefix} (prefix)"
+def _matched(route: Route) -> str:
+    return f"{route.method} {route.path or route.path_prefix + ' (prefix)'}"
 
 
 def _twice(values: Iterable[_T]) -> list[_T]:

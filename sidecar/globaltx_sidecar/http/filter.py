@@ -10,6 +10,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import unquote
 
+from globaltx.coordinator.policy import covers, overlap
 from globaltx.coordinator.reasons import Reason
 from globaltx.transaction.xid import InvalidXidError
 from globaltx_sidecar.http.headers import find_xid
@@ -81,7 +82,7 @@ class Filter:
         whole = self._whole.get((method, path))
         if whole is not None:
             return whole
-        return next((each for each in self._prefixes if each.method == method and _under(path, each)), None)
+        return next((each for each in self._prefixes if each.method == method and covers(each, path)), None)
 
     def judge(self, method: str, target: str, headers: Headers) -> Action:
         """Say what a request means.
@@ -108,22 +109,3 @@ def path_of(target: str) -> str:
     if not target.startswith("/"):
         target = "/" + target.partition("://")[2].partition("/")[2]
     return unquote(target.partition("?")[0].partition("#")[0])
-
-
-def overlap(one: Route, other: Route) -> bool:
-    """Whether some request matches both routes."""
-    if one.method != other.method:
-        return False
-    if one.path and other.path:
-        return one.path == other.path
-    if one.path:
-        return _under(one.path, other)
-    if other.path:
-        return _under(other.path, one)
-    return _under(one.path_prefix, other) or _under(other.path_prefix, one)
-
-
-def _under(path: str, route: Route) -> bool:
-    """Whether a path is the route's prefix or lies below it, by whole segments."""
-    prefix = route.path_prefix.rstrip("/")
-    return path == prefix or path.startswith(prefix + "/")

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from globaltx.coordinator.policy import Route
+from globaltx.coordinator.policy import Route, overlap
 from globaltx.coordinator.reasons import Reason
 from globaltx.transaction.xid import Xid
 from globaltx_sidecar.http.filter import (
@@ -16,7 +16,6 @@ from globaltx_sidecar.http.filter import (
     Pass,
     Refuse,
     TakePart,
-    overlap,
 )
 
 XID = Xid("shop", "01jd5w3k7mabcdefghjk")
