@@ -116,15 +116,16 @@ def _definition(
 
 
 def _with_names(schema: dict[str, Any]) -> dict[str, Any]:
-    """Add what every object has; the API server checks these itself."""
-    own = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"type": "object"}}
-    described = {
-        "apiVersion": "The version of the schema, globaltx.io/v1alpha1.",
-        "kind": "The kind of the object.",
-        "metadata": "Name, namespace, labels and annotations, as of every object.",
+    """Add what every object has; the API server checks these itself, and describes ``metadata`` itself."""
+    own = {
+        "apiVersion": {
+            "type": "string",
+            "description": "The version of the schema, globaltx.io/v1alpha1.",
+        },
+        "kind": {"type": "string", "description": "The kind of the object."},
+        "metadata": {"type": "object"},
     }
-    named = {name: {**own[name], "description": described[name]} for name in own}
-    return {**schema, "properties": named | schema["properties"]}
+    return {**schema, "properties": own | schema["properties"]}
 
 
 class _Plain(yaml.SafeDumper):
