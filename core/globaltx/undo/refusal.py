@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 STATEMENT_NOT_UNDOABLE = "StatementNotUndoable"
 NO_PRIMARY_KEY = "NoPrimaryKey"
 INVALID_XID = "InvalidXid"
@@ -30,6 +32,10 @@ class RowsMissedError(Exception):
     """
 
 
-def not_undoable(what: str, way_out: str) -> RefusedError:
-    """Make the refusal of a statement: what it is, and what to write instead."""
-    return RefusedError(STATEMENT_NOT_UNDOABLE, f"{what} cannot be undone automatically; {way_out}")
+def refuse(what: str, way_out: str) -> NoReturn:
+    """Refuse a statement: what it is, and what to write instead.
+
+    Raises:
+        RefusedError: always.
+    """
+    raise RefusedError(STATEMENT_NOT_UNDOABLE, f"{what} cannot be undone automatically; {way_out}")

@@ -1,112 +1,146 @@
-"""What a statement of the application is, as far as AT must know."""
+"""What a statement of the application is, as far as AT must know.
+
+`analyse` names it; `bind` and `text` write it again, with nothing changed but parameters in
+place of question marks and quotes around a schema that is named by a keyword
+(``order.so_master``, which DBPack's users write and the server itself would refuse).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING, TypeAlias
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from globaltx.undo.literal import Value
-from globaltx.undo.sqlmode import SqlMode
+from globaltx.undo import control, grammar, lexer
+from globaltx.undo.forms import (
+    Change,
+    Control,
+    Delete,
+    Insert,
+    Other,
+    Select,
+    Set,
+    Setting,
+    Source,
+    Statement,
+    Table,
+    Update,
+    Verb,
+)
+from globaltx.undo.refusal import STATEMENT_NOT_UNDOABLE, RefusedError, refuse
+from globaltx.undo.sqlmode import SqlMode, UnreadableTextError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from globaltx.undo.literal import Value
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table as the statement names it; ``schema`` is None for the connection's own."""
+__all__ = [
+    "Change",
+    "Control",
+    "Delete",
+    "Insert",
+    "Other",
+    "Select",
+    "Set",
+    "Setting",
+    "Statement",
+    "Table",
+    "Update",
+    "Verb",
+    "analyse",
+    "bind",
+    "text",
+]
 
-    schema: str | None
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """The text of a statement, in which ``parameters`` question marks stand for values."""
-
-    parameters: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Insert:
-    """``INSERT INTO table [(columns)] VALUES (...), ...``."""
-
-    table: Table
-    source: Source
-
-
-@dataclass(frozen=True, slots=True)
-class Update:
-    """``UPDATE table SET ... [WHERE] [ORDER BY] [LIMIT]`` of one table."""
-
-    table: Table
-    source: Source
-
-
-@dataclass(frozen=True, slots=True)
-class Delete:
-    """``DELETE FROM table [WHERE] [ORDER BY] [LIMIT]`` of one table."""
-
-    table: Table
-    source: Source
+_DEFAULT = SqlMode()
+_CACHED_BYTES_MAX = 8192
+_HARMLESS = frozenset({"SHOW", "DESCRIBE", "DESC", "HELP", "VALUES", "KILL"})
+_LOCKING = ("FOR UPDATE", "FOR SHARE", "LOCK IN SHARE MODE")
+_CHANGES = frozenset({"INSERT", "UPDATE", "DELETE", "REPLACE", "CALL", "LOAD", "TRUNCATE"})
+_WAYS_OUT = {
+    "REPLACE": "use INSERT, or UPDATE the row that is there",
+    "TRUNCATE": "use DELETE",
+    "CALL": "send the procedure's statements from the application",
+    "LOAD": "use INSERT",
+    "DO": "use SELECT",
+    "EXECUTE": "use the prepared statements of the protocol",
+    "WITH": "write the condition without a common table expression",
+    "XA": "a global transaction needs no XA of the application's own",
+    "LOCK": "use SELECT ... FOR UPDATE",
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Select:
-    """A read; ``for_update`` when it locks its rows (FOR UPDATE, FOR SHARE, LOCK IN SHARE MODE)."""
-
-    source: Source
-    for_update: bool = False
-
-
-class Verb(StrEnum):
-    """What a control statement does to the local transaction or to the connection."""
-
-    BEGIN = "BEGIN"
-    COMMIT = "COMMIT"
-    ROLLBACK = "ROLLBACK"
-    SAVEPOINT = "SAVEPOINT"
-    ROLLBACK_TO = "ROLLBACK TO"
-    RELEASE = "RELEASE"
-    AUTOCOMMIT_ON = "SET autocommit=1"
-    AUTOCOMMIT_OFF = "SET autocommit=0"
-    SET_XID = "SET @globaltx_xid"
-    SET_NAMES = "SET NAMES"
-    SET_SQL_MODE = "SET sql_mode"
-    USE = "USE"
-
-
-@dataclass(frozen=True, slots=True)
-class Control:
-    """``argument`` is the savepoint's name, the schema (USE), the character set (SET NAMES), the xid.
-
-    It is None where there is none, or where it is no constant (the connection must then be asked).
-    """
-
-    verb: Verb
-    source: Source
-    argument: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Other:
-    """A statement that changes no row (SHOW, EXPLAIN, SET, ...): passed on as it is."""
-
-    source: Source
-
-
-Change: TypeAlias = "Insert | Update | Delete"
-Statement: TypeAlias = "Insert | Update | Delete | Select | Control | Other"
-
-
-def analyse(sql: bytes, mode: SqlMode = SqlMode()) -> Statement:  # noqa: B008  a frozen value
-    """Say what a statement is (the xid hint already taken out); cached by its text without literals.
+def analyse(sql: bytes, mode: SqlMode = _DEFAULT) -> Statement:
+    """Say what a statement is (the xid hint already taken out).
 
     Raises:
-        RefusedError: it may change rows in a way that cannot be undone; nothing has run yet.
+        RefusedError: it may change rows in a way that cannot be undone, or it cannot be read.
+            Nothing has run yet.
     """
-    raise NotImplementedError(sql, mode)
+    found = _analyse_cached(sql, mode) if len(sql) <= _CACHED_BYTES_MAX else _analyse(sql, mode)
+    if isinstance(found, RefusedError):
+        raise RefusedError(found.reason, found.sentence)
+    return found
+
+
+def _analyse(sql: bytes, mode: SqlMode) -> Statement | RefusedError:
+    try:
+        return _statement(_source(sql, mode), mode)
+    except RefusedError as refused:
+        return refused.with_traceback(None)
+
+
+_analyse_cached = lru_cache(maxsize=512)(_analyse)
+
+
+def _source(sql: bytes, mode: SqlMode) -> Source:
+    try:
+        tokens = lexer.tokens(mode.decode(sql), mode)
+    except (lexer.UnclosedError, UnreadableTextError) as error:
+        raise RefusedError(STATEMENT_NOT_UNDOABLE, f"the statement cannot be read: {error}") from error
+    while tokens and (tokens[-1].kind in lexer.BLANK or tokens[-1].text == ";"):
+        tokens.pop()
+    for token in tokens:
+        if token.text == ";":
+            refuse("several statements in one text", "send them one by one")
+        if token.kind is lexer.TokenKind.EXECUTABLE:
+            refuse("a comment that the server executes", "write it as SQL")
+    return Source(tuple(tokens))
+
+
+def _statement(source: Source, mode: SqlMode) -> Statement:
+    words = [token.word() for token in source.tokens if token.kind not in lexer.BLANK]
+    verb = words[0] if words else ""
+    steering = control.transaction_control(source)
+    if steering is not None:
+        return steering
+    match verb:
+        case "INSERT" | "UPDATE" | "DELETE":
+            return grammar.change(source)
+        case "SET":
+            return control.settings(source, mode)
+        case "SELECT" | "":
+            return Select(source, for_update=any(locking in " ".join(words) for locking in _LOCKING))
+        case "EXPLAIN" | "DESCRIBE" | "DESC":
+            return _explained(source, words)
+    if verb in _HARMLESS:
+        return Other(source)
+    refuse(
+        verb if verb.isalpha() else "the statement",
+        _WAYS_OUT.get(verb, "run it outside of a global transaction"),
+    )
+
+
+def _explained(source: Source, words: list[str]) -> Other:
+    """EXPLAIN runs nothing, unless told to ANALYZE."""
+    if "ANALYZE" in words and _CHANGES & set(words):
+        refuse("EXPLAIN ANALYZE of a change", "use EXPLAIN")
+    return Other(source)
+
+
+def text(statement: Statement, mode: SqlMode) -> bytes:
+    """Write the statement, question marks as they are: what goes on to the server (or to COM_STMT_PREPARE)."""
+    return mode.encode(statement.source.render())
 
 
 def bind(statement: Statement, parameters: Sequence[Value], mode: SqlMode) -> bytes:
@@ -115,4 +149,7 @@ def bind(statement: Statement, parameters: Sequence[Value], mode: SqlMode) -> by
     Raises:
         ValueError: another number of parameters than question marks.
     """
-    raise NotImplementedError(statement, parameters, mode)
+    if len(parameters) != statement.source.parameters:
+        message = f"{statement.source.parameters} parameters are needed, {len(parameters)} were given"
+        raise ValueError(message)
+    return mode.encode(statement.source.render(parameters=parameters))

@@ -1,0 +1,173 @@
+"""The forms a statement can have, as values that can be written as SQL again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, TypeAlias
+
+from globaltx.undo import literal
+from globaltx.undo.lexer import Token, TokenKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from globaltx.undo.literal import Value
+    from globaltx.undo.sqlmode import SqlMode
+
+Span: TypeAlias = tuple[int, int]
+"""From the first token to behind the last one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table as the statement names it; ``schema`` is None for the connection's own."""
+
+    schema: str | None
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The statement in tokens, without a closing ``;``; a question mark stands for a parameter."""
+
+    tokens: tuple[Token, ...]
+
+    @property
+    def parameters(self) -> int:
+        """How many question marks there are."""
+        return sum(token.kind is TokenKind.PARAMETER for token in self.tokens)
+
+    def render(self, span: Span | None = None, parameters: Sequence[Value] | None = None) -> str:
+        """Write the tokens of a span again, comments as spaces where only a span is asked for.
+
+        With ``parameters`` (those of the whole statement) question marks become literals.
+        """
+        first, end = span or (0, len(self.tokens))
+        given = iter(parameters or ())
+        parts = []
+        for index, token in enumerate(self.tokens[:end]):
+            if token.kind is TokenKind.PARAMETER and parameters is not None:
+                part = f" {literal.sql(next(given))} "
+            else:
+                part = " " if span and token.kind in _COMMENTS else token.text
+            if index >= first:
+                parts.append(part)
+        return "".join(parts)
+
+
+_COMMENTS = frozenset({TokenKind.COMMENT, TokenKind.HINT})
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """What is known about a LIMIT: which columns order the rows, and which are pinned to a constant."""
+
+    ordered_by: frozenset[str]
+    equal_to_constant: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """``INSERT INTO table [(columns)] VALUES (...), ...``.
+
+    ``columns`` is None when the statement names none; ``rows`` hold the span of each value.
+    """
+
+    source: Source
+    table: Table
+    columns: tuple[str, ...] | None
+    rows: tuple[tuple[Span, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """``UPDATE table SET ... [WHERE] [ORDER BY] [LIMIT]`` of one table.
+
+    ``named`` spans the table with partition and alias, ``tail`` everything from WHERE on.
+    """
+
+    source: Source
+    table: Table
+    named: Span
+    assigned: tuple[str, ...]
+    tail: Span
+    limited: Limited | None
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """``DELETE FROM table [WHERE] [ORDER BY] [LIMIT]`` of one table; spans as in `Update`."""
+
+    source: Source
+    table: Table
+    named: Span
+    tail: Span
+    limited: Limited | None
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """A read; ``for_update`` when it locks its rows (FOR UPDATE, FOR SHARE, LOCK IN SHARE MODE)."""
+
+    source: Source
+    for_update: bool = False
+
+
+class Verb(StrEnum):
+    """What a control statement does to the local transaction or to the connection."""
+
+    BEGIN = "BEGIN"
+    COMMIT = "COMMIT"
+    ROLLBACK = "ROLLBACK"
+    SAVEPOINT = "SAVEPOINT"
+    ROLLBACK_TO = "ROLLBACK TO"
+    RELEASE = "RELEASE"
+    USE = "USE"
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """``argument`` is the savepoint's name, or the schema of USE.
+
+    ``chain``: the COMMIT or ROLLBACK begins a new local transaction at once; ``release``: it
+    closes the connection.
+    """
+
+    source: Source
+    verb: Verb
+    argument: str | None = None
+    chain: bool = False
+    release: bool = False
+
+
+class Setting(StrEnum):
+    """The settings whose change matters to the session."""
+
+    AUTOCOMMIT = "autocommit"
+    XID = "@globaltx_xid"
+    CHARSET = "character_set_client"
+    SQL_MODE = "sql_mode"
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    """A SET statement; ``changes`` holds those of its settings that matter, in order.
+
+    AUTOCOMMIT is "1" or "0", XID the text, or "" for NULL, CHARSET and SQL_MODE the name or list. None: the
+    value is no constant, the connection must be asked (``SELECT @@character_set_client, @@sql_mode``).
+    """
+
+    source: Source
+    changes: tuple[tuple[Setting, str | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """A statement that changes no row (SHOW, EXPLAIN, ...): passed on as it is."""
+
+    source: Source
+
+
+Change: TypeAlias = "Insert | Update | Delete"
+Statement: TypeAlias = "Insert | Update | Delete | Select | Control | Set | Other"
