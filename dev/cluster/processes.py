@@ -47,6 +47,10 @@ def spawn(argv: Sequence[str], log: Path, *, env: Mapping[str, str] | None = Non
     ]
     pid = os.posix_spawn(argv[0], [*argv], {**os.environ, **(env or {})}, file_actions=actions, setsid=True)
     _spawned.add(pid)
+    # For a moment after its start a program has no arguments to be found by.
+    while not _argv(pid) and pid in _spawned:
+        time.sleep(0.001)
+        _reap()
     return pid
 
 
