@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dev.errors import ToolError
+from dev.waiting import wait_for
 from globaltx.stores.kubernetes.access import from_kubeconfig
 from globaltx.stores.kubernetes.client import KubernetesClient
 from globaltx.stores.kubernetes.resource import NAMESPACES
@@ -39,8 +41,17 @@ def control_plane() -> Iterator[Cluster]:
 
     with Cluster.up(f"test-{os.getpid()}-{secrets.token_hex(3)}", "control-plane") as cluster:
         cluster.kubectl("apply", "--server-side", "-f", str(_ROOT / "crds"))
-        cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(_ROOT / "crds"))
+        wait_for("the custom resources", lambda: _kinds_are_served(cluster), seconds=60)
         yield cluster
+
+
+def _kinds_are_served(cluster: Cluster) -> bool:
+    """Whether they can be listed: right after they are made, and after a restart, that takes a moment."""
+    try:
+        cluster.kubectl("get", "globaltransactions,branches,transactionpolicies", "--all-namespaces")
+    except ToolError:
+        return False
+    return True
 
 
 @pytest.fixture
