@@ -109,8 +109,11 @@ def from_kubeconfig(path: str | None = None, context: str | None = None) -> Acce
     try:
         config = yaml.safe_load(file.read_text())
         return _access(config, context or config.get("current-context", ""), file.parent)
-    except (OSError, KeyError, TypeError, AttributeError, ValueError, yaml.YAMLError) as error:
-        message = f"{file} is no usable kubeconfig: {error!r}"
+    except yaml.YAMLError:
+        message = f"{file} is no usable kubeconfig: it is not YAML"
+        raise AccessError(message) from None  # the parser's message quotes the file, and so our credentials
+    except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
+        message = f"{file} is no usable kubeconfig: {type(error).__name__} {error}"
         raise AccessError(message) from error
 
 
