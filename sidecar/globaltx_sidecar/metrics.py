@@ -6,7 +6,12 @@ path or anything else that a client could make up.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+if TYPE_CHECKING:
+    from globaltx.coordinator.reasons import Reason
 
 BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -70,3 +75,50 @@ class Metrics:
             "Whether this sidecar carries out phase two for its application",
             registry=registry,
         )
+        self.connections = Gauge(
+            "globaltx_sidecar_mysql_connections",
+            "Clients of the database that are connected, by datasource",
+            ["resource"],
+            registry=registry,
+        )
+        self.statements_refused = Counter(
+            "globaltx_sidecar_statements_refused",
+            "Statements with an xid that were answered with an error, by datasource and reason",
+            ["resource", "reason"],
+            registry=registry,
+        )
+        self.local_commits = Counter(
+            "globaltx_sidecar_local_commits",
+            "Local transactions with undo records that were committed, by datasource",
+            ["resource"],
+            registry=registry,
+        )
+        self.lock_wait_seconds = Histogram(
+            "globaltx_sidecar_lock_wait_seconds",
+            "How long local commits waited for rows of other transactions, by datasource",
+            ["resource"],
+            buckets=BUCKETS_SECONDS,
+            registry=registry,
+        )
+
+    # What follows is `globaltx_sidecar.ports.Meter`: the MySQL side knows no metrics library.
+
+    def connection_opened(self, resource: str) -> None:
+        """See `Meter`."""
+        self.connections.labels(resource).inc()
+
+    def connection_closed(self, resource: str) -> None:
+        """See `Meter`."""
+        self.connections.labels(resource).dec()
+
+    def statement_refused(self, resource: str, reason: Reason) -> None:
+        """See `Meter`."""
+        self.statements_refused.labels(resource, reason).inc()
+
+    def branch_committed(self, resource: str) -> None:
+        """See `Meter`."""
+        self.local_commits.labels(resource).inc()
+
+    def lock_waited(self, resource: str, seconds: float) -> None:
+        """See `Meter`."""
+        self.lock_wait_seconds.labels(resource).observe(seconds)

@@ -1,0 +1,113 @@
+"""The console script ``globaltx-sidecar``: reads where it is, runs a `Sidecar` until SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import uvloop
+
+from globaltx.manifest.settings import (
+    CREDENTIALS_FOLDER,
+    SETTINGS_VARIABLE,
+    TOKEN_FOLDER,
+    SidecarSettings,
+)
+from globaltx.stores.kubernetes.access import Access, AccessError, from_kubeconfig, in_cluster
+from globaltx_sidecar.server import Sidecar, Surroundings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EXIT_CONFIGURATION = 2
+"""What it was told cannot be used; starting again does not help until that is changed."""
+EXIT_FAILED = 1
+
+_log = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until SIGTERM or SIGINT; the exit code is 0 after an orderly stop."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(
+        level=options.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+        stream=sys.stderr,
+    )
+    try:
+        sidecar = Sidecar(_settings(options), _surroundings(options))
+    except (ValueError, AccessError, OSError) as error:
+        _log.error("%s", error)
+        return EXIT_CONFIGURATION
+    try:
+        uvloop.run(_run(sidecar))
+    except ExceptionGroup as group:
+        refused, others = group.split(OSError)
+        if refused is None or others is not None:
+            raise
+        _log.error("cannot start: %s", "; ".join(map(str, refused.exceptions)))
+        return EXIT_FAILED
+    return 0
+
+
+async def _run(sidecar: Sidecar) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, stop.set)
+    await sidecar.run(stop)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="globaltx-sidecar",
+        description="Takes part in global transactions for the application beside it.",
+    )
+    add = parser.add_argument
+    add("--settings", type=Path, metavar="FILE", help=f"settings as JSON, instead of ${SETTINGS_VARIABLE}")
+    add("--kubeconfig", metavar="FILE", help="reach the API server by a kubeconfig, instead of as a pod")
+    add("--context", metavar="NAME", help="the kubeconfig's context, instead of its current one")
+    add("--pod", default=os.environ.get("POD_NAME") or socket.gethostname(), help="name of this pod")
+    add("--credentials", type=Path, default=Path(CREDENTIALS_FOLDER), metavar="FOLDER")
+    add("--grace-seconds", type=float, default=20.0, help="how long a stop waits for what is under way")
+    add("--control-host", default="0.0.0.0", help="where /healthz, /readyz and /metrics are listened for")  # noqa: S104
+    add("--log-level", default="info", choices=["debug", "info", "warning", "error"])
+    return parser
+
+
+def _settings(options: argparse.Namespace) -> SidecarSettings:
+    if options.settings is not None:
+        return SidecarSettings.from_json(options.settings.read_text())
+    text = os.environ.get(SETTINGS_VARIABLE, "")
+    if not text:
+        message = f"${SETTINGS_VARIABLE} is not set; it is made by the injection, or give --settings FILE"
+        raise ValueError(message)
+    return SidecarSettings.from_json(text)
+
+
+def _surroundings(options: argparse.Namespace) -> Surroundings:
+    return Surroundings(
+        access=_access(options),
+        pod=options.pod,
+        credentials=options.credentials,
+        grace=timedelta(seconds=options.grace_seconds),
+        control_host=options.control_host,
+    )
+
+
+def _access(options: argparse.Namespace) -> Access:
+    if options.kubeconfig or options.context:
+        return from_kubeconfig(options.kubeconfig, options.context)
+    return in_cluster(TOKEN_FOLDER)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from globaltx.coordinator.reasons import Reason
+from globaltx.stores.base import StoreUnavailableError
+from globaltx.stores.kubernetes.watcher import Backoff
+from globaltx.stores.memory import Memory, MemoryStore
+from globaltx.transaction.model import BranchId, Decision, GlobalTransaction, Mode, Settlement
+from globaltx.transaction.states import Outcome, State
+from globaltx.transaction.xid import Xid
+from globaltx_sidecar.branch.desk import Pace
+from globaltx_sidecar.branch.leader import Leader
+from globaltx_sidecar.health import Health
+from globaltx_sidecar.metrics import Metrics
+from tests.sidecar.eventually import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+FAST = Backoff(first=0.001, most=0.01)
+PACE = Pace(backoff=FAST, pause=FAST, conflict_seconds=0.01)
+
+
+class Database:
+    """A database in which outcomes are carried out; it can be down, hang, or dislike some xids."""
+
+    def __init__(self) -> None:
+        self.committed: list[list[Xid]] = []
+        self.rolled_back: list[Xid] = []
+        self.bad: set[Xid] = set()
+        self.conflicts: set[Xid] = set()
+        self.attempts: Counter[Xid] = Counter()
+        self.go = asyncio.Event()
+        self.go.set()
+        self.side_by_side = 0
+        self.side_by_side_max = 0
+
+    async def commit(self, xids: Sequence[Xid]) -> None:
+        await self._work(xids)
+        self.committed.append(list(xids))
+
+    async def rollback(self, xid: Xid) -> Settlement:
+        await self._work([xid])
+        if xid in self.conflicts:
+            return Settlement(State.CONFLICT, Reason.ROW_CHANGED, "inventory 1: 5 became 6")
+        self.rolled_back.append(xid)
+        return Settlement(State.ROLLED_BACK, Reason.ROLLED_BACK)
+
+    async def sweep(self) -> int:
+        return 0
+
+    async def _work(self, xids: Sequence[Xid]) -> None:
+        self.attempts.update(xids)
+        self.side_by_side += 1
+        self.side_by_side_max = max(self.side_by_side_max, self.side_by_side)
+        try:
+            await self.go.wait()
+            if self.bad & set(xids):
+                message = "cannot connect"
+                raise ConnectionError(message)
+        finally:
+            self.side_by_side -= 1
+
+
+class Stage:
+    """A leader over a memory store and two databases."""
+
+    def __init__(self) -> None:
+        self.memory = Memory()
+        self.lost_settles = 0
+        self.store = MemoryStore(self.memory, hook=self._hook)
+        self.client = MemoryStore(self.memory)
+        self.orders, self.stock = Database(), Database()
+        self.metrics = Metrics()
+        self.health = Health(self.metrics)
+        carriers = {"orders": self.orders, "stock": self.stock}
+        self.leader = Leader(self.store, "order", carriers, self.health, self.metrics, PACE)
+
+    async def _hook(self, call: str, when: str) -> None:
+        if (call, when) == ("settle", "before") and self.lost_settles:
+            self.lost_settles -= 1
+            message = "lost"
+            raise StoreUnavailableError(message)
+
+    async def ended(self, name: str, outcome: Outcome, *resources: str) -> Xid:
+        """A transaction with branches of this app, and its outcome."""
+        xid = Xid("shop", name)
+        await self.client.begin(GlobalTransaction(xid, "aggregation", timedelta(seconds=60)))
+        for resource in resources or ("orders",):
+            await self.client.join(BranchId(xid, "order", resource), Mode.AT)
+        await self.client.decide(xid, Decision(outcome, Reason.REQUEST_FAILED))
+        return xid
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            async with self.memory.changed:
+                await self.memory.changed.wait_for(holds)
+
+    async def settled(self, count: int) -> None:
+        await self.until(lambda: sum(each.settled for each in self.memory.branches.values()) == count)
+
+    def states(self) -> dict[tuple[str, str], State]:
+        return {(key.xid.name, key.resource): each.state for key, each in self.memory.branches.items()}
+
+
+@asynccontextmanager
+async def leading(stage: Stage) -> AsyncIterator[None]:
+    leading = asyncio.create_task(stage.leader.lead(1))
+    try:
+        yield
+        assert not leading.done()
+    finally:
+        leading.cancel()
+        await asyncio.wait([leading])
+
+
+async def test_each_outcome_is_carried_out_in_its_database_and_reported() -> None:
+    stage = Stage()
+    one = await stage.ended("one", Outcome.COMMIT, "orders", "stock")
+    async with leading(stage):
+        two = await stage.ended("two", Outcome.ROLLBACK, "orders")
+        await stage.settled(3)
+    assert stage.states() == {
+        ("one", "orders"): State.COMMITTED,
+        ("one", "stock"): State.COMMITTED,
+        ("two", "orders"): State.ROLLED_BACK,
+    }
+    assert stage.orders.committed == stage.stock.committed == [[one]]
+    assert stage.orders.rolled_back == [two]
+
+
+async def test_commits_that_wait_are_carried_out_together() -> None:
+    stage = Stage()
+    for number in range(50):
+        await stage.ended(f"n{number}", Outcome.COMMIT)
+    async with leading(stage):
+        await stage.settled(50)
+    assert len(stage.orders.committed) <= 3
+    assert stage.orders.side_by_side_max == 1
+
+
+async def test_rollbacks_go_side_by_side_but_not_without_bound() -> None:
+    stage = Stage()
+    stage.orders.go.clear()
+    for number in range(30):
+        await stage.ended(f"n{number}", Outcome.ROLLBACK)
+    async with leading(stage):
+        await eventually(lambda: stage.orders.side_by_side == PACE.rollbacks_max)
+        stage.orders.go.set()
+        await stage.settled(30)
+    assert stage.orders.side_by_side_max == PACE.rollbacks_max
+
+
+async def test_one_hanging_database_holds_up_no_other() -> None:
+    stage = Stage()
+    stage.orders.go.clear()
+    await stage.ended("one", Outcome.ROLLBACK, "orders", "stock")
+    await stage.ended("two", Outcome.COMMIT, "orders", "stock")
+    async with leading(stage):
+        await stage.settled(2)
+        assert stage.states()["one", "stock"] is State.ROLLED_BACK
+        assert stage.states()["two", "stock"] is State.COMMITTED
+        stage.orders.go.set()
+        await stage.settled(4)
+
+
+async def test_a_fault_is_repeated_told_and_over_when_it_is_over() -> None:
+    stage = Stage()
+    xid = await stage.ended("one", Outcome.ROLLBACK)
+    stage.orders.bad = {xid}
+    async with leading(stage):
+        await eventually(lambda: stage.orders.attempts[xid] >= 5)
+        told = stage.health._parts["phase two of orders"]
+        assert (told.up, told.reason) == (False, Reason.DATASOURCE_UNAVAILABLE)
+        assert "cannot connect" in told.message
+        stage.orders.bad = set()
+        await stage.settled(1)
+    assert stage.health._parts["phase two of orders"].up
+    retries = stage.metrics.phase_two_retries.labels("orders", Reason.DATASOURCE_UNAVAILABLE)
+    assert retries._value.get() >= 4
+
+
+async def test_a_commit_that_cannot_succeed_is_left_alone_by_the_others() -> None:
+    stage = Stage()
+    xids = [await stage.ended(f"n{number}", Outcome.COMMIT) for number in range(20)]
+    stage.orders.bad = {xids[7]}
+    async with leading(stage):
+        await stage.settled(19)
+        stage.orders.bad = set()
+        await stage.settled(20)
+
+
+async def test_a_report_that_got_lost_is_repeated_without_touching_the_database_again() -> None:
+    stage = Stage()
+    xid = await stage.ended("one", Outcome.ROLLBACK)
+    stage.lost_settles = 3
+    async with leading(stage):
+        await stage.settled(1)
+    assert stage.orders.rolled_back == [xid]
+
+
+async def test_a_conflict_is_reported_once_and_ends_when_a_person_has_put_it_right() -> None:
+    stage = Stage()
+    xid = await stage.ended("one", Outcome.ROLLBACK)
+    stage.orders.conflicts = {xid}
+    async with leading(stage):
+        await stage.until(lambda: State.CONFLICT in stage.states().values())
+        (branch,) = stage.memory.branches.values()
+        assert branch.message == "inventory 1: 5 became 6"
+        await eventually(lambda: stage.orders.attempts[xid] >= 3)
+        stage.orders.conflicts = set()
+        await stage.settled(1)
+    counted = stage.metrics.branches_settled.labels("orders", State.CONFLICT)
+    assert counted._value.get() == 1
+
+
+async def test_a_branch_of_a_datasource_that_is_no_more_is_told_and_holds_up_nothing() -> None:
+    stage = Stage()
+    await stage.ended("one", Outcome.COMMIT, "gone", "orders")
+    async with leading(stage):
+        await stage.settled(1)
+        assert "no policy" in stage.health._parts["phase two of gone"].message
+
+
+async def test_more_branches_than_it_can_hold_are_looked_for_again() -> None:
+    stage = Stage()
+    stage.leader._pace = Pace(backoff=FAST, pause=FAST, batch_max=2, waiting_max=4)
+    for number in range(40):
+        await stage.ended(f"n{number}", Outcome.COMMIT)
+    async with leading(stage):
+        await stage.settled(40)
+
+
+async def test_a_leader_that_stops_leaves_its_work_to_the_next() -> None:
+    stage = Stage()
+    stage.orders.go.clear()
+    await stage.ended("one", Outcome.ROLLBACK)
+    async with leading(stage):
+        await eventually(lambda: stage.orders.side_by_side > 0)
+    assert stage.orders.side_by_side == 0
+    stage.orders.go.set()
+    async with leading(stage):
+        await stage.settled(1)
