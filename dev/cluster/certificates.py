@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-_VALID = datetime.timedelta(days=3650)
-_SKEW = datetime.timedelta(hours=1)
+_VALID = dt.timedelta(days=3650)
+_SKEW = dt.timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def write_signing_pair(folder: Path, name: str) -> None:
 def _builder(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
 ) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)

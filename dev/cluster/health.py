@@ -14,28 +14,24 @@ if TYPE_CHECKING:
     from dev.cluster.state import Settings
 
 _TIMEOUT = 5
+# Where each program is asked: scheme, the name of its port, path.
+_QUESTIONS = {
+    Component.ETCD: ("http", "etcd", "/readyz"),
+    Component.APISERVER: ("https", "apiserver", "/readyz"),
+    Component.CONTROLLER_MANAGER: ("https", "controller-manager", "/healthz"),
+    Component.SCHEDULER: ("https", "scheduler", "/healthz"),
+    Component.KUBELET: ("http", "kubelet-health", "/healthz"),
+    Component.PROXY: ("http", "proxy-health", "/livez"),
+    Component.COREDNS: ("http", "coredns-ready", "/ready"),
+}
 
 
 def is_ready(settings: Settings, component: Component) -> bool:
     """Whether the program answers that it is ready for work."""
-    ports = settings.ports
-    match component:
-        case Component.ETCD:
-            return _answers(f"http://127.0.0.1:{ports['etcd']}/readyz")
-        case Component.APISERVER:
-            return _answers(f"{settings.server}/readyz")
-        case Component.CONTROLLER_MANAGER:
-            return _answers(f"https://127.0.0.1:{ports['controller-manager']}/healthz")
-        case Component.SCHEDULER:
-            return _answers(f"https://127.0.0.1:{ports['scheduler']}/healthz")
-        case Component.CONTAINERD:
-            return _accepts(f"{settings.folder}/run/containerd.sock")
-        case Component.KUBELET:
-            return _answers(f"http://127.0.0.1:{ports['kubelet-health']}/healthz")
-        case Component.PROXY:
-            return _answers(f"http://127.0.0.1:{ports['proxy-health']}/livez")
-        case Component.COREDNS:
-            return _answers(f"http://127.0.0.1:{ports['coredns-ready']}/ready")
+    if component is Component.CONTAINERD:
+        return _accepts(f"{settings.folder}/run/containerd.sock")
+    scheme, port, path = _QUESTIONS[component]
+    return _answers(f"{scheme}://127.0.0.1:{settings.ports[port]}{path}")
 
 
 def read(settings: Settings, path: str) -> dict[str, Any] | None:

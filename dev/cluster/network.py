@@ -82,7 +82,9 @@ def _see_bridged_packets() -> None:
         with suppress(ToolError):
             run("modprobe", "br_netfilter")
     if not _BRIDGED_CALLS.exists():
-        message = "this kernel has no br_netfilter: pods cannot reach services; load the module or use control-plane"
+        message = (
+            "this kernel lacks br_netfilter, without which pods reach no service; use --mode control-plane"
+        )
         raise ToolError(message)
     _BRIDGED_CALLS.write_text("1")
 

@@ -21,6 +21,7 @@ def choose_ports(
     wanted: Mapping[str, int],
     taken: Collection[int],
     is_free: Callable[[int], bool],
+    among: range = RANGE,
 ) -> dict[str, int]:
     """Give each name the port it had if that is still free, else the next free one."""
     chosen: dict[str, int] = {}
@@ -28,19 +29,17 @@ def choose_ports(
     for name in names:
         port = wanted.get(name)
         if port is None or port in used or not is_free(port):
-            port = _next_free(used, is_free)
+            port = _next_free(used, is_free, among)
         chosen[name] = port
         used.add(port)
     return chosen
 
 
-def _next_free(used: Collection[int], is_free: Callable[[int], bool]) -> int:
-    for port in RANGE:
+def _next_free(used: Collection[int], is_free: Callable[[int], bool], among: range) -> int:
+    for port in among:
         if port not in used and is_free(port):
             return port
-    message = (
-        f"no port between {RANGE.start} and {RANGE.stop} is free; end some of the programs that listen there"
-    )
+    message = f"no port between {among.start} and {among.stop} is free; end programs that listen there"
     raise ToolError(message)
 
 

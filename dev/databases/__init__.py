@@ -1,0 +1,5 @@
+"""Databases on this machine for development and tests."""
+
+from dev.databases.mariadb import MariaDB
+
+__all__ = ["MariaDB"]
