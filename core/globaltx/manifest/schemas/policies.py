@@ -29,6 +29,7 @@ POLICY_NAME_LENGTH_MAX = 63
 ROUTES_MAX = 64
 DATASOURCES_MAX = 16
 ALIASES_MAX = 8
+PATH_LENGTH_MAX = 512
 PORT_MAX = 65535
 LOCK_WAIT_MILLISECONDS_MAX = 60_000
 
@@ -121,14 +122,11 @@ def http() -> Schema:
 
 def routes() -> Schema:
     """Requests that begin transactions."""
-    path = "(has({0}.match.path) ? {0}.match.path : '')"
-    prefix = "(has({0}.match.pathPrefix) ? {0}.match.pathPrefix : '')"
-    same = " && ".join(
-        f"{each.format('a')} == {each.format('b')}" for each in ("{0}.match.method", path, prefix)
-    )
+    path = "(has(b.match.path) ? b.match.path : b.match.pathPrefix)"
+    prefix = "(a.match.pathPrefix.endsWith('/') ? a.match.pathPrefix : a.match.pathPrefix + '/')"
+    covers = f"has(a.match.path) ? {path} == a.match.path : ({path} + '/').startsWith({prefix})"
     return several(
-        "Requests that begin a global transaction; all others are passed on. A whole path comes before a "
-        "prefix, a longer prefix before a shorter one.",
+        "Requests that begin a global transaction; all others are passed on. No request may match two.",
         route(),
         ROUTES_MAX,
         **{
@@ -138,8 +136,9 @@ def routes() -> Schema:
                     "each route needs a name of its own; rename one of those that share it",
                 ),
                 rule(
-                    f"self.all(a, self.exists_one(b, {same}))",
-                    "two routes match the same method and path; remove one of them",
+                    "self.all(a, self.all(b, a.name == b.name || a.match.method != b.match.method || "
+                    f"!({covers})))",
+                    "two routes match the same request; make their paths or methods differ",
                 ),
             ]
         },
@@ -156,9 +155,13 @@ def route() -> Schema:
                 "Which requests.",
                 {
                     "method": choice("The method of the request.", METHODS, default="POST"),
-                    "path": text("The whole path of the request, without the query.", 1024, pattern=_PATH),
+                    "path": text(
+                        "The whole path of the request, without the query.", PATH_LENGTH_MAX, pattern=_PATH
+                    ),
                     "pathPrefix": text(
-                        "The first segments of the path (/a matches /a/b, not /ab).", 1024, pattern=_PATH
+                        "The first segments of the path (/a matches /a/b, not /ab).",
+                        PATH_LENGTH_MAX,
+                        pattern=_PATH,
                     ),
                 },
                 **{

@@ -1,0 +1,116 @@
+"""What kopf is used for: it watches the three kinds and feeds the caches, nothing else.
+
+Raw events only. An index, a timer or a daemon an object makes the start of an operator with
+thousands of objects take minutes; peering and managed webhooks make replicas work against each
+other. What is to be done is decided elsewhere, by the leader.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import kopf
+
+from globaltx.manifest.resources import BRANCHES, GROUP, POLICIES, TRANSACTIONS, VERSION
+from globaltx_operator.cache import xid_of_branch, xid_of_transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from globaltx.stores.kubernetes.access import Access
+    from globaltx_operator.cache import Cache
+    from globaltx_operator.policies import PolicyCache
+
+Json = dict[str, Any]
+
+CONNECTIONS = 50
+"""Without a bound kopf opens one connection an object at the start."""
+WORKER_IDLE_SECONDS = 0.5
+PAGE = 500
+
+_log = logging.getLogger(__name__)
+
+
+def settings() -> kopf.OperatorSettings:
+    """How kopf behaves: alone, quiet, and as small as it can be."""
+    made = kopf.OperatorSettings()
+    made.peering.standalone = True
+    made.posting.enabled = False
+    made.scanning.disabled = True  # the kinds are waited for before; namespaces are named or all
+    made.queueing.idle_timeout = WORKER_IDLE_SECONDS
+    made.watching.chunk_size = PAGE
+    made.watching.connect_timeout = 5
+    made.networking.connect_timeout = 5
+    made.networking.request_timeout = 30
+    return made
+
+
+def registry(access: Access, cache: Cache, policies: PolicyCache) -> kopf.OperatorRegistry:
+    """Make the handlers; the same for every replica."""
+    made = kopf.OperatorRegistry()
+    kopf.on.login(registry=made)(_login(access))
+    watched: tuple[tuple[str, Callable[[str | None, Json], None]], ...] = (
+        (TRANSACTIONS.plural, lambda kind, found: _transaction(cache, kind, found)),
+        (BRANCHES.plural, lambda kind, found: _branch(cache, kind, found)),
+        (POLICIES.plural, lambda kind, found: _policy(policies, kind, found)),
+    )
+    for plural, feed in watched:
+        kopf.on.event(GROUP, VERSION, plural, registry=made, id=f"feed-{plural}")(_feeding(feed))
+    return made
+
+
+def _feeding(feed: Callable[[str | None, Json], None]) -> Any:
+    async def on_event(event: Any, **_: Any) -> None:
+        found = event["object"]
+        try:
+            feed(event["type"], found)
+        except (KeyError, TypeError, ValueError) as error:
+            name = (found.get("metadata") or {}).get("name", "?")
+            _log.warning("%s %s cannot be read and is left alone: %r", found.get("kind"), name, error)
+
+    return on_event
+
+
+def _transaction(cache: Cache, kind: str | None, found: Json) -> None:
+    if kind == "DELETED":
+        cache.drop_transaction(xid_of_transaction(found), found["metadata"]["uid"])
+    else:
+        cache.put_transaction(found)
+
+
+def _branch(cache: Cache, kind: str | None, found: Json) -> None:
+    if kind == "DELETED":
+        cache.drop_branch(xid_of_branch(found), found["metadata"]["name"])
+    else:
+        cache.put_branch(found)
+
+
+def _policy(policies: PolicyCache, kind: str | None, found: Json) -> None:
+    if kind == "DELETED":
+        policies.drop(found["metadata"]["namespace"], found["metadata"]["name"])
+    else:
+        policies.put(found)
+
+
+def _login(access: Access) -> Any:
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        """Give kopf a bounded session whose token is read anew for each request."""
+        connector = aiohttp.TCPConnector(limit=CONNECTIONS, ssl=access.context() or True)
+        session = aiohttp.ClientSession(connector=connector, middlewares=(_authorized(access),))
+        return kopf.AiohttpSession(server=access.server, aiohttp_session=session)
+
+    return login
+
+
+def _authorized(access: Access) -> aiohttp.ClientMiddlewareType:
+    async def authorize(
+        request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        token = access.token()
+        if token:
+            request.headers["Authorization"] = f"Bearer {token}"
+        return await handler(request)
+
+    return authorize

@@ -1,0 +1,90 @@
+"""What the operator counts, for Prometheus; labels hold words of ours only, so their number is bounded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from globaltx.coordinator.reasons import Reason
+from globaltx.transaction.states import ENDS, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from globaltx.coordinator.conditions import Status
+    from globaltx.coordinator.observed import Observed
+    from globaltx_operator.cache import Cache
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_LIFETIMES = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800)
+
+
+class Metrics:
+    """The counters of one operator."""
+
+    def __init__(self, cache: Cache) -> None:
+        self.registry = CollectorRegistry()
+        self.leader = Gauge(
+            "globaltx_operator_leader", "1 while this replica carries out.", registry=self.registry
+        )
+        self.decisions = Counter(
+            "globaltx_decisions",
+            "Outcomes that were seen taken, by reason.",
+            ["outcome", "reason"],
+            registry=self.registry,
+        )
+        self.ended = Counter("globaltx_ended", "Transactions that ended.", ["state"], registry=self.registry)
+        self.settling = Histogram(
+            "globaltx_settling_seconds",
+            "From the outcome to the last settled branch, as the operator saw both.",
+            buckets=_LIFETIMES,
+            registry=self.registry,
+        )
+        self.pass_seconds = Histogram(
+            "globaltx_operator_pass_seconds",
+            "One pass: gather, decide, carry out.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.registry.register(_States(cache))
+
+    def queue(self, name: str, depth: Callable[[], float]) -> None:
+        """Show how much waits in a queue."""
+        gauge = Gauge(
+            f"globaltx_operator_{name}_queue_depth",
+            "Keys that wait for a worker or have one.",
+            registry=self.registry,
+        )
+        gauge.set_function(depth)
+
+    def moved(self, before: Observed, status: Status) -> None:
+        """Count what a written status tells against the one before."""
+        decision = before.transaction.decision
+        if decision is not None and before.status.state is State.ACTIVE:
+            known = decision.reason in Reason.__members__.values()
+            self.decisions.labels(str(decision.outcome), decision.reason if known else "Other").inc()
+        if status.state in ENDS and before.status.state not in ENDS:
+            self.ended.labels(str(status.state)).inc()
+            if status.settled_at is not None and status.decided_at is not None:
+                self.settling.observe((status.settled_at - status.decided_at).total_seconds())
+
+    def exposed(self) -> bytes:
+        """The text that Prometheus scrapes."""
+        return generate_latest(self.registry)
+
+
+class _States(Collector):
+    """Counts the cache when asked, so that it can never drift."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        family = GaugeMetricFamily("globaltx_transactions", "Transactions by state.", labels=["state"])
+        counted = self._cache.states()
+        for state in State:
+            family.add_metric([str(state)], counted[state])
+        yield family

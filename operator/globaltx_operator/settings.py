@@ -1,0 +1,113 @@
+"""What the operator is told, by flags or by variables of the environment (the flag goes first)."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import socket
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from globaltx import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+def _identity() -> str:
+    return f"{socket.gethostname()}-{secrets.token_hex(4)}"
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorSettings:
+    """Everything that one replica needs to know at its start."""
+
+    namespace: str
+    """Its own, where its Lease lives."""
+    namespaces: tuple[str, ...] = ()
+    """Those that it serves; empty: all."""
+    lease: str = "globaltx-operator"
+    identity: str = field(default_factory=_identity)
+    """Unique among living replicas."""
+    host: str = "0.0.0.0"  # noqa: S104  the pod's own address is not known beforehand
+    port: int = 8080
+    webhook_port: int = 9443
+    sidecar_image: str = ""
+    """What is injected; without it no webhook is served."""
+    sidecar_pull_policy: str = "IfNotPresent"
+    workers: int = 16
+    log_level: str = "info"
+
+
+_LEVELS = ("debug", "info", "warning", "error")
+
+
+def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
+    """Make the parser of the flags; each has a variable ``GLOBALTX_<FLAG>``."""
+    made = argparse.ArgumentParser(
+        prog="globaltx-operator",
+        description="Reconciles GlobalTransactions, Branches and TransactionPolicies, and injects sidecars.",
+        epilog="Each flag may be given as a variable instead: --lease as GLOBALTX_LEASE.",
+    )
+
+    usual = OperatorSettings(namespace=environment.get("POD_NAMESPACE", "default"))
+
+    def option(flag: str, default: object, text: str, **more: Any) -> None:
+        variable = "GLOBALTX_" + flag.upper().replace("-", "_")
+        made.add_argument(f"--{flag}", default=environment.get(variable, default), help=text, **more)
+
+    option(
+        "namespace",
+        usual.namespace,
+        "the operator's own namespace, where its Lease lives (POD_NAMESPACE)",
+    )
+    option("namespaces", "", "namespaces to serve, separated by commas; all unless some are named")
+    option("lease", usual.lease, "name of the Lease that elects the leader")
+    option("host", usual.host, "address of the probes, metrics and webhook")
+    option("port", usual.port, "port of /healthz, /readyz and /metrics", type=_port)
+    option("webhook-port", usual.webhook_port, "port of the webhook", type=_port)
+    option("sidecar-image", "", "image of the sidecar; without it no webhook is served")
+    option("sidecar-pull-policy", usual.sidecar_pull_policy, "imagePullPolicy of the sidecar")
+    option("workers", usual.workers, "transactions that are worked on at once", type=_count)
+    option("log-level", usual.log_level, "debug, info, warning or error", choices=_LEVELS)
+    made.add_argument("--version", action="version", version=__version__)
+    return made
+
+
+def parse(
+    arguments: Sequence[str] | None = None, environment: Mapping[str, str] | None = None
+) -> OperatorSettings:
+    """Read the settings; leaves the program with a usage message when they are wrong."""
+    environment = os.environ if environment is None else environment
+    found = parser(environment).parse_args(arguments)
+    name = environment.get("POD_NAME")
+    return OperatorSettings(
+        namespace=found.namespace,
+        namespaces=tuple(each.strip() for each in found.namespaces.split(",") if each.strip()),
+        lease=found.lease,
+        identity=f"{name}-{secrets.token_hex(4)}" if name else _identity(),
+        host=found.host,
+        port=found.port,
+        webhook_port=found.webhook_port,
+        sidecar_image=found.sidecar_image,
+        sidecar_pull_policy=found.sidecar_pull_policy,
+        workers=found.workers,
+        log_level=found.log_level,
+    )
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:  # noqa: PLR2004  that is what a port is
+        message = f"{port} is no port"
+        raise argparse.ArgumentTypeError(message)
+    return port
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if not 1 <= count <= 256:  # noqa: PLR2004  more would only wait for the API server
+        message = f"{count} is not between 1 and 256"
+        raise argparse.ArgumentTypeError(message)
+    return count
