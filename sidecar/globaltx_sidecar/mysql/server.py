@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from globaltx_sidecar.mysql.connection import Connection
 from globaltx_sidecar.ports import NoMeter
 
 if TYPE_CHECKING:
+    from globaltx.coordinator.policy import Datasource
     from globaltx.manifest.settings import DatasourceSettings
     from globaltx_sidecar.ports import Branches, Meter, Schemas
 
 DEFAULT_LOCK_WAIT = timedelta(seconds=3)
+_BACKLOG = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,29 +25,75 @@ class Limits:
 
     connect_seconds: float = 5.0
     authentication_seconds: float = 30.0
-    join_seconds: float = 10.0
     buffer_bytes: int = 64 * 1024
+
+
+@dataclass(slots=True)
+class Environment:
+    """What the connections of one listening side share."""
+
+    datasource: Datasource
+    branches: Branches
+    schemas: Schemas
+    lock_wait: timedelta
+    meter: Meter
+    limits: Limits
+    stopping: bool = False
+    connections: set[Connection] = field(default_factory=set)
+    all_closed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def opened(self, connection: Connection) -> None:
+        """A client has come."""
+        self.connections.add(connection)
+        self.all_closed.clear()
+        self.meter.connection_opened(self.datasource.name)
+
+    def closed(self, connection: Connection) -> None:
+        """A client's connection has ended."""
+        self.connections.discard(connection)
+        self.meter.connection_closed(self.datasource.name)
+        if not self.connections:
+            self.all_closed.set()
 
 
 class MysqlServer:
     """A running listening side; made by `serve`."""
 
+    def __init__(self, server: asyncio.Server, environment: Environment) -> None:
+        self._server = server
+        self._environment = environment
+
     @property
     def address(self) -> tuple[str, int]:
         """Where it listens (the port that was really taken, if 0 was asked for)."""
-        raise NotImplementedError
+        host, port = self._server.sockets[0].getsockname()[:2]
+        return str(host), int(port)
 
     @property
     def connections(self) -> int:
         """How many clients are connected."""
-        raise NotImplementedError
+        return len(self._environment.connections)
 
     async def stop(self, grace: timedelta) -> None:
         """Refuse new clients with an error that says so, let running work end, then close.
 
-        Returns after ``grace`` at the latest, with every connection closed.
+        Connections that rest are closed at once; others when their local transaction has
+        ended, or after ``grace``. Returns then, with every connection closed.
         """
-        raise NotImplementedError
+        environment = self._environment
+        environment.stopping = True
+        for connection in tuple(environment.connections):
+            connection.drain()
+        try:
+            if environment.connections:
+                async with asyncio.timeout(grace.total_seconds()):
+                    await environment.all_closed.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._server.close()
+            for connection in tuple(environment.connections):
+                connection.abort()
 
 
 async def serve(
@@ -62,5 +112,15 @@ async def serve(
     Raises:
         OSError: the address cannot be listened at.
     """
-    del settings, branches, schemas, lock_wait, limits
-    raise NotImplementedError(meter or NoMeter())
+    environment = Environment(
+        datasource=settings.datasource,
+        branches=branches,
+        schemas=schemas,
+        lock_wait=lock_wait,
+        meter=meter or NoMeter(),
+        limits=limits or Limits(),
+    )
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Connection(environment), settings.listen_host, settings.listen_port, backlog=_BACKLOG
+    )
+    return MysqlServer(server, environment)

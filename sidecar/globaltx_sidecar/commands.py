@@ -1,0 +1,95 @@
+"""What a MySQL session wants done: the one vocabulary between it and its asyncio shell.
+
+A session never touches a socket, a clock or a task. It answers each event with commands;
+those marked *answered* must be followed by `Session.answered` or `Session.failed`, and the
+session has at most one of them open.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from globaltx.coordinator.reasons import Reason
+    from globaltx.transaction.xid import Xid
+
+
+@dataclass(frozen=True, slots=True)
+class ToClient:
+    """Send bytes to the client."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ToDatabase:
+    """Send bytes to the database."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Send what is left to send, then close both sides; ``why`` is for the log."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """Start the registration of this application's branch; not answered."""
+
+    xid: Xid
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Wait until the registration is durable; answered with None."""
+
+    xid: Xid
+
+
+@dataclass(frozen=True, slots=True)
+class Describe:
+    """Read the shape of a table; answered with a `TableShape`."""
+
+    schema: str
+    table: str
+
+
+@dataclass(frozen=True, slots=True)
+class LookUp:
+    """Look the decision about a transaction up; answered with a `Decision` or None."""
+
+    xid: Xid
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait; answered with None."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """Read a clock that never goes back; answered with seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Count a refusal; not answered."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """Count a local commit with undo records, which waited so long for locks; not answered."""
+
+    waited_seconds: float
+
+
+Answered: TypeAlias = Join | Describe | LookUp | Pause | Now
+Command: TypeAlias = ToClient | ToDatabase | Close | Register | Refused | Committed | Answered

@@ -1,0 +1,170 @@
+"""Phase one of one change: its image before it, the statement itself, its undo records.
+
+In a local transaction of the application the records join the ledger and wait for its COMMIT.
+In autocommit the sidecar opens a local transaction for the statement and commits it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from globaltx.coordinator.reasons import Reason
+from globaltx.stores.base import StoreError
+from globaltx.undo import plan, refusal
+from globaltx.undo.shape import NoSuchTableError
+from globaltx_sidecar.commands import Describe, Register
+from globaltx_sidecar.mysql import errors
+from globaltx_sidecar.mysql.local import LocalTransaction
+from globaltx_sidecar.mysql.local_commit import commit
+from globaltx_sidecar.mysql.packets import Ok, PacketError, Status, read_lenenc_bytes
+from globaltx_sidecar.mysql.steps import COMMIT, Answer, ServerError, ask, end_of, roll_back, run
+from globaltx_sidecar.mysql.trains import single
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from globaltx.transaction.xid import Xid
+    from globaltx.undo.literal import Value
+    from globaltx.undo.plan import Plan, UndoRecord
+    from globaltx.undo.shape import TableShape
+    from globaltx.undo.statement import Change
+    from globaltx_sidecar.mysql.local import Settings, Standing
+    from globaltx_sidecar.mysql.steps import Step, Work
+    from globaltx_sidecar.mysql.trains import Arrival
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A change that the application asks for; ``sql`` as the server is to get it."""
+
+    xid: Xid
+    change: Change
+    sql: bytes
+    settings: Settings
+    parameters: Sequence[Value] = ()
+
+
+def carry_out(standing: Standing, wanted: Wanted) -> Work:
+    """Carry a change out and answer the application.
+
+    Raises:
+        RefusedError, ServerError: the answer instead; in a local transaction of the
+            application it still stands, unless the error is one that ends it.
+    """
+    shape = yield from _shape(standing, wanted)
+    planned = plan.make_plan(wanted.change, shape, wanted.settings.mode, wanted.parameters)
+    pin(standing, wanted.xid)
+    yield Register(wanted.xid)
+    if standing.local is not None:
+        ok = yield from _in_local_transaction(standing, wanted, planned, standing.local)
+    else:
+        ok = yield from _in_autocommit(standing, wanted, planned)
+    yield Answer(ok.encode())
+
+
+def pin(standing: Standing, xid: Xid) -> None:
+    """Bind the open local transaction, if there is one, to the xid.
+
+    Raises:
+        RefusedError: it belongs to another, or has written without one.
+    """
+    local = standing.local
+    if local is not None and local.xid != xid:
+        raise errors.mixed(f"the open local transaction belongs to {local.xid}, the statement names {xid}")
+    if local is None and not standing.autocommits:
+        if standing.wrote_unhinted:
+            raise errors.mixed(f"the open local transaction has written without an xid before {xid} came")
+        standing.local = LocalTransaction(xid)
+
+
+def _shape(standing: Standing, wanted: Wanted) -> Generator[Step, Any, TableShape]:
+    table = wanted.change.table
+    schema = table.schema or wanted.settings.schema
+    if schema is None:
+        raise ServerError(errors.NO_DATABASE_SELECTED)
+    if schema.casefold() == standing.schema.casefold():
+        try:
+            shape: TableShape = yield Describe(schema, table.name)
+        except NoSuchTableError as error:
+            raise errors.no_such_table(schema, table.name) from error
+        except (OSError, StoreError) as error:
+            raise errors.refuse(Reason.DATASOURCE_UNAVAILABLE, str(error)) from error
+        if shape.schema == standing.schema:
+            return shape
+    details = (
+        f"table {schema}.{table.name} is outside of the schema {standing.schema} that the datasource"
+        f" {standing.resource} covers; change it through a datasource of its own"
+    )
+    raise errors.refuse(Reason.STATEMENT_NOT_UNDOABLE, details)
+
+
+def _in_local_transaction(
+    standing: Standing, wanted: Wanted, planned: Plan, local: LocalTransaction
+) -> Generator[Step, Any, Ok]:
+    arrived = yield from run(standing, [*_image(planned), wanted.sql])
+    ok = end_of(arrived)
+    local.ledger.add((yield from _records(standing, planned, arrived, 0)))
+    return ok.with_status(clear=Status.MORE_RESULTS_EXISTS)
+
+
+def _in_autocommit(standing: Standing, wanted: Wanted, planned: Plan) -> Generator[Step, Any, Ok]:
+    """Two trips: {BEGIN; image; statement}, then {undo records; COMMIT}."""
+    arrived = yield from run(standing, [b"BEGIN", *_image(planned), wanted.sql])
+    try:
+        ok = end_of(arrived)
+    except ServerError:
+        yield from roll_back(standing)
+        raise
+    records = yield from _records(standing, planned, arrived, 1)
+    if records:
+        yield from commit(standing, wanted.xid, records, COMMIT)
+    else:
+        end_of((yield from ask(standing, single(COMMIT))))
+    return ok.with_status(clear=Status.MORE_RESULTS_EXISTS | Status.IN_TRANS)
+
+
+def _image(planned: Plan) -> tuple[bytes, ...]:
+    return () if planned.image is None else (planned.image,)
+
+
+def _records(
+    standing: Standing, planned: Plan, arrived: Arrival, before: int
+) -> Generator[Step, Any, tuple[UndoRecord, ...]]:
+    """Make undo records of what came back; ``before`` results stand before image and statement.
+
+    A statement that has run and cannot be undone must not stay: the local transaction is rolled back.
+    """
+    images = arrived.results[before:-1]
+    ok = end_of(arrived)
+    try:
+        if len(images) != len(_image(planned)) or ok.status & Status.MORE_RESULTS_EXISTS:
+            raise _surprise("it gave more than one result")
+        if arrived.results[-1].columns:
+            raise _surprise("it returned rows")
+        if any(result.overflowed for result in images):
+            raise _surprise("it changes more rows than can be kept for the undo; change them in portions")
+        info = _info(ok, session_track=standing.session_track)
+        rows = images[0].rows if images else []
+        return planned.records(rows, plan.Ok(ok.affected_rows, ok.insert_id, info))
+    except refusal.RowsMissedError as error:
+        yield from roll_back(standing)
+        raise errors.give_way("the statement met rows that had just changed") from error
+    except (errors.RefusedError, refusal.RefusedError):
+        yield from roll_back(standing)
+        raise
+
+
+def _surprise(what: str) -> errors.RefusedError:
+    details = f"the statement cannot be undone automatically: {what}; the local transaction was rolled back"
+    return errors.refuse(Reason.STATEMENT_NOT_UNDOABLE, details)
+
+
+def _info(ok: Ok, *, session_track: bool) -> bytes:
+    """Find the text in an OK ("Rows matched: ...")."""
+    if not session_track:
+        return ok.tail
+    try:
+        return read_lenenc_bytes(ok.tail, 0)[0] if ok.tail else b""
+    except PacketError:
+        return b""

@@ -1,0 +1,293 @@
+"""Carries out what one session wants: two sockets, at most one task, and nothing to decide.
+
+Bytes flow both ways only as fast as the slower side takes them: when one side's send buffer is
+full, the other is not read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from typing import TYPE_CHECKING, Final, cast
+
+from globaltx_sidecar.commands import (
+    Close,
+    Committed,
+    Describe,
+    Join,
+    LookUp,
+    Now,
+    Pause,
+    Refused,
+    Register,
+    ToClient,
+    ToDatabase,
+)
+from globaltx_sidecar.mysql import errors
+from globaltx_sidecar.mysql.packets import Command, frame
+from globaltx_sidecar.mysql.session import Phase, Session
+
+if TYPE_CHECKING:
+    from globaltx_sidecar.commands import Answered
+    from globaltx_sidecar.commands import Command as SessionCommand
+    from globaltx_sidecar.mysql.server import Environment
+
+_log = logging.getLogger(__name__)
+
+_SILENT: Final = frozenset({Command.STMT_CLOSE, Command.STMT_SEND_LONG_DATA})
+_QUICK_ACK: Final = getattr(socket, "TCP_QUICKACK", None)
+
+
+class Connection(asyncio.Protocol):
+    """A client's connection (this object is its protocol) and the database's behind it."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+        datasource = environment.datasource
+        self._session = Session(datasource.name, datasource.schema, environment.lock_wait.total_seconds())
+        self._loop = asyncio.get_running_loop()
+        self._client: asyncio.Transport | None = None
+        self._database: asyncio.Transport | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._database_is_slow = False
+        self._reading = True
+        self._draining = False
+        self._ended = False
+
+    # The client's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has come: reach its database before a word is said."""
+        self._client = cast("asyncio.Transport", transport)
+        self._client.set_write_buffer_limits(high=self._environment.limits.buffer_bytes)
+        self._environment.opened(self)
+        if self._environment.stopping:
+            self._turn_away(errors.STOPPING.encode_greeting())
+            return
+        self._steer()
+        self._deadline = self._loop.call_later(
+            self._environment.limits.connect_seconds + self._environment.limits.authentication_seconds,
+            self._late,
+        )
+        self._task = self._loop.create_task(self._connect())
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the client."""
+        commands = self._session.client_data(data)
+        if commands is not None:
+            self._carry_out(commands)
+            return
+        if self._database is not None:
+            self._database.write(data)
+        if data[4] in _SILENT:
+            self._acknowledge_now()
+
+    def pause_writing(self) -> None:
+        """The client reads slower than the database writes."""
+        if self._database is not None:
+            self._database.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        if self._database is not None and not self._database.is_closing():
+            self._database.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone: the server rolls back what it left open."""
+        del exc
+        self._end()
+
+    # The database's side (see `_DatabaseSide`)
+
+    def database_made(self, transport: asyncio.Transport) -> None:
+        """The database has accepted the connection."""
+        self._database = transport
+        transport.set_write_buffer_limits(high=self._environment.limits.buffer_bytes)
+
+    def database_data(self, data: bytes) -> None:
+        """Bytes of the database."""
+        commands = self._session.database_data(data)
+        if commands is not None:
+            self._carry_out(commands)
+        elif self._client is not None:
+            self._client.write(data)
+        if self._draining:
+            self.drain()
+
+    def database_paused(self, *, paused: bool) -> None:
+        """The database reads slower than the client writes."""
+        self._database_is_slow = paused
+        self._steer()
+
+    def database_lost(self) -> None:
+        """The database has closed the connection: so must we."""
+        if self._session.phase is Phase.GREETING and not self._ended:
+            self._turn_away(self._cannot_connect("it closed the connection before its greeting"))
+        self._end()
+
+    # What the server side asks
+
+    def drain(self) -> None:
+        """End as soon as nothing runs."""
+        self._draining = True
+        if self._session.at_rest:
+            self._end()
+
+    def abort(self) -> None:
+        """End now."""
+        self._end()
+        if self._client is not None:
+            self._client.abort()
+
+    # Within
+
+    async def _connect(self) -> None:
+        datasource = self._environment.datasource
+        try:
+            async with asyncio.timeout(self._environment.limits.connect_seconds):
+                await self._loop.create_connection(
+                    lambda: _DatabaseSide(self), datasource.host, datasource.port
+                )
+        except TimeoutError:
+            self._turn_away(self._cannot_connect("no answer in time"))
+        except OSError as error:
+            self._turn_away(self._cannot_connect(str(error)))
+        self._steer()
+
+    def _cannot_connect(self, why: str) -> bytes:
+        datasource = self._environment.datasource
+        return errors.cannot_connect(datasource.host, datasource.port, why).encode_greeting()
+
+    def _turn_away(self, payload: bytes) -> None:
+        """Answer by an ERR where a greeting was expected."""
+        if self._client is not None:
+            self._client.write(frame(payload, 0))
+        self._end()
+
+    def _late(self) -> None:
+        if not self._session.authenticated:
+            self._end()
+
+    def _carry_out(self, commands: list[SessionCommand]) -> None:
+        for command in commands:
+            match command:
+                case ToClient() if self._client is not None:
+                    self._client.write(command.data)
+                case ToDatabase() if self._database is not None:
+                    self._database.write(command.data)
+                case Register():
+                    self._environment.branches.start(command.xid, self._environment.datasource.name)
+                case Refused():
+                    self._environment.meter.statement_refused(
+                        self._environment.datasource.name, command.reason
+                    )
+                case Committed():
+                    self._count_commit(command)
+                case Close():
+                    _log.info("connection to %s closed: %s", self._environment.datasource.name, command.why)
+                    self._end()
+                case Join() | Describe() | LookUp() | Pause() | Now():
+                    self._task = self._loop.create_task(self._answer(command))
+        self._steer()
+
+    def _count_commit(self, command: Committed) -> None:
+        meter, resource = self._environment.meter, self._environment.datasource.name
+        meter.branch_committed(resource)
+        if command.waited_seconds:
+            meter.lock_waited(resource, command.waited_seconds)
+
+    async def _answer(self, command: Answered) -> None:
+        """Give the session what it waits for, or the error instead; an error of its own ends the connection."""
+        try:
+            try:
+                value = await self._ask(command)
+            except Exception as error:  # noqa: BLE001  the session decides what it means
+                commands = self._session.failed(error)
+            else:
+                commands = self._session.answered(value)
+            if not self._ended:
+                self._carry_out(commands)
+        except Exception:
+            _log.exception("a session failed; its connection is closed")
+            self._end()
+        if self._draining:
+            self.drain()
+
+    async def _ask(self, command: Answered) -> object:
+        environment = self._environment
+        match command:
+            case Join():
+                await environment.branches.joined(command.xid, environment.datasource.name)
+                return None
+            case Describe():
+                return await environment.schemas.shape(command.schema, command.table)
+            case LookUp():
+                return await environment.branches.outcome(command.xid)
+            case Pause():
+                await asyncio.sleep(command.seconds)
+                return None
+            case Now():
+                return self._loop.time()
+
+    def _steer(self) -> None:
+        """Read from the client, or not: there must be somebody who takes its bytes."""
+        if self._client is None or self._client.is_closing():
+            return
+        full = self._session.held_back > self._environment.limits.buffer_bytes
+        reading = self._database is not None and not self._database_is_slow and not full
+        if reading and not self._reading:
+            self._client.resume_reading()
+        elif self._reading and not reading:
+            self._client.pause_reading()
+        self._reading = reading
+
+    def _acknowledge_now(self) -> None:
+        """Acknowledge a command that gets no answer.
+
+        A client whose kernel delays small writes (Nagle) would hold its next command back
+        until then, for as long as 40 ms.
+        """
+        if self._client is not None and _QUICK_ACK is not None:
+            sock = self._client.get_extra_info("socket")
+            if sock is not None:
+                sock.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
+
+    def _end(self) -> None:
+        """Send what is left to send, then close both sides."""
+        if self._ended:
+            return
+        self._ended = True
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if self._task is not None and self._task is not asyncio.current_task(self._loop):
+            self._task.cancel()
+        if self._client is not None:
+            self._client.close()
+        if self._database is not None:
+            self._database.close()
+        self._environment.closed(self)
+
+
+class _DatabaseSide(asyncio.Protocol):
+    """The database's socket: hands everything to the connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._connection.database_made(cast("asyncio.Transport", transport))
+
+    def data_received(self, data: bytes) -> None:
+        self._connection.database_data(data)
+
+    def pause_writing(self) -> None:
+        self._connection.database_paused(paused=True)
+
+    def resume_writing(self) -> None:
+        self._connection.database_paused(paused=False)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self._connection.database_lost()

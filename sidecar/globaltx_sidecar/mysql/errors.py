@@ -1,0 +1,77 @@
+"""What the application is told, as MySQL errors with documented codes.
+
+- 1105 (HY000) ``globaltx: <Reason>: <sentence>``: refused; the reason is a word of
+  `globaltx.coordinator.reasons`, the sentence says what was met and what to do;
+- 1205 (HY000): another global transaction holds a row and did not let go in time;
+- 1213 (40001): give way to another global transaction, restart the transaction;
+- 1053 (08S01): the sidecar is stopping;
+- 2003 (HY000): the database does not answer (the code that drivers know for it).
+
+After 1205, 1213, and every refusal of a COMMIT the local transaction is rolled back.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from globaltx.coordinator.reasons import SENTENCES, Reason
+from globaltx_sidecar.mysql.packets import Err
+
+if TYPE_CHECKING:
+    from globaltx.transaction.xid import Xid
+
+REFUSED_CODE: Final = 1105
+GENERAL_STATE: Final = "HY000"
+
+
+class RefusedError(Exception):
+    """A statement is answered with ``error`` instead of being carried out; ``reason`` is counted."""
+
+    def __init__(self, reason: Reason, error: Err) -> None:
+        super().__init__(error.message)
+        self.reason = reason
+        self.error = error
+
+
+def refuse(reason: Reason, details: str) -> RefusedError:
+    """Make a refusal (error 1105)."""
+    return RefusedError(reason, Err(REFUSED_CODE, GENERAL_STATE, f"globaltx: {reason}: {details}"))
+
+
+def mixed(details: str) -> RefusedError:
+    """A local transaction was asked to serve two masters."""
+    return refuse(Reason.LOCAL_TRANSACTION_MIXED, f"{details}. {SENTENCES[Reason.LOCAL_TRANSACTION_MIXED]}")
+
+
+def give_way(details: str) -> RefusedError:
+    """Our change was built on what is about to be undone: the application restarts (error 1213)."""
+    message = f"globaltx: {Reason.LOCK_CONFLICT}: {details}; restart the transaction"
+    return RefusedError(Reason.LOCK_CONFLICT, Err(1213, "40001", message))
+
+
+def lock_timeout(holder: Xid, waited_seconds: float) -> RefusedError:
+    """The holder of a row was still undecided when patience ended (error 1205)."""
+    message = (
+        f"globaltx: {Reason.LOCK_CONFLICT}: global transaction {holder} holds a row that this one changes"
+        f" and was undecided for {waited_seconds:.1f} s; restart the transaction"
+    )
+    return RefusedError(Reason.LOCK_CONFLICT, Err(1205, GENERAL_STATE, message))
+
+
+def no_such_table(schema: str, table: str) -> RefusedError:
+    """The shape of a table could not be found (error 1146, as the server would say)."""
+    message = (
+        f"globaltx: {Reason.STATEMENT_NOT_UNDOABLE}: Table '{schema}.{table}' doesn't exist, is temporary,"
+        " or the sidecar's account may not see it"
+    )
+    return RefusedError(Reason.STATEMENT_NOT_UNDOABLE, Err(1146, "42S02", message))
+
+
+NO_DATABASE_SELECTED: Final = Err(1046, "3D000", "No database selected")
+STOPPING: Final = Err(1053, "08S01", "globaltx: the sidecar is stopping; connect again elsewhere")
+
+
+def cannot_connect(host: str, port: int, details: str) -> Err:
+    """The database does not answer."""
+    message = f"globaltx: {Reason.DATASOURCE_UNAVAILABLE}: cannot connect to MySQL server on '{host}:{port}' ({details})"
+    return Err(2003, GENERAL_STATE, message)

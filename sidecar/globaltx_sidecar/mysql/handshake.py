@@ -1,0 +1,153 @@
+"""The handshake: authentication goes straight through, only the capabilities are looked at.
+
+The server's greeting and the client's response pass through unchanged but for the flags of
+what the sidecar cannot follow, which are taken out of both: whoever speaks through it speaks
+in the clear and uncompressed, and in shapes of responses that `results` knows. What follows
+(authentication switch, RSA key, scrambles) is bytes to us. The client's password never is.
+
+https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_connection_phase_packets.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from globaltx_sidecar.mysql.packets import ERR_BYTE, Capability, Err, PacketError
+
+NOT_FOLLOWED: Final = int(
+    Capability.SSL
+    | Capability.COMPRESS
+    | Capability.ZSTD_COMPRESSION_ALGORITHM
+    | Capability.OPTIONAL_RESULTSET_METADATA
+    | Capability.QUERY_ATTRIBUTES
+)
+"""Taken out of the server's offer."""
+
+MARIADB_FOLLOWED: Final = 1 << 2 | 1 << 3
+"""Of MariaDB's extended flags (bits 32 and up) only these are offered: bulk execution, and
+extended column metadata. The others (progress reports, COM_MULTI, cached metadata) would put
+packets of other shapes into responses."""
+
+GREETING_LENGTH_MAX: Final = 1024
+RESPONSE_LENGTH_MAX: Final = 256 * 1024
+
+_PROTOCOL_VERSION = 10
+_MYSQL_FLAG = 1
+"""CLIENT_LONG_PASSWORD: a MariaDB server leaves it out of its greeting to say that it is one."""
+
+TLS_REFUSED = Err(
+    1105,
+    "08004",
+    "globaltx: this connection ends at the sidecar beside the application and carries no TLS;"
+    " connect with TLS disabled or preferred",
+)
+COMPRESSION_REFUSED = Err(
+    1105, "08004", "globaltx: compression was not offered; connect without it, the sidecar is on loopback"
+)
+TOO_OLD = Err(1105, "08004", "globaltx: the client speaks the protocol of before MySQL 4.1; use a newer driver")
+
+
+class HandshakeRefusedError(Exception):
+    """The client asks for what cannot be given; it gets ``error`` and the connection ends."""
+
+    def __init__(self, error: Err) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """What the server said; ``payload`` is what the client is told."""
+
+    payload: bytes
+    version: str
+    capabilities: int
+    mariadb: bool
+    refused: bool = False
+    """The server sent an ERR instead of a greeting."""
+
+
+def read_greeting(payload: bytes) -> Greeting:
+    """Read the server's first packet and take out what the sidecar cannot follow.
+
+    Raises:
+        PacketError: it is neither a greeting of protocol 10 nor an ERR.
+    """
+    if payload[:1] == bytes((ERR_BYTE,)):
+        return Greeting(payload, "", 0, mariadb=False, refused=True)
+    version_end = payload.find(b"\0", 1)
+    low = version_end + 1 + 4 + 8 + 1
+    if payload[:1] != bytes((_PROTOCOL_VERSION,)) or version_end < 0 or len(payload) < low + 18:
+        message = "the server's first packet is no greeting of protocol 10"
+        raise PacketError(message)
+    high = low + 2 + 1 + 2
+    extended = high + 2 + 1 + 6
+    capabilities = int.from_bytes(payload[low : low + 2], "little")
+    capabilities |= int.from_bytes(payload[high : high + 2], "little") << 16
+    mariadb = not capabilities & _MYSQL_FLAG
+    capabilities &= ~NOT_FOLLOWED
+    edited = bytearray(payload)
+    edited[low : low + 2] = (capabilities & 0xFFFF).to_bytes(2, "little")
+    edited[high : high + 2] = (capabilities >> 16).to_bytes(2, "little")
+    if mariadb:
+        edited[extended] &= MARIADB_FOLLOWED
+        edited[extended + 1 : extended + 4] = b"\0\0\0"
+    version = payload[1:version_end].decode("latin-1").removeprefix("5.5.5-")
+    return Greeting(bytes(edited), version, capabilities, mariadb)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What the client answered; ``payload`` is what the server is told."""
+
+    payload: bytes
+    capabilities: int
+    schema: str | None
+
+    def has(self, capability: Capability) -> bool:
+        """Whether both sides agreed on a capability."""
+        return bool(self.capabilities & capability)
+
+
+def read_response(payload: bytes, greeting: Greeting) -> Response:
+    """Read the client's answer to the greeting and take out what was not offered.
+
+    Raises:
+        HandshakeRefusedError: it asks for TLS or compression, or is of before 4.1.
+        PacketError: it is cut off.
+    """
+    wanted = int.from_bytes(payload[:4], "little")
+    if len(payload) < 4 or not wanted & Capability.PROTOCOL_41:
+        raise HandshakeRefusedError(TOO_OLD)
+    if wanted & Capability.SSL:
+        raise HandshakeRefusedError(TLS_REFUSED)
+    if wanted & (Capability.COMPRESS | Capability.ZSTD_COMPRESSION_ALGORITHM):
+        raise HandshakeRefusedError(COMPRESSION_REFUSED)
+    if len(payload) < _FIXED_LENGTH:
+        message = f"a handshake response of {len(payload)} bytes is too short"
+        raise PacketError(message)
+    edited = bytearray(payload)
+    edited[:4] = (wanted & ~NOT_FOLLOWED).to_bytes(4, "little")
+    if greeting.mariadb:
+        edited[_EXTENDED] &= MARIADB_FOLLOWED
+        edited[_EXTENDED + 1 : _EXTENDED + 4] = b"\0\0\0"
+    return Response(bytes(edited), wanted & greeting.capabilities, _schema(payload, wanted))
+
+
+_FIXED_LENGTH = 32
+"""Flags 4, largest packet 4, collation 1, filler 23 (its last 4: MariaDB's extended flags)."""
+_EXTENDED = 28
+
+
+def _schema(payload: bytes, capabilities: int) -> str | None:
+    """Find the default schema that the client asks for; None if it names none."""
+    if not capabilities & Capability.CONNECT_WITH_DB:
+        return None
+    position = payload.index(b"\0", _FIXED_LENGTH) + 1 if b"\0" in payload[_FIXED_LENGTH:] else len(payload)
+    rest = payload[position:]
+    if capabilities & (Capability.PLUGIN_AUTH_LENENC_CLIENT_DATA | Capability.SECURE_CONNECTION):
+        rest = rest[1 + (rest[0] if rest else 0) :]
+    else:
+        rest = rest[rest.find(b"\0") + 1 :]
+    return rest.split(b"\0", 1)[0].decode("utf-8", "replace") or None

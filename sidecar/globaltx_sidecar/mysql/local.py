@@ -1,0 +1,96 @@
+"""Where one connection stands: its local transaction, its settings, its prepared statements.
+
+An AT local transaction begins with the first statement that carries an xid, in a transaction
+that the application has opened, and belongs to that xid until it ends. Its undo records
+collect in a ledger and are written with the local commit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from globaltx.undo.ledger import Ledger
+from globaltx_sidecar.mysql.packets import Status
+from globaltx_sidecar.mysql.statements import Statements
+
+if TYPE_CHECKING:
+    from globaltx.transaction.xid import Xid
+    from globaltx.undo.sqlmode import SqlMode
+    from globaltx_sidecar.mysql.results import Follower
+
+
+@dataclass(slots=True)
+class LocalTransaction:
+    """An open local transaction that belongs to an xid."""
+
+    xid: Xid
+    ledger: Ledger = field(default_factory=Ledger)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What must be known of a connection to read its SQL: the default schema, the mode of reading."""
+
+    schema: str | None
+    mode: SqlMode
+
+
+@dataclass(slots=True)
+class Standing:
+    """Where a connection stands; ``resource`` and ``schema`` are the datasource's."""
+
+    resource: str
+    schema: str
+    lock_wait_seconds: float
+    follower: Follower
+    session_track: bool
+    multi_statements: bool
+    settings: Settings | None = None
+    """None: not known, or something has passed that may have changed them."""
+    local: LocalTransaction | None = None
+    carried: Xid | None = None
+    """From ``SET @globaltx_xid``: every statement takes part."""
+    wrote_unhinted: bool = False
+    """Since the open transaction began, something other than a read has passed without an xid."""
+    statements: Statements = field(default_factory=Statements)
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether the server says that a local transaction is open."""
+        return bool(self.follower.status & Status.IN_TRANS)
+
+    @property
+    def autocommits(self) -> bool:
+        """Whether a statement now would be a local transaction of its own."""
+        return not self.in_transaction and bool(self.follower.status & Status.AUTOCOMMIT)
+
+    @property
+    def inspects(self) -> bool:
+        """Whether every statement must be looked into."""
+        return self.local is not None or self.carried is not None
+
+    def told(self, status: int | None) -> None:
+        """The server told its status flags, or (None) answered by an error, which tells none."""
+        self.follower.certain = status is not None
+        if status is not None:
+            self.follower.status = status
+            if not self.in_transaction:
+                self.ended()
+
+    def ended(self) -> None:
+        """The local transaction is over, whichever way."""
+        self.local = None
+        self.wrote_unhinted = False
+
+    def selected(self, schema: str | None) -> None:
+        """The default schema changed."""
+        if self.settings is not None:
+            self.settings = replace(self.settings, schema=schema)
+
+    def reset(self) -> None:
+        """The session begins anew (COM_RESET_CONNECTION, COM_CHANGE_USER)."""
+        self.ended()
+        self.settings = None
+        self.carried = None
+        self.statements.clear()

@@ -1,0 +1,134 @@
+"""The local commit: the undo records and the fence first, then COMMIT, stopping at the first error.
+
+The registration of the branch is awaited before, so that whoever carries the outcome out sees
+the branch. A lock conflict shows as the violated CHECK of the undo table; nothing is lost then,
+the local transaction still stands, and it depends on the holder's outcome what to do:
+
+- Commit: the holder's record is only waiting to be swept, ours takes its place at once;
+- Rollback: our change was built on a row about to be undone, and the holder's restoring waits
+  for our row lock: give way (1213);
+- undecided: try again until patience ends (1205).
+
+Whatever the error, the local transaction is rolled back before the application hears of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from globaltx.coordinator.reasons import Reason
+from globaltx.stores.base import StoreError
+from globaltx.transaction.states import Outcome
+from globaltx.undo import locks
+from globaltx_sidecar.commands import Committed, Join, LookUp, Now, Pause
+from globaltx_sidecar.faults import reason_of
+from globaltx_sidecar.mysql import errors, trains
+from globaltx_sidecar.mysql.packets import Err, Ok
+from globaltx_sidecar.mysql.steps import ServerError, ask, end_of, roll_back, run
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from globaltx.transaction.xid import Xid
+    from globaltx.undo.plan import UndoRecord
+    from globaltx_sidecar.mysql.local import Standing
+    from globaltx_sidecar.mysql.steps import Step
+
+_PAUSE_FIRST_SECONDS: Final = 0.01
+_PAUSE_LONGEST_SECONDS: Final = 0.1
+
+
+def commit(
+    standing: Standing, xid: Xid, records: Sequence[UndoRecord], statement: bytes
+) -> Generator[Step, Any, Ok]:
+    """Commit the local transaction together with its undo records; return the answer to ``statement``.
+
+    Raises:
+        RefusedError, ServerError: it was rolled back.
+    """
+    try:
+        yield from _joined(xid)
+        ended, waited_seconds = yield from _write(standing, xid, records, statement)
+    except (errors.RefusedError, ServerError):
+        yield from roll_back(standing)
+        raise
+    standing.ended()
+    yield Committed(waited_seconds)
+    return ended
+
+
+def _joined(xid: Xid) -> Generator[Step, Any, None]:
+    try:
+        yield Join(xid)
+    except StoreError as error:
+        raise errors.refuse(reason_of(error), str(error)) from error
+
+
+def _write(
+    standing: Standing, xid: Xid, records: Sequence[UndoRecord], statement: bytes
+) -> Generator[Step, Any, tuple[Ok, float]]:
+    """Write and commit, waiting for locks as long as patience lasts."""
+    committed: set[Xid] = set()
+    began: float | None = None
+    pause = _PAUSE_FIRST_SECONDS
+    while True:
+        insert = locks.undo_insert(standing.schema, xid, records, committed)
+        arrived = yield from run(standing, [insert, statement])
+        error = arrived.error
+        if error is None:
+            return end_of(arrived), (0.0 if began is None else (yield Now()) - began)
+        if error.code not in locks.LOCK_CONFLICT_ERRORS:
+            raise _failed(error)
+        holder = yield from _holder(standing, xid)
+        if holder not in committed and (yield from _has_committed(holder)):
+            committed.add(holder)
+            continue
+        now: float = yield Now()
+        began = now if began is None else began
+        if now - began >= standing.lock_wait_seconds:
+            raise errors.lock_timeout(holder, now - began)
+        yield Pause(min(pause, standing.lock_wait_seconds - (now - began)))
+        pause = min(2 * pause, _PAUSE_LONGEST_SECONDS)
+
+
+def _holder(standing: Standing, xid: Xid) -> Generator[Step, Any, Xid]:
+    """Ask who holds the row.
+
+    Raises:
+        RefusedError: nobody can be waited for.
+    """
+    arrived = yield from ask(standing, trains.single(locks.HOLDER_QUERY))
+    end_of(arrived)
+    holder = locks.holder(arrived.results[0].rows[0][0])
+    if holder is None:
+        details = "a row of this transaction was not found again by its primary key; write the key's value out"
+        raise errors.refuse(Reason.STATEMENT_NOT_UNDOABLE, details)
+    if holder == xid:
+        details = f"global transaction {xid} was rolled back before this local commit"
+        raise errors.refuse(Reason.ALREADY_DECIDED, details)
+    return holder
+
+
+def _has_committed(holder: Xid) -> Generator[Step, Any, bool]:
+    """Look the holder's outcome up; a store that does not answer, or does not know it, says nothing.
+
+    Raises:
+        RefusedError: it is rolling back.
+    """
+    try:
+        decision = yield LookUp(holder)
+    except StoreError:
+        return False
+    if decision is None:
+        return False
+    if decision.outcome is Outcome.ROLLBACK:
+        details = f"global transaction {holder} is restoring a row that this one changes"
+        raise errors.give_way(details)
+    return True
+
+
+def _failed(error: Err) -> Exception:
+    """What an error of the undo INSERT or of the COMMIT means."""
+    if error.code in locks.MISSING_TABLE_ERRORS:
+        return errors.refuse(Reason.UNDO_TABLE_MISSING, error.message)
+    return ServerError(error)

@@ -1,0 +1,275 @@
+"""What is done with a client packet that may have to do with a global transaction.
+
+Everything here runs for one packet at a time, while nothing else is in flight on the
+connection. A packet that turns out to have nothing to tell is passed on as it came.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from globaltx.coordinator.reasons import Reason
+from globaltx.transaction.xid import InvalidXidError, Xid
+from globaltx.undo import hint, refusal
+from globaltx.undo import statement as sql_statement
+from globaltx.undo.analysis import analyse
+from globaltx.undo.statement import Control, Delete, Insert, Select, Set, Setting, Update, Verb
+from globaltx_sidecar.commands import Refused
+from globaltx_sidecar.mysql import errors
+from globaltx_sidecar.mysql.change import Wanted, carry_out, pin
+from globaltx_sidecar.mysql.local_commit import commit
+from globaltx_sidecar.mysql.packets import Command, Status, frame, statement_id_of
+from globaltx_sidecar.mysql.statements import Prepared
+from globaltx_sidecar.mysql.steps import Answer, PassOn, ServerError, ask, end_of, settings_of, settle_status
+from globaltx_sidecar.mysql.trains import Train, single
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from globaltx.undo.statement import Statement
+    from globaltx_sidecar.mysql.local import Settings, Standing
+    from globaltx_sidecar.mysql.reader import Packet
+    from globaltx_sidecar.mysql.steps import Step, Work
+
+CHANGES = (Insert, Update, Delete)
+XID_VARIABLE = b"globaltx_xid"
+
+
+def handle(standing: Standing, packet: Packet) -> Work:
+    """Do what a packet asks for; every refusal and every error of the server becomes its answer."""
+    try:
+        yield from settle_status(standing)
+        yield from _HANDLERS.get(packet.payload[0], _pass_on)(standing, packet)
+    except refusal.RefusedError as refused:
+        error = errors.refuse(Reason(refused.reason), refused.sentence)
+        yield Refused(error.reason)
+        yield Answer(error.error.encode())
+    except errors.RefusedError as refused:
+        yield Refused(refused.reason)
+        yield Answer(refused.error.encode())
+    except ServerError as failed:
+        yield Answer(failed.error.encode())
+
+
+def _pass_on(standing: Standing, packet: Packet) -> Work:
+    del standing
+    yield PassOn(packet.raw)
+
+
+def _query(standing: Standing, packet: Packet) -> Work:
+    settings = yield from settings_of(standing)
+    taken = hint.take(packet.payload[1:], settings.mode)
+    xid = _xid(taken.xid) or standing.carried
+    if xid is None and standing.local is None:
+        yield from _query_without_xid(standing, packet, settings)
+        return
+    statement = analyse(taken.sql, settings.mode)
+    sql = sql_statement.text(statement, settings.mode)
+    xid = xid or (standing.local and standing.local.xid)
+    if isinstance(statement, CHANGES) and xid is not None:
+        yield from carry_out(standing, Wanted(xid, statement, sql, settings))
+    elif isinstance(statement, Control):
+        yield from _control(standing, statement, sql)
+    elif isinstance(statement, Set):
+        yield from _set(standing, statement, sql)
+    else:
+        if isinstance(statement, Select) and xid is not None:
+            pin(standing, xid)
+        yield PassOn(frame(bytes((Command.QUERY,)) + sql, packet.sequence))
+
+
+def _query_without_xid(standing: Standing, packet: Packet, settings: Settings) -> Work:
+    """Nothing to take part in, unless it is the SET that says in what."""
+    statement: Statement | None = None
+    if XID_VARIABLE in packet.payload.lower():
+        with suppress(refusal.RefusedError):  # without an xid nothing is refused
+            statement = analyse(packet.payload[1:], settings.mode)
+    if isinstance(statement, Set):
+        yield from _set(standing, statement, packet.payload[1:])
+    else:
+        yield PassOn(packet.raw)
+
+
+def _xid(text: str | None) -> Xid | None:
+    """Read the xid of a hint or a variable; none, or an empty one, is None.
+
+    Raises:
+        RefusedError: it is no xid.
+    """
+    if not text:
+        return None
+    try:
+        return Xid.parse(text)
+    except InvalidXidError as error:
+        raise errors.refuse(Reason.INVALID_XID, str(error)) from error
+
+
+def _answered(standing: Standing, train: Train) -> Generator[Step, Any, None]:
+    """Have the server do it, and give its OK to the application.
+
+    Raises:
+        ServerError: it answered by an error.
+    """
+    ok = end_of((yield from ask(standing, train)))
+    yield Answer(ok.encode())
+
+
+def _control(standing: Standing, control: Control, sql: bytes) -> Work:
+    """BEGIN, COMMIT, ROLLBACK, savepoints, USE."""
+    match control.verb:
+        case Verb.COMMIT if standing.local is not None and standing.local.ledger.records:
+            local = standing.local
+            ok = yield from commit(standing, local.xid, local.ledger.records, sql)
+            yield Answer(ok.with_status(clear=Status.MORE_RESULTS_EXISTS).encode())
+        case Verb.COMMIT | Verb.ROLLBACK:
+            yield from _answered(standing, single(sql))
+            standing.ended()
+        case Verb.BEGIN:
+            yield from _commit_implicitly(standing)
+            yield from _answered(standing, single(sql))
+        case Verb.USE:
+            yield from _answered(standing, single(sql))
+            standing.selected(control.argument)
+        case _:
+            yield from _answered(standing, single(sql))
+            _savepoint(standing, control)
+
+
+def _savepoint(standing: Standing, control: Control) -> None:
+    if standing.local is None or control.argument is None:
+        return
+    ledger = standing.local.ledger
+    match control.verb:
+        case Verb.SAVEPOINT:
+            ledger.savepoint(control.argument)
+        case Verb.ROLLBACK_TO:
+            ledger.rollback_to(control.argument)
+        case Verb.RELEASE:
+            ledger.release(control.argument)
+
+
+def _commit_implicitly(standing: Standing) -> Generator[Step, Any, None]:
+    """The next statement commits what is open (BEGIN, SET autocommit=1): it must take its records along."""
+    local = standing.local
+    if local is not None and local.ledger.records:
+        yield from commit(standing, local.xid, local.ledger.records, b"COMMIT AND NO CHAIN NO RELEASE")
+    standing.ended()
+
+
+def _set(standing: Standing, statement: Set, sql: bytes) -> Work:
+    """SET, as far as it concerns the transaction or the reading of SQL."""
+    carried = [_xid(value) for setting, value in statement.changes if setting is Setting.XID]
+    if any(setting is Setting.XID and value is None for setting, value in statement.changes):
+        details = "@globaltx_xid must be set to a constant: SET @globaltx_xid = 'namespace.name'"
+        raise errors.refuse(Reason.INVALID_XID, details)
+    if any(setting is Setting.AUTOCOMMIT and value != "0" for setting, value in statement.changes):
+        yield from _commit_implicitly(standing)
+    if any(setting in {Setting.CHARSET, Setting.SQL_MODE} for setting, _ in statement.changes):
+        standing.settings = None
+    yield from _answered(standing, single(sql))
+    if carried:
+        standing.carried = carried[-1]
+
+
+def _init_db(standing: Standing, packet: Packet) -> Work:
+    yield from _answered(standing, Train(packet.raw, 1))
+    standing.selected(packet.payload[1:].decode("utf-8", "surrogateescape"))
+
+
+def _prepare(standing: Standing, packet: Packet) -> Work:
+    """A statement with a hint is prepared without it, so that ids, counts and errors are the server's own."""
+    settings = yield from settings_of(standing)
+    taken = hint.take(packet.payload[1:], settings.mode)
+    xid = _xid(taken.xid)
+    if xid is None:
+        yield PassOn(packet.raw)
+        return
+    statement = analyse(taken.sql, settings.mode)
+    sql = sql_statement.text(statement, settings.mode)
+    prepared = Prepared(sql, xid)
+    yield PassOn(frame(bytes((Command.STMT_PREPARE,)) + sql, packet.sequence), prepared)
+
+
+def _execute(standing: Standing, packet: Packet) -> Work:
+    statement_id = statement_id_of(packet.payload)
+    prepared = standing.statements.get(statement_id)
+    if prepared is None:
+        if not standing.statements.reads(statement_id):
+            raise _unknown_statement()
+        yield PassOn(packet.raw)
+        return
+    xid = prepared.xid or standing.carried or (standing.local and standing.local.xid)
+    if xid is None:
+        yield PassOn(packet.raw)
+        return
+    settings = yield from settings_of(standing)
+    statement = analyse(prepared.sql, settings.mode)
+    if isinstance(statement, CHANGES):
+        yield from carry_out(standing, _bound(xid, statement, prepared, packet, settings))
+        return
+    if isinstance(statement, Control):
+        yield from _control(standing, statement, prepared.sql)
+        return
+    if isinstance(statement, Set):
+        yield from _set(standing, statement, prepared.sql)
+        return
+    if isinstance(statement, Select):
+        pin(standing, xid)
+    yield PassOn(packet.raw)
+
+
+def _bound(
+    xid: Xid, change: sql_statement.Change, prepared: Prepared, packet: Packet, settings: Settings
+) -> Wanted:
+    """Put the parameters of an execute into the text: a change is answered by an OK either way."""
+    if prepared.long_data_at_server:
+        details = "long data of the statement was sent before the xid came; begin with the statement that names it"
+        raise errors.refuse(Reason.STATEMENT_NOT_UNDOABLE, details)
+    parameters = prepared.values(packet.payload, settings.mode.charset)
+    prepared.reset()
+    try:
+        sql = sql_statement.bind(change, parameters, settings.mode)
+    except ValueError as error:
+        raise errors.refuse(Reason.STATEMENT_NOT_UNDOABLE, str(error)) from error
+    return Wanted(xid, change, sql, settings, parameters)
+
+
+def _unknown_statement() -> errors.RefusedError:
+    details = (
+        "the prepared statement is not known to the sidecar, because too much was prepared on the connection;"
+        " close statements that are no longer needed"
+    )
+    return errors.refuse(Reason.STATEMENT_NOT_UNDOABLE, details)
+
+
+def _bulk_execute(standing: Standing, packet: Packet) -> Work:
+    statement_id = statement_id_of(packet.payload)
+    prepared = standing.statements.get(statement_id)
+    if standing.inspects or (prepared is not None and prepared.xid is not None):
+        details = "bulk execution (COM_STMT_BULK_EXECUTE) cannot be undone automatically; execute row by row"
+        raise errors.refuse(Reason.STATEMENT_NOT_UNDOABLE, details)
+    yield PassOn(packet.raw)
+
+
+def _send_long_data(standing: Standing, packet: Packet) -> Work:
+    """Keep the long data of a change here: the server will see a text, and must not keep it for later."""
+    prepared = standing.statements.get(statement_id_of(packet.payload))
+    if prepared is not None and (standing.inspects or prepared.xid is not None):
+        settings = yield from settings_of(standing)
+        with suppress(refusal.RefusedError):  # the execute will be refused
+            if isinstance(analyse(prepared.sql, settings.mode), CHANGES):
+                prepared.keep_long_data(packet.payload)
+                return
+    yield PassOn(packet.raw)
+
+
+_HANDLERS = {
+    Command.QUERY: _query,
+    Command.INIT_DB: _init_db,
+    Command.STMT_PREPARE: _prepare,
+    Command.STMT_EXECUTE: _execute,
+    Command.STMT_BULK_EXECUTE: _bulk_execute,
+    Command.STMT_SEND_LONG_DATA: _send_long_data,
+}
+"""Commands that are not listed are passed on."""

@@ -1,0 +1,272 @@
+"""Follows what a server answers to its end, without keeping or changing it.
+
+Bytes are passed on as they come; here only the headers are walked, and the few bytes that
+tell where a response ends and how the session stands (in a transaction? autocommit?). A
+response's shape depends on the command that it answers:
+
+- result: OK, ERR, LOCAL INFILE, or a column count, that many columns, rows, and an end;
+  then the next result if the flag MORE_RESULTS_EXISTS is set (COM_QUERY, COM_STMT_EXECUTE, ...);
+- prepare: a header, parameter and column definitions (COM_STMT_PREPARE);
+- rows until an end, without a header (COM_STMT_FETCH, COM_FIELD_LIST);
+- one packet of any content (COM_STATISTICS);
+- an authentication exchange until OK or ERR (login, COM_CHANGE_USER).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import IntEnum
+from typing import Final
+
+from globaltx_sidecar.mysql.packets import (
+    EOF_BYTE,
+    EOF_LENGTH_MAX,
+    ERR_BYTE,
+    HEADER_LENGTH,
+    LOCAL_INFILE_BYTE,
+    OK_BYTE,
+    PAYLOAD_LENGTH_MAX,
+    Command,
+    Ok,
+    PacketError,
+    PrepareOk,
+    Status,
+    parse_eof,
+    parse_ok,
+    parse_prepare_ok,
+    read_lenenc,
+)
+
+_LOOK: Final = 32
+"""So many bytes of a payload tell everything that is asked here (an OK's flags end at byte 23)."""
+
+_MORE_RESULTS = int(Status.MORE_RESULTS_EXISTS)
+_CURSOR = int(Status.CURSOR_EXISTS)
+
+
+class Shape(IntEnum):
+    """What kind of response a command gets."""
+
+    RESULT = 0
+    PREPARE = 1
+    ROWS = 2
+    ONE_PACKET = 3
+    AUTHENTICATION = 4
+
+
+SHAPES: Final[dict[int, Shape]] = {
+    Command.STMT_PREPARE: Shape.PREPARE,
+    Command.STMT_FETCH: Shape.ROWS,
+    Command.FIELD_LIST: Shape.ROWS,
+    Command.STATISTICS: Shape.ONE_PACKET,
+    Command.CHANGE_USER: Shape.AUTHENTICATION,
+}
+"""Commands that are not listed are answered with a RESULT."""
+
+SILENT: Final = frozenset({Command.QUIT, Command.STMT_SEND_LONG_DATA, Command.STMT_CLOSE})
+"""Commands that are never answered."""
+
+
+class _At(IntEnum):
+    """Where in a response the next packet stands."""
+
+    FIRST = 0
+    COLUMNS = 1
+    COLUMNS_END = 2
+    ROWS = 3
+    DEFINITIONS = 4
+    INFILE = 5
+
+
+class Follower:
+    """Follows the responses to the commands in flight, in order.
+
+    ``status`` are the flags that the server told last, ``certain`` whether they are still true:
+    an ERR tells none, and an error may have rolled the transaction back. Both are shared with
+    who talks to the database in between.
+    """
+
+    def __init__(self, *, deprecate_eof: bool) -> None:
+        self.status = 0
+        self.certain = False
+        self.prepared: deque[PrepareOk | None] = deque()
+        """One entry for each prepare that was answered, None if it failed; the session takes them."""
+        self._deprecate_eof = deprecate_eof
+        self._expected: deque[Shape] = deque()
+        self._at = _At.FIRST
+        self._left = 0
+        self._skip = 0
+        self._continued = False
+        self._held = b""
+
+    @property
+    def in_flight(self) -> int:
+        """How many responses have not come to their end."""
+        return len(self._expected)
+
+    @property
+    def wants_file(self) -> bool:
+        """Whether the server waits for the client's file (LOAD DATA LOCAL)."""
+        return self._at is _At.INFILE
+
+    def expect(self, shape: Shape) -> None:
+        """A command was sent on whose response has this shape."""
+        self._expected.append(shape)
+
+    def file_sent(self) -> None:
+        """The client has ended its file; the server's verdict comes next."""
+        self._at = _At.FIRST
+
+    def follow(self, data: bytes) -> None:
+        """Take in what the server sent.
+
+        Raises:
+            PacketError: it is no response.
+        """
+        if self._held:
+            data = self._held + data
+            self._held = b""
+        position = self._skip
+        size = len(data)
+        while position < size:
+            if self._at is _At.ROWS:
+                position = self._pass_rows(data, position)
+                if position >= size:
+                    break
+            start = position + HEADER_LENGTH
+            if start > size:
+                break
+            length = int.from_bytes(data[position : position + 3], "little")
+            if size - start < length and size - start < _LOOK:
+                break
+            if self._continued:
+                self._continued = length == PAYLOAD_LENGTH_MAX
+            else:
+                self._packet(data[start : start + min(length, _LOOK)], length)
+            position = start + length
+        self._held = data[position:]
+        self._skip = max(0, position - size)
+
+    def _pass_rows(self, data: bytes, position: int) -> int:
+        """Walk rows as fast as can be; stop at what may be no row."""
+        last = len(data) - HEADER_LENGTH
+        continued = self._continued
+        while position < last:
+            length = data[position] | data[position + 1] << 8 | data[position + 2] << 16
+            if length == PAYLOAD_LENGTH_MAX:
+                continued = True
+            elif continued:
+                continued = False
+            elif data[position + HEADER_LENGTH] >= EOF_BYTE:
+                break
+            position += HEADER_LENGTH + length
+        self._continued = continued
+        return position
+
+    def _packet(self, head: bytes, length: int) -> None:
+        if not head:
+            message = "an empty packet where a response was expected"
+            raise PacketError(message)
+        if not self._expected:
+            self._unasked(head)
+            return
+        self._continued = length == PAYLOAD_LENGTH_MAX
+        if self._at is _At.FIRST:
+            self._first(head, length)
+        elif self._at is _At.COLUMNS:
+            self._left -= 1
+            if self._left == 0:
+                self._at = _At.ROWS if self._deprecate_eof else _At.COLUMNS_END
+        elif self._at is _At.COLUMNS_END:
+            self._columns_end(head)
+        elif self._at is _At.ROWS:
+            self._row(head, length)
+        elif self._at is _At.DEFINITIONS:
+            self._left -= 1
+            if self._left == 0:
+                self._end()
+        else:
+            message = "the server sent a packet while it waits for a file"
+            raise PacketError(message)
+
+    def _unasked(self, head: bytes) -> None:
+        """Nothing was asked: only an ERR may come (the server is about to close the connection)."""
+        if head[0] != ERR_BYTE:
+            message = "the server sent a packet that answers nothing"
+            raise PacketError(message)
+
+    def _first(self, head: bytes, length: int) -> None:
+        shape = self._expected[0]
+        if head[0] == ERR_BYTE:
+            self._fail()
+        elif shape is Shape.RESULT:
+            self._first_of_result(head, length)
+        elif shape is Shape.PREPARE:
+            self._first_of_prepare(head)
+        elif shape is Shape.ONE_PACKET:
+            self._end()
+        elif shape is Shape.AUTHENTICATION:
+            if head[0] == OK_BYTE:
+                self._end_with(parse_ok(head))
+        else:
+            self._at = _At.ROWS
+            self._row(head, length)
+
+    def _first_of_result(self, head: bytes, length: int) -> None:
+        if head[0] == OK_BYTE:
+            self._end_with(parse_ok(head))
+        elif head[0] == EOF_BYTE:
+            self._end_with(_parse_end(head, length))
+        elif head[0] == LOCAL_INFILE_BYTE:
+            self._at = _At.INFILE
+        else:
+            self._left, _ = read_lenenc(head, 0)
+            self._at = _At.COLUMNS
+
+    def _first_of_prepare(self, head: bytes) -> None:
+        prepared = parse_prepare_ok(head)
+        self.prepared.append(prepared)
+        ends = 0 if self._deprecate_eof else 1
+        self._left = sum(count + ends for count in (prepared.parameters, prepared.columns) if count)
+        self._at = _At.DEFINITIONS
+        if self._left == 0:
+            self._end()
+
+    def _columns_end(self, head: bytes) -> None:
+        end = parse_eof(head)
+        if end.status & _CURSOR:
+            self._end_with(end)
+        else:
+            self._at = _At.ROWS
+
+    def _row(self, head: bytes, length: int) -> None:
+        if head[0] == ERR_BYTE:
+            self._fail()
+        elif head[0] == EOF_BYTE and length < PAYLOAD_LENGTH_MAX:
+            self._end_with(_parse_end(head, length))
+
+    def _end_with(self, ok: Ok) -> None:
+        self.status = ok.status
+        self.certain = True
+        if ok.status & _MORE_RESULTS:
+            self._at = _At.FIRST
+        else:
+            self._end()
+
+    def _fail(self) -> None:
+        self.certain = False
+        if self._expected[0] is Shape.PREPARE:
+            self.prepared.append(None)
+        self._end()
+
+    def _end(self) -> None:
+        self._at = _At.FIRST
+        self._expected.popleft()
+
+
+def _parse_end(head: bytes, length: int) -> Ok:
+    """Read what ends rows: an EOF, or an OK that stands for one.
+
+    An EOF has five bytes, such an OK at least seven.
+    """
+    return parse_eof(head) if length < EOF_LENGTH_MAX - 2 else parse_ok(head)

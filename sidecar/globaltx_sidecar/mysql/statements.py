@@ -1,0 +1,131 @@
+"""The prepared statements of one connection, as far as a local transaction under an xid may need them.
+
+Statements that only read are known by their id alone. Of the others the text is kept (bounded),
+since one prepared without an xid may be executed after a statement that carries one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from globaltx_sidecar.mysql.packets import PacketError
+
+if TYPE_CHECKING:
+    from globaltx.transaction.xid import Xid
+    from globaltx.undo.literal import Value
+    from globaltx_sidecar.mysql.packets import PrepareOk
+
+from globaltx_sidecar.mysql.parameters import read_parameters, types_of
+
+LAST_PREPARED: Final = 0xFFFF_FFFF
+"""MariaDB's drivers may execute "the statement prepared last" before they know its id."""
+TEXT_BYTES_MAX: Final = 4 * 1024 * 1024
+"""So much text is kept for one connection; what is prepared beyond it cannot take part."""
+LONG_DATA_BYTES_MAX: Final = 64 * 1024 * 1024
+_LONG_DATA_AT: Final = 7
+"""Behind command 1, statement id 4, parameter index 2."""
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A statement that may change rows; ``sql`` as the server got it, ``xid`` from its hint."""
+
+    sql: bytes
+    xid: Xid | None = None
+    parameters: int = 0
+    types: bytes = b""
+    long_data: dict[int, bytearray] = field(default_factory=dict)
+    long_data_at_server: bool = False
+    """Some of it was passed on before anybody knew that it would be needed here."""
+
+    def note_types(self, payload: bytes) -> None:
+        """Remember the parameters' types of an execute: the next ones may leave them out."""
+        types = types_of(payload, self.parameters)
+        if types is not None:
+            self.types = types
+
+    def values(self, payload: bytes, charset: str) -> tuple[Value, ...]:
+        """Read the parameters of an execute.
+
+        Raises:
+            PacketError: the payload does not hold them.
+        """
+        self.note_types(payload)
+        long_data = {index: bytes(data) for index, data in self.long_data.items()}
+        return read_parameters(payload, self.parameters, self.types, charset, long_data)
+
+    def keep_long_data(self, payload: bytes) -> None:
+        """Keep what a COM_STMT_SEND_LONG_DATA adds to a parameter.
+
+        Raises:
+            PacketError: it is cut off, names no parameter, or there is too much of it.
+        """
+        index = int.from_bytes(payload[5:_LONG_DATA_AT], "little")
+        if len(payload) < _LONG_DATA_AT or index >= self.parameters:
+            message = "long data for a parameter that the statement does not have"
+            raise PacketError(message)
+        kept = sum(len(data) for data in self.long_data.values()) + len(payload) - _LONG_DATA_AT
+        if kept > LONG_DATA_BYTES_MAX:
+            message = f"more than {LONG_DATA_BYTES_MAX} bytes of long data for one statement"
+            raise PacketError(message)
+        self.long_data.setdefault(index, bytearray()).extend(payload[_LONG_DATA_AT:])
+
+    def reset(self) -> None:
+        """Forget the long data, as an execute and COM_STMT_RESET do."""
+        self.long_data.clear()
+        self.long_data_at_server = False
+
+
+class Statements:
+    """The prepared statements of one connection by id."""
+
+    def __init__(self) -> None:
+        self._preparing: deque[Prepared | None] = deque()
+        self._reading: set[int] = set()
+        self._changing: dict[int, Prepared] = {}
+        self._text_bytes = 0
+        self._last = LAST_PREPARED
+
+    def preparing(self, prepared: Prepared | None) -> None:
+        """A prepare was sent on; None for one that only reads."""
+        self._preparing.append(prepared)
+
+    def answered(self, answer: PrepareOk | None) -> None:
+        """The server has answered the oldest prepare in flight; None if by an error."""
+        prepared = self._preparing.popleft()
+        if answer is None:
+            return
+        self._last = answer.statement_id
+        if prepared is None:
+            self._reading.add(answer.statement_id)
+        elif self._text_bytes + len(prepared.sql) <= TEXT_BYTES_MAX:
+            prepared.parameters = answer.parameters
+            self._text_bytes += len(prepared.sql)
+            self._changing[answer.statement_id] = prepared
+
+    def reads(self, statement_id: int) -> bool:
+        """Whether the statement is known to only read."""
+        return self._known(statement_id) in self._reading
+
+    def get(self, statement_id: int) -> Prepared | None:
+        """The statement that may change rows; None if its text was not kept, or it only reads."""
+        return self._changing.get(self._known(statement_id))
+
+    def close(self, statement_id: int) -> None:
+        """COM_STMT_CLOSE."""
+        statement_id = self._known(statement_id)
+        self._reading.discard(statement_id)
+        closed = self._changing.pop(statement_id, None)
+        if closed is not None:
+            self._text_bytes -= len(closed.sql)
+
+    def clear(self) -> None:
+        """The session was reset: the server has closed them all."""
+        self._reading.clear()
+        self._changing.clear()
+        self._text_bytes = 0
+
+    def _known(self, statement_id: int) -> int:
+        return self._last if statement_id == LAST_PREPARED else statement_id
