@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from globaltx.undo.forms import Control, Set, Setting, Source, Verb
 from globaltx.undo.lexer import BLANK, Token, TokenKind, name_value, string_value
 from globaltx.undo.refusal import refuse
-from globaltx.undo.forms import Control, Set, Setting, Source, Verb
 
 if TYPE_CHECKING:
     from globaltx.undo.sqlmode import SqlMode

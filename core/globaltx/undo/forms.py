@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from globaltx.undo.literal import Value
-    from globaltx.undo.sqlmode import SqlMode
 
 Span: TypeAlias = tuple[int, int]
 """From the first token to behind the last one."""

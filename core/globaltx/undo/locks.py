@@ -1,22 +1,50 @@
-"""The table ``globaltx_undo``: undo records that are the global locks, and the fence."""
+"""Undo records that are the global locks, and the fence.
+
+The primary key of the undo table is the lock: the database itself finds that a row is another
+transaction's (its CHECK fails), in the same statement and local transaction that writes the undo
+record. Every local commit also writes the row ('', xid), the fence, and a rollback takes that
+row for itself before it looks for undo records: whoever comes second waits for the first and
+then sees it, so that no local commit can slip in behind a rollback.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
+from globaltx.transaction.xid import InvalidXidError, Xid
+from globaltx.undo import keys, literal, values
+from globaltx.undo.literal import Text, identifier
+from globaltx.undo.refusal import refuse
+from globaltx.undo.table import UNDO_TABLE
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
-    from globaltx.transaction.xid import Xid
     from globaltx.undo.plan import UndoRecord
+    from globaltx.undo.shape import TableShape
 
-UNDO_TABLE = "globaltx_undo"
 LOCK_CONFLICT_ERRORS = frozenset({3819, 4025})
 """A CHECK was violated: 3819 on MySQL, 4025 on MariaDB."""
 MISSING_TABLE_ERRORS = frozenset({1146, 1142, 1143})
 """No such table, or a right on it is missing."""
 HOLDER_QUERY = b"SELECT @globaltx_holder, @globaltx_holder := NULL"
 """After a lock conflict: one row whose first column tells who holds the lock (see `holder`)."""
+INSERT_BYTES_MAX = 12 * 1024 * 1024
+"""Under the 16 MiB that ``max_allowed_packet`` usually is."""
+
+_ROLLBACK_MARK = "!"
+_QUOTABLE = re.compile(rb"[ -&(-:<-\[\]-}]*")
+_COLUMNS = "table_name,row_key,xid,position,before_image,after_image,owner"
+_MERGED_BEFORE = (
+    "IF(before_image IS NULL,NULL,IF(VALUES(before_image) IS NULL,before_image,"
+    "IFNULL(JSON_MERGE_PATCH(VALUES(before_image),before_image),'unreadable')))"
+)
+_MERGED_AFTER = (
+    "IF(VALUES(after_image) IS NULL OR after_image IS NULL,VALUES(after_image),"
+    "IFNULL(JSON_MERGE_PATCH(after_image,VALUES(after_image)),'unreadable'))"
+)
+_MERGED_POSITION = "IF(VALUES(after_image) IS NULL,VALUES(position),position)"
 
 
 def undo_insert(
@@ -24,10 +52,65 @@ def undo_insert(
 ) -> bytes:
     """Write the one INSERT that a local commit starts with: all undo records and the fence.
 
-    ``committed`` are transactions that held a lock and whose outcome is Commit: theirs are taken over.
-    The text is ASCII and holds no ``;`` (append ``; COMMIT``).
+    A row that the same xid has changed before keeps its first before image and gets its last
+    after image. ``committed`` are transactions that held a lock and whose outcome is Commit:
+    theirs are taken over. The text is ASCII and holds no ``;`` (append ``; COMMIT``).
+
+    Raises:
+        RefusedError: the records do not fit into one packet.
     """
-    raise NotImplementedError(schema, xid, records, committed)
+    name = _hex(str(xid))
+    fence = f"(X'',{name},{name},0,NULL,NULL,1)"
+    rows = [_row(record, position, name, records) for position, record in enumerate(records, 1)]
+    text = (
+        f"INSERT INTO {identifier(schema)}.{UNDO_TABLE} ({_COLUMNS}) VALUES {','.join([fence, *rows])}"
+        f" ON DUPLICATE KEY UPDATE {_on_duplicate(committed)}"
+    )
+    if len(text) > INSERT_BYTES_MAX:
+        refuse(f"a local transaction whose undo records take {len(text)} bytes", "change fewer rows in one")
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _row(record: UndoRecord, position: int, xid: str, records: Sequence[UndoRecord]) -> str:
+    shape = record.shape
+    found = f"FROM {_table(shape)} WHERE {keys.condition(shape, record.key)}"
+    before = "NULL" if record.before is None else _image_literal(record.before)
+    after = f"(SELECT {values.image_expression(record.after)} {found})" if record.after else "NULL"
+    owner = "1" if record.certain or _deleted_later(record, records) else f"(SELECT COUNT(*) {found})"
+    return f"({_hex(shape.name)},{record.row_key},{xid},{position},{before},{after},{owner})"
+
+
+def _deleted_later(record: UndoRecord, records: Sequence[UndoRecord]) -> bool:
+    """Whether the row may rightly be gone by the commit."""
+    return any(not other.after and other.shape.name == record.shape.name for other in records)
+
+
+def _on_duplicate(committed: Collection[Xid]) -> str:
+    """The names of the columns stand for what is there; each is assigned after its last use."""
+    theirs = ",".join(_hex(str(each)) for each in sorted(committed))
+    ours = f"(xid=VALUES(xid) OR xid IN ({theirs}))" if theirs else "xid=VALUES(xid)"
+    merged = {"position": _MERGED_POSITION, "before_image": _MERGED_BEFORE, "after_image": _MERGED_AFTER}
+    if theirs:
+        merged = {name: f"IF(xid=VALUES(xid),{sql},VALUES({name}))" for name, sql in merged.items()}
+    assignments = {"owner": f"IF({ours},VALUES(owner),(@globaltx_holder:=xid) IS NULL)", **merged}
+    if theirs:
+        assignments["xid"] = "VALUES(xid)"
+    return ",".join(f"{name}={sql}" for name, sql in assignments.items())
+
+
+def _image_literal(image: bytes) -> str:
+    """A plain literal where no character of it can mean anything to any server, else hexadecimal."""
+    if _QUOTABLE.fullmatch(image):
+        return f"'{image.decode('ascii')}'"
+    return literal.sql(Text(image))
+
+
+def _hex(text: str) -> str:
+    return literal.sql(text.encode())
+
+
+def _table(shape: TableShape) -> str:
+    return f"{identifier(shape.schema)}.{identifier(shape.name)}"
 
 
 def holder(value: bytes | None) -> Xid | None:
@@ -36,4 +119,69 @@ def holder(value: bytes | None) -> Xid | None:
     The xid itself when it was rolled back meanwhile (its fence is taken). None: nobody, the CHECK
     failed because an inserted row could not be found again by its key.
     """
-    raise NotImplementedError(value)
+    if value is None:
+        return None
+    try:
+        return Xid.parse(value.decode("ascii").removeprefix(_ROLLBACK_MARK))
+    except (InvalidXidError, UnicodeDecodeError):
+        return None
+
+
+def take_fence(schema: str, xid: Xid) -> str:
+    """Write the statement by which a rollback shuts out every later local commit of the xid.
+
+    It waits for a local commit that is under way, and must be committed by itself.
+    """
+    return (
+        f"INSERT INTO {identifier(schema)}.{UNDO_TABLE} ({_COLUMNS})"
+        f" VALUES (X'',{_hex(str(xid))},{_hex(_ROLLBACK_MARK + str(xid))},0,NULL,NULL,1)"
+        " ON DUPLICATE KEY UPDATE xid=VALUES(xid)"
+    )
+
+
+def select_keys(schema: str, xids: Collection[Xid]) -> str:
+    """Write the SELECT of table_name and row_key of all records of the transactions, fences too."""
+    return f"SELECT table_name,row_key FROM {identifier(schema)}.{UNDO_TABLE} WHERE xid IN ({_xids(xids)})"
+
+
+def select_records(schema: str, xid: Xid) -> str:
+    """Write the locking SELECT of a transaction's undo records, newest first.
+
+    Columns: table_name, row_key, before_image, after_image.
+    """
+    return (
+        f"SELECT table_name,row_key,before_image,after_image FROM {identifier(schema)}.{UNDO_TABLE}"
+        f" WHERE xid={_hex(str(xid))} AND table_name<>X'' ORDER BY created_at DESC,position DESC FOR UPDATE"
+    )
+
+
+def delete_records(schema: str, table_name: bytes, row_keys: Iterable[bytes], xids: Collection[Xid]) -> str:
+    """Write the DELETE of records of one table by their keys, as long as they are these transactions'.
+
+    One table name and a list of keys: pairs in an IN would scan, and lock, the whole table.
+    """
+    listed = ",".join(literal.sql(key) for key in row_keys)
+    return (
+        f"DELETE FROM {identifier(schema)}.{UNDO_TABLE} WHERE table_name={literal.sql(table_name)}"
+        f" AND row_key IN ({listed}) AND xid IN ({_xids(xids)})"
+    )
+
+
+def sweep_fences(schema: str, older_than_seconds: int, rows_max: int = 1000) -> str:
+    """Write the DELETE of fences that rollbacks have left, once no local transaction of that age can live."""
+    return (
+        f"DELETE FROM {identifier(schema)}.{UNDO_TABLE} WHERE table_name=X'' AND xid LIKE '{_ROLLBACK_MARK}%'"
+        f" AND created_at < CURRENT_TIMESTAMP(6) - INTERVAL {int(older_than_seconds)} SECOND LIMIT {int(rows_max)}"
+    )
+
+
+def select_stale(schema: str, older_than_seconds: int, rows_max: int = 1000) -> str:
+    """Write the SELECT of xids whose records are old: phase two has missed them, or has yet to come."""
+    return (
+        f"SELECT DISTINCT xid FROM {identifier(schema)}.{UNDO_TABLE} WHERE xid NOT LIKE '{_ROLLBACK_MARK}%'"
+        f" AND created_at < CURRENT_TIMESTAMP(6) - INTERVAL {int(older_than_seconds)} SECOND LIMIT {int(rows_max)}"
+    )
+
+
+def _xids(xids: Collection[Xid]) -> str:
+    return ",".join(_hex(str(xid)) for xid in sorted(xids))

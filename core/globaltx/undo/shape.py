@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
+
+from globaltx.undo.refusal import NO_PRIMARY_KEY, RefusedError, refuse
 
 
 class Kind(StrEnum):
@@ -12,14 +15,35 @@ class Kind(StrEnum):
     INTEGER = "integer"
     DOUBLE = "double"
     DECIMAL = "decimal"
-    TEMPORAL = "temporal"
+    PLAIN = "plain"
+    """Dates and such: their own ASCII text."""
     TIMESTAMP = "timestamp"
     TEXT = "text"
     FOREIGN_TEXT = "foreign text"
+    """Text in a character set that does not come back the same from Unicode: its bytes."""
     BINARY = "binary"
     INDEX = "index"
+    """BIT, ENUM and SET: their number."""
     JSON = "json"
     UNKNOWN = "unknown"
+
+
+_KINDS = {
+    Kind.INTEGER: "tinyint smallint mediumint int integer bigint year",
+    Kind.DOUBLE: "float double",
+    Kind.DECIMAL: "decimal",
+    Kind.PLAIN: "date time datetime uuid inet4 inet6",
+    Kind.TIMESTAMP: "timestamp",
+    Kind.TEXT: "char varchar tinytext text mediumtext longtext",
+    Kind.BINARY: "binary varbinary tinyblob blob mediumblob longblob vector geometry point linestring polygon "
+    "multipoint multilinestring multipolygon geometrycollection geomcollection",
+    Kind.INDEX: "bit enum set",
+    Kind.JSON: "json",
+}
+_KIND_OF = {name: kind for kind, names in _KINDS.items() for name in names.split()}
+_TRUE_TO_UNICODE = frozenset({"utf8", "utf8mb3", "utf8mb4", "ascii", "latin1"})
+_NO_KEY = frozenset({Kind.DOUBLE, Kind.JSON, Kind.UNKNOWN})
+_CASCADES = frozenset({"CASCADE", "SET NULL", "SET DEFAULT"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +61,28 @@ class Column:
     on_update_now: bool = False
     visible: bool = True
 
+    @property
+    def kind(self) -> Kind:
+        """How its values are written."""
+        kind = _KIND_OF.get(self.type.lower(), Kind.UNKNOWN)
+        if kind is Kind.TEXT and self.charset not in _TRUE_TO_UNICODE:
+            return Kind.FOREIGN_TEXT
+        return Kind.UNKNOWN if kind is Kind.DECIMAL and "zerofill" in self.full_type else kind
+
+    @property
+    def length(self) -> int | None:
+        """The first number in its type's parentheses: characters, bytes or digits."""
+        found = re.search(r"\((\d+)", self.full_type)
+        return int(found[1]) if found else None
+
+    @property
+    def pads_spaces(self) -> bool:
+        """Whether trailing spaces make no difference in a comparison."""
+        collation = self.collation or ""
+        return self.type == "char" or not (
+            "nopad" in collation or "_0900_" in collation or collation == "binary"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Reference:
@@ -50,6 +96,27 @@ class Reference:
     on_delete: str
     on_update: str
 
+    @property
+    def deletes(self) -> bool:
+        """Whether deleting a row here changes rows there."""
+        return self.on_delete in _CASCADES
+
+    @property
+    def updates(self) -> bool:
+        """Whether changing a referenced column here changes rows there."""
+        return self.on_update in _CASCADES
+
+
+class NoSuchTableError(LookupError):
+    """The server knows no such table (or the sidecar's account may not see it)."""
+
+    def __init__(self, schema: str, table: str) -> None:
+        super().__init__(f"there is no table {schema}.{table}, or the sidecar's account may not see it")
+
+
+class NoSuchColumnError(LookupError):
+    """The table has no such column (any more)."""
+
 
 @dataclass(frozen=True, slots=True)
 class TableShape:
@@ -62,7 +129,55 @@ class TableShape:
     primary_key: tuple[str, ...]
     triggers: tuple[str, ...] = ()
     references: tuple[Reference, ...] = ()
+    type: str = "BASE TABLE"
+
+    @property
+    def label(self) -> str:
+        """How people read its name."""
+        return f"{self.schema}.{self.name}"
+
+    @property
+    def key_columns(self) -> tuple[Column, ...]:
+        """The columns of the primary key, in its order."""
+        return tuple(self.column(name) for name in self.primary_key)
+
+    @property
+    def stored_columns(self) -> tuple[Column, ...]:
+        """The columns that can be written: all but the generated ones."""
+        return tuple(column for column in self.columns if not column.generated)
+
+    def column(self, name: str) -> Column:
+        """Find a column, whatever the spelling's case.
+
+        Raises:
+            NoSuchColumnError: there is none.
+        """
+        folded = name.casefold()
+        for column in self.columns:
+            if column.name.casefold() == folded:
+                return column
+        message = f"table {self.label} has no column {name}"
+        raise NoSuchColumnError(message)
 
 
-class NoSuchTableError(LookupError):
-    """The server knows no such table (or the sidecar's account may not see it)."""
+def check_undoable(shape: TableShape) -> None:
+    """Refuse a table that no change of can be undone.
+
+    Raises:
+        RefusedError: with the reason and the way out.
+    """
+    table = f"a change of {shape.label}"
+    if shape.type != "BASE TABLE":
+        refuse(f"{table}, which is a {shape.type},", "change the table that it is made from")
+    if shape.engine.lower() != "innodb":
+        refuse(f"{table}, whose engine {shape.engine} has no transactions,", "move it to InnoDB")
+    if not shape.primary_key:
+        raise RefusedError(NO_PRIMARY_KEY, f"table {shape.label} has no primary key; add one")
+    if shape.triggers:
+        refuse(f"{table} with the trigger {shape.triggers[0]}", "do its work in the application")
+    for column in shape.key_columns:
+        if column.kind in _NO_KEY:
+            refuse(
+                f"{table}, whose primary key has the {column.type} {column.name},",
+                "use another type for the key",
+            )

@@ -1,0 +1,171 @@
+"""A column's value: how the server writes it into an image, and how it is written as SQL again.
+
+An image is JSON that the server makes, so that no client library stands between a value and its
+undo. Each kind of column has one expression that loses nothing, tried by round trips of edge
+values: what has no exact JSON form goes as text, bytes go in hexadecimal.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, TypeAlias
+
+from globaltx.undo import literal
+from globaltx.undo.literal import Text, identifier
+from globaltx.undo.shape import Column, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+class Number(str):
+    """A JSON number by its own digits: no binary floating point stands between."""
+
+    __slots__ = ()
+
+
+JsonValue: TypeAlias = "str | Number | None"
+Image: TypeAlias = "dict[str, JsonValue]"
+"""The columns of a row as the server wrote them."""
+
+_EXPRESSIONS = {
+    Kind.INTEGER: "{}+0",
+    Kind.INDEX: "{}+0",
+    Kind.DOUBLE: "{}*1e0",
+    Kind.DECIMAL: "CAST({} AS CHAR)",
+    Kind.PLAIN: "CAST({} AS CHAR)",
+    Kind.TIMESTAMP: "UNIX_TIMESTAMP({})",
+    Kind.TEXT: "CONVERT({} USING utf8mb4)",
+    Kind.JSON: "CONVERT({} USING utf8mb4)",
+    Kind.FOREIGN_TEXT: "HEX({})",
+    Kind.BINARY: "HEX({})",
+}
+_SIMPLE_NAME = re.compile(r"[A-Za-z0-9_]+")
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?", re.ASCII)
+_PLAIN = re.compile(r"[-0-9A-Za-z:. ]*", re.ASCII)
+_HEX = re.compile(r"(?:[0-9A-F]{2})*")
+
+
+class UnreadableImageError(ValueError):
+    """An image does not hold what the server writes there."""
+
+
+def expression(column: Column) -> str:
+    """Write the SQL of a column's value in an image.
+
+    Blanks at the end of a CHAR are never stored, but shown under PAD_CHAR_TO_FULL_LENGTH.
+    """
+    name = identifier(column.name)
+    if column.type == "char":
+        name = f"TRIM(TRAILING ' ' FROM {name})"
+    if column.kind is Kind.INTEGER and column.type != "year" and "zerofill" not in column.full_type:
+        return name
+    return _EXPRESSIONS[column.kind].format(name)
+
+
+def image_expression(columns: Iterable[Column]) -> str:
+    """Write the SQL of a row's image: ``{"column": [value], ...}``."""
+    return (
+        "JSON_OBJECT("
+        + ",".join(f"{_name(each.name)},JSON_ARRAY({expression(each)})" for each in columns)
+        + ")"
+    )
+
+
+def image_bytes(columns: Iterable[Column]) -> str:
+    """The same as UTF-8 bytes, which no ``character_set_results`` changes on the way."""
+    return f"CAST(CONVERT({image_expression(columns)} USING utf8mb4) AS BINARY)"
+
+
+def _name(name: str) -> str:
+    return f"'{name}'" if _SIMPLE_NAME.fullmatch(name) else literal.sql(Text(name.encode()))
+
+
+def read_image(data: bytes | str) -> Image:
+    """Read an image.
+
+    Raises:
+        UnreadableImageError: it is none.
+    """
+    try:
+        raw = json.loads(data, parse_int=Number, parse_float=Number, parse_constant=_no_constant)
+    except ValueError as error:
+        message = f"an undo record's image cannot be read: {error}"
+        raise UnreadableImageError(message) from error
+    if not isinstance(raw, dict):
+        message = "an undo record's image is no JSON object"
+        raise UnreadableImageError(message)
+    return {name: _only(value) for name, value in raw.items()}
+
+
+def _no_constant(name: str) -> None:
+    message = f"{name} is no value"
+    raise ValueError(message)
+
+
+def _only(value: object) -> JsonValue:
+    match value:
+        case [None]:
+            return None
+        case [str(text)]:
+            return text
+    message = "an undo record's image holds something else than a value in an array"
+    raise UnreadableImageError(message)
+
+
+def same(one: Mapping[str, JsonValue], other: Mapping[str, JsonValue]) -> bool:
+    """Whether two images of the same columns are equal; a number is no text."""
+    return one.keys() == other.keys() and all(
+        value == other[name] and isinstance(value, Number) is isinstance(other[name], Number)
+        for name, value in one.items()
+    )
+
+
+def sql(column: Column, value: JsonValue) -> str:
+    """Write an image's value as a literal that stores the same value again, in ASCII.
+
+    TIMESTAMP is exact in a session whose time zone is UTC.
+
+    Raises:
+        UnreadableImageError: the image holds something else than such a column's value.
+    """
+    if value is None:
+        return "NULL"
+    match column.kind:
+        case Kind.INTEGER | Kind.INDEX:
+            return _matching(_NUMBER, value, column)
+        case Kind.DOUBLE:
+            digits = _matching(_NUMBER, value, column)
+            return digits if "e" in digits.lower() else f"{digits}e0"
+        case Kind.DECIMAL:
+            return _matching(_NUMBER, value, column)
+        case Kind.PLAIN:
+            return literal.sql(Text(_matching(_PLAIN, value, column).encode(), "ascii"))
+        case Kind.TIMESTAMP:
+            return _timestamp(_matching(_NUMBER, value, column))
+        case Kind.TEXT:
+            return literal.sql(Text(value.encode()))
+        case Kind.JSON:
+            return f"CAST({literal.sql(Text(value.encode()))} AS JSON)"
+        case Kind.BINARY:
+            return f"X'{_matching(_HEX, value, column)}'"
+        case Kind.FOREIGN_TEXT:
+            return literal.sql(
+                Text(bytes.fromhex(_matching(_HEX, value, column)), column.charset or "binary")
+            )
+        case Kind.UNKNOWN:
+            message = f"column {column.name} has the type {column.type}, which cannot be written"
+            raise UnreadableImageError(message)
+
+
+def _timestamp(seconds: str) -> str:
+    """The zero date has the number 0, which FROM_UNIXTIME takes for 1970."""
+    return "'0000-00-00 00:00:00'" if float(seconds) == 0 else f"FROM_UNIXTIME({seconds})"
+
+
+def _matching(pattern: re.Pattern[str], value: str, column: Column) -> str:
+    if not pattern.fullmatch(value):
+        message = f"the image's value of column {column.name} is no {column.type}"
+        raise UnreadableImageError(message)
+    return str(value)
