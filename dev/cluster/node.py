@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 SHIM = "containerd-shim-runc-v2"
 _MOUNTS = Path("/proc/self/mountinfo")
 _LOG_LINKS = Path("/var/log/containers")
+_KUBELET = Path("/var/lib/kubelet")  # of its few fixed paths the only one that no option moves
 _CNI_RESULTS = Path("/var/lib/cni/results")
 _NAMESPACE = "k8s.io"
 _IMPORT_SECONDS = 300
@@ -28,19 +29,23 @@ def clean(settings: Settings) -> None:
     folder = settings.folder
     _delete_containers(folder / "run" / "runc" / _NAMESPACE)
     processes.kill(processes.owned(folder, [SHIM]))
+    _remove_shim_sockets(folder)
     unmount_below(folder)
     shutil.rmtree(folder / "run", ignore_errors=True)
     shutil.rmtree(folder / "ipam", ignore_errors=True)
     cgroups.remove(settings)
     _remove_links(folder)
-    for result in _CNI_RESULTS.glob(f"{settings.bridge}-*"):
-        result.unlink(missing_ok=True)
+    _remove_network_results(folder)
 
 
 def remove(settings: Settings) -> None:
     """Clean, and take the network away too."""
     clean(settings)
     network.remove(settings)
+    (_KUBELET / "device-plugins" / "kubelet.sock").unlink(missing_ok=True)
+    for made in (_KUBELET / "device-plugins", _KUBELET):
+        with suppress(OSError):
+            made.rmdir()
 
 
 def load_image(settings: Settings, archive: Path) -> None:
@@ -73,6 +78,19 @@ def _delete_containers(root: Path) -> None:
     for container in root.iterdir() if root.exists() else ():
         with suppress(ToolError):
             run("runc", "--root", root, "delete", "--force", container.name)
+
+
+def _remove_shim_sockets(folder: Path) -> None:
+    # Shims listen outside of our folder, each at the address that it has written into its own.
+    for address in (folder / "run" / "containerd").glob("io.containerd.runtime.v2.task/*/*/address"):
+        Path(address.read_text().strip().removeprefix("unix://")).unlink(missing_ok=True)
+
+
+def _remove_network_results(folder: Path) -> None:
+    # Each names the network namespace that it is about, and those are in our folder.
+    for result in _CNI_RESULTS.glob("*"):
+        if f"{folder}/" in result.read_text(errors="replace"):
+            result.unlink(missing_ok=True)
 
 
 def _remove_links(folder: Path) -> None:

@@ -21,7 +21,7 @@ def missing_for_full(name: str) -> str | None:
     if os.geteuid() != 0:
         return "pods need root (namespaces, mounts, a bridge); run as root or use --mode control-plane"
     if len(f"{state_folder(name)}{_LONGEST_SOCKET}") > _SOCKET_PATH:
-        return f"{state_folder(name)} is too long a path for a socket below it; set GLOBALTX_STATE to a shorter one"
+        return f"{state_folder(name)} is too long a path for sockets; set GLOBALTX_STATE to a shorter one"
     others = [held.name for held in clusters() if held.mode is Mode.FULL and held.name != name]
     if others:
         return (
