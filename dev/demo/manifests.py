@@ -16,6 +16,7 @@ CHART = ROOT / "charts" / "globaltx"
 NAMESPACE = "shop"
 POLICY = "TransactionPolicy"
 SAMPLE_IMAGE = "globaltx-order-sample"
+CONTENTS_ANNOTATION = "demo.globaltx.io/image-contents"
 
 
 def documents(text: str) -> list[dict[str, Any]]:
@@ -35,12 +36,17 @@ def moved(text: str, namespace: str) -> str:
     return out.replace(f".{NAMESPACE}.svc", f".{namespace}.svc")
 
 
-def with_image(manifests: Iterable[dict[str, Any]], image: str) -> Iterator[dict[str, Any]]:
-    """Put the image that was built into the sample's deployments."""
+def with_images(manifests: Iterable[dict[str, Any]], sample: str, contents: str) -> Iterator[dict[str, Any]]:
+    """Put the image that was built into the sample's deployments.
+
+    What it and the sidecar's hold goes into an annotation of the pods: new contents make new pods.
+    """
     for manifest in manifests:
-        for container in _containers(manifest):
+        template = manifest["spec"]["template"]
+        template["metadata"]["annotations"][CONTENTS_ANNOTATION] = contents
+        for container in template["spec"]["containers"]:
             if SAMPLE_IMAGE in container["image"]:
-                container["image"] = image
+                container["image"] = sample
         yield manifest
 
 
@@ -58,10 +64,3 @@ def secret(manifests: Iterable[dict[str, Any]], name: str) -> tuple[str, str]:
     found = next(each for each in manifests if each["kind"] == "Secret" and each["metadata"]["name"] == name)
     data = found["stringData"]
     return data["username"], data["password"]
-
-
-def _containers(manifest: dict[str, Any]) -> list[dict[str, Any]]:
-    if manifest["kind"] != "Deployment":
-        return []
-    found: list[dict[str, Any]] = manifest["spec"]["template"]["spec"]["containers"]
-    return found

@@ -1,0 +1,128 @@
+"""Putting globaltx and the order sample into a cluster; done again, it changes only what differs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from dev.demo import manifests
+from dev.errors import ToolError
+from dev.progress import step
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dev.demo.kubectl import Kubectl
+
+SYSTEM = "globaltx-system"
+RELEASE = "globaltx"
+APPS = ("aggregation-svc", "order-svc", "product-svc")
+CRDS = ("globaltransactions.globaltx.io", "branches.globaltx.io", "transactionpolicies.globaltx.io")
+_READY_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Images:
+    """What runs, by full reference."""
+
+    operator: str
+    sidecar: str
+    sample: str
+    contents: dict[str, str] = field(default_factory=dict)
+    """What a reference stands for, where the same one can come to stand for something new."""
+
+
+def install(kubectl: Kubectl, images: Images) -> None:
+    """Install or upgrade the chart."""
+    with step("helm upgrade --install globaltx charts/globaltx"):
+        kubectl.helm(
+            "upgrade",
+            "--install",
+            RELEASE,
+            str(manifests.CHART),
+            "--namespace",
+            SYSTEM,
+            "--create-namespace",
+            *_values(images),
+            "--wait",
+            f"--timeout={_READY_SECONDS}s",
+        )
+        for crd in CRDS:
+            kubectl("wait", "--for=condition=Established", f"crd/{crd}", f"--timeout={_READY_SECONDS}s")
+
+
+def deploy(kubectl: Kubectl, images: Images, database: Sequence[dict[str, Any]], namespace: str) -> None:
+    """Deploy the sample with its database's names; the policies come before the pods."""
+    sample = manifests.documents(
+        manifests.moved(kubectl.kustomize(manifests.SAMPLE / "manifests"), namespace)
+    )
+    late = [each for each in sample if each["kind"] == "Deployment"]
+    policies = [each for each in sample if each["kind"] == manifests.POLICY]
+    early = [each for each in sample if each not in late and each not in policies]
+    with step("apply the namespace, the Secrets, the Services and the database's names"):
+        kubectl.apply(manifests.written([*early, *database]))
+        _rolled_out(kubectl, namespace, [each for each in database if each["kind"] == "Deployment"])
+    with step("apply the TransactionPolicies"):
+        kubectl.apply(manifests.written(policies))
+        kubectl(
+            "-n",
+            namespace,
+            "wait",
+            "--for=condition=Ready",
+            *(f"transactionpolicy/{each['metadata']['name']}" for each in policies),
+            f"--timeout={_READY_SECONDS}s",
+            timeout=_READY_SECONDS + 10,
+        )
+    with step("deploy the order sample, injected"):
+        late = list(
+            manifests.with_images(late, images.sample, _contents(images, images.sample, images.sidecar))
+        )
+        kubectl.apply(manifests.written(late))
+        _rolled_out(kubectl, namespace, late)
+        _injected(kubectl, namespace)
+
+
+def _rolled_out(kubectl: Kubectl, namespace: str, deployments: Sequence[dict[str, Any]]) -> None:
+    for deployment in deployments:
+        name = deployment["metadata"]["name"]
+        kubectl(
+            "-n",
+            namespace,
+            "rollout",
+            "status",
+            f"deployment/{name}",
+            f"--timeout={_READY_SECONDS}s",
+            timeout=_READY_SECONDS + 10,
+        )
+
+
+def _injected(kubectl: Kubectl, namespace: str) -> None:
+    for pod in kubectl.json("-n", namespace, "pods")["items"]:
+        asked = (pod["metadata"].get("annotations") or {}).get("globaltx.io/inject") == "true"
+        names = [each["name"] for each in pod["spec"].get("initContainers") or ()]
+        if asked and "globaltx-sidecar" not in names:
+            message = f"pod {pod['metadata']['name']} asked for a sidecar and has none: is the webhook there?"
+            raise ToolError(message)
+
+
+def remove(kubectl: Kubectl, namespace: str) -> None:
+    """Take the sample and globaltx away, in the order that leaves nothing behind.
+
+    The operator goes last: it takes the finalizers off what the namespace still holds.
+    """
+    with step(f"delete the namespace {namespace}"):
+        kubectl("delete", "namespace", namespace, "--ignore-not-found", "--timeout=120s", timeout=130)
+    with step("helm uninstall globaltx"):
+        kubectl.helm("uninstall", RELEASE, "--namespace", SYSTEM, "--ignore-not-found", "--wait")
+        kubectl("delete", "namespace", SYSTEM, "--ignore-not-found", "--timeout=120s", timeout=130)
+
+
+def _contents(images: Images, *names: str) -> str:
+    return "-".join(images.contents.get(name, name) for name in names)
+
+
+def _values(images: Images) -> list[str]:
+    return [
+        f"--set-string=image.operator={images.operator}",
+        f"--set-string=image.sidecar={images.sidecar}",
+    ]

@@ -1,0 +1,188 @@
+"""Where the demo runs: in a cluster of its own on this machine, or in one that is given."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dev.cluster.cluster import Cluster, remove
+from dev.cluster.state import Mode, clusters
+from dev.databases import MariaDB
+from dev.demo import deploy, manifests
+from dev.demo.deploy import Images
+from dev.demo.kubectl import Kubectl
+from dev.demo.rows import PodDatabase, ServerDatabase
+from dev.errors import ToolError
+from dev.images.build import build
+from dev.progress import step
+from globaltx import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dev.demo.rows import Database
+
+CONTEXT = "GLOBALTX_CONTEXT"
+REGISTRY = "GLOBALTX_REGISTRY"
+NAME = "demo"
+"""Of the cluster and of the database server that are the demo's own."""
+LOCAL = "localhost/globaltx"
+ACCOUNT = "globaltx-database"
+_LOADED = "demo.globaltx.io/loaded-"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A cluster that is ready for globaltx, with a database for the sample."""
+
+    kubectl: Kubectl
+    images: Images
+    database: Database
+    database_manifests: list[dict[str, Any]]
+    clean_up: Callable[[], None]
+    enter: str
+    """What a person types to look at it."""
+    leave: str
+    """What a person types to take it away."""
+
+
+def local(namespace: str) -> Place:
+    """Start what is missing on this machine: Kubernetes, MariaDB, the images.
+
+    A full cluster that runs under another name is used and left running.
+    """
+    cluster = Cluster.up(_name(), Mode.FULL)
+    server = MariaDB.up(NAME, bind=("127.0.0.1", cluster.bridge_ip), sql=_sql())
+    images = _built(cluster)
+    kubectl = Kubectl(
+        cluster.programs / "kubectl",
+        cluster.programs / "helm",
+        {"KUBECONFIG": str(cluster.kubeconfig)},
+        cluster.context,
+    )
+    user, password = _account()
+    outside = (manifests.SAMPLE / "database" / "outside.yaml").read_text()
+    slices = manifests.documents(manifests.moved(outside, namespace))
+    return Place(
+        kubectl=kubectl,
+        images=images,
+        database=ServerDatabase("127.0.0.1", server.port, user, password),
+        database_manifests=list(manifests.with_database(slices, cluster.bridge_ip, server.port)),
+        clean_up=lambda: _clean_up(cluster, server, kubectl, namespace),
+        enter=f'eval "$(.venv/bin/python -m dev.cluster env --name {cluster.name})"',
+        leave=(
+            f".venv/bin/python -m dev.cluster down --name {cluster.name}; "
+            f".venv/bin/python -m dev.databases down --name {NAME}"
+        ),
+    )
+
+
+def given(context: str, namespace: str) -> Place:
+    """Use the cluster of a context of the kubeconfig; MariaDB runs in it, in the sample's namespace.
+
+    Images come from ``$GLOBALTX_REGISTRY``, or were loaded into the nodes before.
+    """
+    registry = os.environ.get(REGISTRY, "").rstrip("/")
+    operator, sidecar, sample = (f"{registry or LOCAL}/{name}:{__version__}" for name in _TARGETS)
+    images = Images(operator, sidecar, sample)
+    kubectl = Kubectl(_program("kubectl"), _program("helm"), {}, context)
+    with step(f"the cluster of context {context} answers"):
+        kubectl("version", timeout=20)
+    user, password = _account()
+    database = manifests.documents(
+        manifests.moved(kubectl.kustomize(manifests.SAMPLE / "database"), namespace)
+    )
+    return Place(
+        kubectl=kubectl,
+        images=images,
+        database=PodDatabase(kubectl, namespace, user, password),
+        database_manifests=database,
+        clean_up=lambda: deploy.remove(kubectl, namespace),
+        enter=f"kubectl config use-context {context}",
+        leave=(
+            f"kubectl delete namespace {namespace}; helm uninstall {deploy.RELEASE} -n {deploy.SYSTEM}; "
+            f"kubectl delete namespace {deploy.SYSTEM}"
+        ),
+    )
+
+
+def images_hint(images: Images) -> str:
+    """Say what a given cluster must be able to pull, and how it gets there."""
+    return (
+        "the nodes must have, or be able to pull, these images:\n"
+        f"  {images.operator}   (docker build --target operator .)\n"
+        f"  {images.sidecar}   (docker build --target sidecar .)\n"
+        f"  {images.sample}   (docker build examples/01-order)\n"
+        f"set {REGISTRY} to the registry that you pushed them to, or load them into the nodes "
+        "under these names"
+    )
+
+
+_TARGETS = ("operator", "sidecar", "order-sample")
+
+
+def _name() -> str:
+    held = [each.name for each in clusters() if each.mode is Mode.FULL]
+    return held[0] if held and NAME not in held else NAME
+
+
+def _sql() -> str:
+    files = ("order.sql", "product.sql", "accounts.sql")
+    return "\n".join((manifests.SAMPLE / "database" / "sql" / file).read_text() for file in files)
+
+
+def _account() -> tuple[str, str]:
+    secrets = manifests.documents((manifests.SAMPLE / "manifests" / "secrets.yaml").read_text())
+    return manifests.secret(secrets, ACCOUNT)
+
+
+def _built(cluster: Cluster) -> Images:
+    operator, sidecar, sample = (f"{LOCAL}/{name}:{NAME}" for name in _TARGETS)
+    dockerfile = manifests.ROOT / "Dockerfile"
+    archives = {
+        operator: build(dockerfile, "operator", operator),
+        sidecar: build(dockerfile, "sidecar", sidecar),
+        sample: build(manifests.SAMPLE / "Dockerfile", None, sample),
+    }
+    for image, archive in archives.items():
+        _load(cluster, image, archive)
+    return Images(operator, sidecar, sample, {image: _content(each) for image, each in archives.items()})
+
+
+def _content(archive: Path) -> str:
+    return archive.stem[:12]
+
+
+def _load(cluster: Cluster, image: str, archive: Path) -> None:
+    """Bring an image into the node unless it is there with this very content, as the node's mark says."""
+    mark = _LOADED + image.removeprefix(f"{LOCAL}/").partition(":")[0]
+    content = _content(archive)
+    node = cluster.settings.node
+    held = cluster.kubectl("get", "node", node, "-o", f"jsonpath={{.metadata.annotations['{mark}']}}")
+    if held == content and image in cluster.images():
+        return
+    with step(f"load {image} into the node"):
+        cluster.load_image(archive)
+        cluster.kubectl("annotate", "node", node, f"{mark}={content}", "--overwrite")
+
+
+def _clean_up(cluster: Cluster, server: MariaDB, kubectl: Kubectl, namespace: str) -> None:
+    if cluster.name == NAME:
+        with step("the cluster is down"):
+            remove(NAME)
+    else:
+        deploy.remove(kubectl, namespace)
+    with step("MariaDB is down"), suppress(FileNotFoundError):
+        server.down()
+
+
+def _program(name: str) -> Path:
+    found = shutil.which(name)
+    if found is None:
+        message = f"{name} is not on the PATH; a cluster of your own needs it (without {CONTEXT} it is built)"
+        raise ToolError(message)
+    return Path(found)
