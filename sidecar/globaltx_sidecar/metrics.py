@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
 if TYPE_CHECKING:
     from globaltx.coordinator.reasons import Reason
@@ -20,6 +27,7 @@ class Metrics:
     """The metrics of one sidecar, in a registry of their own."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # a second series for each, which nobody looks at
         registry = self.registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self.requests = Counter(

@@ -93,9 +93,10 @@ class Proxy:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         target = target_of(request)
-        if target is None:
+        if target is None or _leaves_http(request):
+            asked = f"{request.method} {request.path}"
             return refusal(
-                501, Reason.REQUEST_NOT_SUPPORTED, f"cannot pass on {request.method} {request.path}"
+                501, Reason.REQUEST_NOT_SUPPORTED, f"cannot pass on {asked}: no tunnels, no upgrades"
             )
         action = self.filter.judge(request.method, target, request.headers)
         self._metrics.requests.labels(type(action).__name__).inc()
@@ -243,6 +244,13 @@ def target_of(request: web.BaseRequest) -> str | None:
     if "://" in raw and request.method != "CONNECT":
         return "/" + raw.partition("://")[2].partition("/")[2]
     return None
+
+
+def _leaves_http(request: web.BaseRequest) -> bool:
+    """Whether the client needs another protocol; an offer of HTTP/2 is one that may be ignored."""
+    offered = {each.strip().lower() for each in request.headers.get("Upgrade", "").split(",")} - {""}
+    asked = "upgrade" in request.headers.get("Connection", "").lower()
+    return asked and bool(offered) and "h2c" not in offered
 
 
 def _outbound(request: web.BaseRequest) -> CIMultiDict[str]:

@@ -407,6 +407,16 @@ async def test_what_has_no_path_is_refused(request_line: bytes) -> None:
     assert (status, told["reason"]) == (501, "RequestNotSupported")
 
 
+async def test_a_protocol_that_cannot_be_passed_on_is_refused_and_an_offer_of_http_2_is_ignored() -> None:
+    seen: list[Seen] = []
+    async with staged(answering(seen, OK)) as scene:
+        asked = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close, Upgrade\r\nUpgrade: %b\r\n\r\n"
+        status, told = refused(await scene.ask(asked % b"websocket"))
+        assert parse(await scene.ask(asked % b"h2c"))[0] == 200
+    assert (status, told["reason"]) == (501, "RequestNotSupported")
+    assert [each.header("upgrade") for each in seen] == [[]]
+
+
 async def test_more_requests_than_it_can_hold_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proxy_module, "REQUESTS_MAX", 0)
     async with staged(answering([], OK)) as scene:
