@@ -23,7 +23,7 @@ from globaltx.stores.kubernetes.watcher import Backoff
 from globaltx_sidecar import control
 from globaltx_sidecar.branch.leader import Leader
 from globaltx_sidecar.branch.registrar import Registrar
-from globaltx_sidecar.database import Database, database_part
+from globaltx_sidecar.database import Database, listener_part
 from globaltx_sidecar.faults import reason_of
 from globaltx_sidecar.health import Health
 from globaltx_sidecar.http import server as http_server
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
     from globaltx.manifest.settings import SidecarSettings
     from globaltx.stores.kubernetes.access import Access
+    from globaltx_sidecar.http.server import HttpServer
+    from globaltx_sidecar.mysql.server import MysqlServer
 
 HTTP_PART = "http"
 LEADER_PART = "phase two"
@@ -109,7 +111,7 @@ class Sidecar:
             )
             parts.push_async_callback(endpoint.stop)
             databases = await self._open_databases(parts, limit, tasks)
-            proxy = upstream and await self._open_http(parts, limit, upstream, tasks)
+            proxy = None if upstream is None else await self._open_http(parts, limit, upstream, tasks)
             background = self._start_background(databases, proxy, tasks)
             _log.info("ready: %s in %s", self._settings.app, self._settings.namespace)
             await stop.wait()
@@ -127,7 +129,7 @@ class Sidecar:
         if self._settings.http is not None:
             self._health.need(HTTP_PART)
         for each in self._settings.datasources:
-            self._health.need(database_part(each))
+            self._health.need(listener_part(each))
 
     async def _open_databases(
         self, parts: AsyncExitStack, limit: asyncio.Timeout, tasks: asyncio.TaskGroup
@@ -138,7 +140,7 @@ class Sidecar:
         ]
         for each in databases:
             server = await each.serve(registrar, self._settings.lock_wait, self._metrics)
-            parts.push_async_callback(lambda server=server: server.stop(_left(limit)))
+            parts.push_async_callback(_stop, server, limit)
         return databases
 
     async def _open_http(
@@ -157,7 +159,7 @@ class Sidecar:
         initiator = Initiator(self._store, origin, tasks)
         proxy = Proxy(upstream, initiator, tasks, self._metrics, Filter(settings.http.routes))
         server = await http_server.serve(proxy, settings.http.listen_host, settings.http.listen_port)
-        parts.push_async_callback(lambda: server.stop(_left(limit)))
+        parts.push_async_callback(_stop, server, limit)
         self._health.ok(HTTP_PART)
         return proxy
 
@@ -194,6 +196,10 @@ class Sidecar:
 def _use(proxy: Proxy | None, routes: Filter) -> None:
     if proxy is not None:
         proxy.filter = routes
+
+
+async def _stop(server: HttpServer | MysqlServer, limit: asyncio.Timeout) -> None:
+    await server.stop(_left(limit))
 
 
 def _left(limit: asyncio.Timeout) -> timedelta:
