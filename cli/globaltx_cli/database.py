@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from globaltx.undo.locks import UNDO_TABLE
+from globaltx.undo.table import UNDO_TABLE
 from globaltx_cli.errors import CliError
 
 _CONNECT_SECONDS = 5

@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from globaltx.undo.table import create_undo_table
-
 from globaltx.undo.literal import identifier
-from globaltx.undo.locks import UNDO_TABLE
+from globaltx.undo.table import UNDO_TABLE, create_undo_table
 from globaltx_cli.errors import CliError
 
 if TYPE_CHECKING:
