@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 LOOK_AGAIN = timedelta(minutes=5)
-LOOK_AGAIN_UNREADY = timedelta(seconds=15)
+LOOK_AGAIN_UNREADY = timedelta(seconds=5)
 SECRET_KEYS = ("username", "password")
 
 _log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ def judge(resources: Iterable[Json]) -> dict[str, Verdict]:
             problem
             for other in policies
             if other is not policy and may_meet(policy, other)
-            for problem in conflicts((policy, other))
+            for problem in conflicts(sorted((policy, other), key=lambda each: each.name))
         ]
         verdicts[policy.name] = Verdict(Reason.POLICY_CONFLICT, "; ".join(found)) if found else READY
     return verdicts
