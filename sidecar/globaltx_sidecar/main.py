@@ -85,12 +85,17 @@ def _parser() -> argparse.ArgumentParser:
 
 def _settings(options: argparse.Namespace) -> SidecarSettings:
     if options.settings is not None:
-        return SidecarSettings.from_json(options.settings.read_text())
-    text = os.environ.get(SETTINGS_VARIABLE, "")
+        source, text = str(options.settings), options.settings.read_text()
+    else:
+        source, text = f"${SETTINGS_VARIABLE}", os.environ.get(SETTINGS_VARIABLE, "")
     if not text:
-        message = f"${SETTINGS_VARIABLE} is not set; it is made by the injection, or give --settings FILE"
+        message = f"{source} is empty; it is made by the injection, or give --settings FILE"
         raise ValueError(message)
-    return SidecarSettings.from_json(text)
+    try:
+        return SidecarSettings.from_json(text)
+    except ValueError as error:
+        message = f"{source}: {error}"
+        raise ValueError(message) from error
 
 
 def _surroundings(options: argparse.Namespace) -> Surroundings:
