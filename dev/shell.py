@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
-import time
+import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dev.errors import ToolError
@@ -75,7 +77,6 @@ def follow(
 ) -> str:
     """Run a long program, hand on each line that it prints as it comes, and give them all."""
     words = [str(word) for word in command]
-    deadline = time.monotonic() + timeout
     said: list[str] = []
     with subprocess.Popen(
         words,
@@ -86,26 +87,46 @@ def follow(
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
+        start_new_session=True,
     ) as process:
-        try:
-            _read(process, said, on_line, deadline)
-        except BaseException:
-            process.kill()
-            raise
+        late = _read(process, said, on_line, timeout)
+    if late:
+        message = f"{shlex.join(words)}\n  did not end in time; it said last:\n{tail(''.join(said))}"
+        raise ToolError(message)
     if process.returncode != 0:
         raise CommandError(words, process.returncode, "".join(said))
     return "".join(said)
 
 
 def _read(
-    process: subprocess.Popen[str], said: list[str], on_line: Callable[[str], None], deadline: float
-) -> None:
-    for line in process.stdout or ():
-        said.append(line)
-        on_line(line.rstrip())
-        if time.monotonic() > deadline:
-            message = f"{process.args!r} did not end in time; it said last:\n{tail(''.join(said))}"
-            raise ToolError(message)
+    process: subprocess.Popen[str], said: list[str], on_line: Callable[[str], None], timeout: float
+) -> bool:
+    """Read to the end, and tell whether the program had to be ended at the deadline."""
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        _kill_group(process.pid)
+
+    # A program that hangs may say nothing, so the reader cannot keep the time.
+    watch = threading.Timer(timeout, end)
+    watch.start()
+    try:
+        for line in process.stdout or ():
+            said.append(line)
+            on_line(line.rstrip())
+    except BaseException:
+        _kill_group(process.pid)
+        raise
+    finally:
+        watch.cancel()
+    return late.is_set()
+
+
+def _kill_group(pid: int) -> None:
+    # With its children: they hold the pipe open that we read from.
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
 
 
 def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
