@@ -1,0 +1,146 @@
+"""The shapes of tables, as information_schema tells the sidecar's own account; cached for seconds.
+
+A shape that is cached may be older than the table for `SHAPE_SECONDS` after an ALTER TABLE. The account
+must hold the TRIGGER right, or the server hides triggers from it: see `globaltx check`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, defaultdict
+from typing import TYPE_CHECKING
+
+from globaltx.undo.shape import Column, NoSuchTableError, Reference, TableShape
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from globaltx_sidecar.branch.database import Database, Row, Session
+
+SHAPE_SECONDS = 5.0
+SHAPES_MAX = 1024
+
+_TABLE = """SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE, TABLE_TYPE
+  FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"""
+_COLUMNS = """SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE, CHARACTER_SET_NAME, COLLATION_NAME, EXTRA
+  FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s ORDER BY ORDINAL_POSITION"""
+_PRIMARY_KEY = """SELECT COLUMN_NAME, SUB_PART FROM information_schema.STATISTICS
+  WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s AND INDEX_NAME = 'PRIMARY' ORDER BY SEQ_IN_INDEX"""
+_TRIGGERS = """SELECT TRIGGER_NAME FROM information_schema.TRIGGERS
+  WHERE EVENT_OBJECT_SCHEMA = %s AND EVENT_OBJECT_TABLE = %s"""
+_REFERENCES = """SELECT r.CONSTRAINT_NAME, k.TABLE_SCHEMA, k.TABLE_NAME, k.COLUMN_NAME, k.REFERENCED_COLUMN_NAME,
+    r.DELETE_RULE, r.UPDATE_RULE
+  FROM information_schema.REFERENTIAL_CONSTRAINTS r JOIN information_schema.KEY_COLUMN_USAGE k
+    ON k.CONSTRAINT_SCHEMA = r.CONSTRAINT_SCHEMA AND k.CONSTRAINT_NAME = r.CONSTRAINT_NAME AND k.TABLE_NAME = r.TABLE_NAME
+  WHERE r.UNIQUE_CONSTRAINT_SCHEMA = %s AND r.REFERENCED_TABLE_NAME = %s
+  ORDER BY k.TABLE_SCHEMA, r.CONSTRAINT_NAME, k.ORDINAL_POSITION"""
+
+
+class CachedSchemas:
+    """Implements `globaltx_sidecar.ports.Schemas` for one datasource; at most `SHAPES_MAX` shapes are kept."""
+
+    def __init__(self, database: Database, *, seconds: float = SHAPE_SECONDS) -> None:
+        self._database = database
+        self._seconds = seconds
+        self._shapes: OrderedDict[tuple[str, str], tuple[float, TableShape]] = OrderedDict()
+        self._reading = asyncio.Lock()
+
+    async def shape(self, schema: str, table: str, *, fresh: bool = False) -> TableShape:
+        """Read a table's shape; spellings that the server equates give the same shape.
+
+        ``fresh``: what is cached has turned out old, ask the server.
+
+        Raises:
+            NoSuchTableError: there is none, or the account may not see it.
+            DatasourceUnavailableError: the database does not answer.
+            pymysql.err.MySQLError: it refused to tell.
+        """
+        if fresh:
+            self._shapes.pop((schema, table), None)
+        found = self._cached(schema, table)
+        if found is not None:
+            return found
+        async with self._reading:
+            found = self._cached(schema, table)
+            if found is None:
+                async with self._database.session() as session:
+                    found = await read_shape(session, schema, table)
+                self._keep(schema, table, found)
+        return found
+
+    def forget(self) -> None:
+        """Drop everything: a table may have changed."""
+        self._shapes.clear()
+
+    def _cached(self, schema: str, table: str) -> TableShape | None:
+        until, shape = self._shapes.get((schema, table), (0.0, None))
+        return shape if until > self._now() else None
+
+    def _keep(self, schema: str, table: str, shape: TableShape) -> None:
+        self._shapes.pop((schema, table), None)
+        self._shapes[schema, table] = self._now() + self._seconds, shape
+        while len(self._shapes) > SHAPES_MAX:
+            self._shapes.popitem(last=False)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+async def read_shape(session: Session, schema: str, table: str) -> TableShape:
+    """Read a table's shape from the server.
+
+    Raises:
+        NoSuchTableError: there is none, or the account may not see it.
+    """
+    tables = await session.rows(_TABLE, (schema, table))
+    if not tables:
+        raise NoSuchTableError(schema, table)
+    schema, table, engine, kind = tables[0]
+    where = (schema, table)
+    columns = tuple(_column(row) for row in await session.rows(_COLUMNS, where))
+    key = await session.rows(_PRIMARY_KEY, where)
+    return TableShape(
+        schema=schema,
+        name=table,
+        engine=engine or "",
+        columns=columns,
+        primary_key=() if any(part for _, part in key) else tuple(name for name, _ in key),
+        triggers=tuple(name for (name,) in await session.rows(_TRIGGERS, where)),
+        references=_references(await session.rows(_REFERENCES, where)),
+        type=kind,
+    )
+
+
+def _column(row: Row) -> Column:
+    name, data_type, full_type, nullable, charset, collation, extra = row
+    remarks = (extra or "").lower()
+    return Column(
+        name=name,
+        type=data_type.lower(),
+        full_type=full_type if data_type.lower() in {"enum", "set"} else full_type.lower(),
+        nullable=nullable == "YES",
+        charset=charset,
+        collation=collation,
+        auto_increment="auto_increment" in remarks,
+        generated=any(word in remarks for word in ("virtual generated", "stored generated", "persistent")),
+        on_update_now="on update current_timestamp" in remarks,
+        visible="invisible" not in remarks,
+    )
+
+
+def _references(rows: Sequence[Row]) -> tuple[Reference, ...]:
+    keys: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        keys[row[1], row[2], row[0]].append(row)
+    return tuple(
+        Reference(
+            name=name,
+            schema=schema,
+            table=table,
+            columns=tuple(part[3] for part in parts),
+            referenced=tuple(part[4] for part in parts),
+            on_delete=parts[0][5],
+            on_update=parts[0][6],
+        )
+        for (schema, table, name), parts in keys.items()
+    )
