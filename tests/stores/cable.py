@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Cable:
-    """Forwards ``127.0.0.1:port`` to another port of this machine."""
+    """Forwards ``127.0.0.1:port`` to another port of this machine; ``connected`` and ``refused`` count."""
 
     def __init__(self, target: int) -> None:
         self._target = target
@@ -21,6 +21,8 @@ class Cable:
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self.port = 0
+        self.connected = 0
+        self.refused = 0
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
@@ -52,8 +54,10 @@ class Cable:
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self._whole:
+            self.refused += 1
             writer.transport.abort()
             return
+        self.connected += 1
         self._writers.add(writer)
         try:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)

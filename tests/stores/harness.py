@@ -180,3 +180,13 @@ async def first(store: Store, app: str, count: int) -> list[Branch]:
             if len(found) == count:
                 break
     return found
+
+
+async def eventually(holds: Callable[[], bool | Awaitable[bool]]) -> None:
+    """Ask until it holds, where what is waited for gives no sign of its own."""
+    async with asyncio.timeout(60):
+        while True:
+            answer = holds()
+            if answer if isinstance(answer, bool) else await answer:
+                return
+            await asyncio.sleep(0.02)

@@ -85,6 +85,7 @@ class Transport:
             async with self._in_time(what):
                 exchange = self._exchange("GET", path, params=params, silence=silence)
                 response = await stack.enter_async_context(exchange)
+            stack.callback(_abort, response)
             if opened is not None:
                 opened()
             async for piece in response.content.iter_any():
@@ -156,6 +157,12 @@ def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
         if hasattr(socket, option):
             made.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), seconds)
     return made
+
+
+def _abort(response: aiohttp.ClientResponse) -> None:
+    """Drop a connection whose answer has no end, instead of waiting for the peer's farewell."""
+    if response.connection is not None and response.connection.transport is not None:
+        response.connection.transport.abort()
 
 
 async def _refusal(response: aiohttp.ClientResponse, what: str) -> Exception:
