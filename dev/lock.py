@@ -1,6 +1,7 @@
-"""Resolve ``requirements.lock`` anew from pyproject.toml: ``python -m dev.lock``.
+"""Resolve the lock files anew from pyproject.toml: ``python -m dev.lock``.
 
-The lock names versions and hashes only, so that it serves whatever registry a machine uses.
+``requirements.lock`` is everything; those of the images are what one of them needs, at the same
+versions. They name versions and hashes only, so that they serve whatever registry a machine uses.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ _COMPILE = [
 _TIMEOUT_S = 300
 _TARGETS = {
     "requirements.lock": ["--all-extras", "--group=dev"],
+    "requirements-operator.lock": ["--extra=operator", "--constraint=requirements.lock"],
+    "requirements-sidecar.lock": ["--extra=sidecar", "--constraint=requirements.lock"],
 }
 
 
