@@ -52,10 +52,14 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class Describe:
-    """Read the shape of a table; answered with a `TableShape`."""
+    """Read the shape of a table; answered with a `TableShape`.
+
+    ``fresh``: what is remembered of it has turned out old.
+    """
 
     schema: str
     table: str
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,11 +43,14 @@ class Branches(Protocol):
 class Schemas(Protocol):
     """The shapes of the tables of one datasource, read with the sidecar's own account and cached."""
 
-    async def shape(self, schema: str, table: str) -> TableShape:
+    async def shape(self, schema: str, table: str, *, fresh: bool = False) -> TableShape:
         """Read a table's shape; spellings that the server equates give the same shape.
 
+        ``fresh``: what is remembered has turned out old, ask the database.
+
         Raises:
-            Exception: see the implementation; each is named in ``mysql.errors``.
+            NoSuchTableError: there is none, or the account may not see it.
+            OSError: the database does not answer (any error of the driver comes as one).
         """
 
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from globaltx.coordinator.reasons import Reason
 from globaltx.stores.base import StoreError
 from globaltx.undo import plan, refusal
-from globaltx.undo.shape import NoSuchTableError
+from globaltx.undo.shape import NoSuchColumnError, NoSuchTableError
 from globaltx_sidecar.commands import Describe, Register
 from globaltx_sidecar.mysql import errors
 from globaltx_sidecar.mysql.local import LocalTransaction
 from globaltx_sidecar.mysql.local_commit import commit
-from globaltx_sidecar.mysql.packets import Ok, PacketError, Status, read_lenenc_bytes
+from globaltx_sidecar.mysql.packets import Err, Ok, PacketError, Status, read_lenenc_bytes
 from globaltx_sidecar.mysql.steps import COMMIT, Answer, ServerError, ask, end_of, roll_back, run
 from globaltx_sidecar.mysql.trains import single
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from globaltx.undo.shape import TableShape
     from globaltx.undo.statement import Change
     from globaltx_sidecar.mysql.local import Settings, Standing
+    from globaltx_sidecar.mysql.replies import Result
     from globaltx_sidecar.mysql.steps import Step, Work
     from globaltx_sidecar.mysql.trains import Arrival
 
@@ -52,8 +53,7 @@ def carry_out(standing: Standing, wanted: Wanted) -> Work:
         RefusedError, ServerError: the answer instead; in a local transaction of the
             application it still stands, unless the error is one that ends it.
     """
-    shape = yield from _shape(standing, wanted)
-    planned = plan.make_plan(wanted.change, shape, wanted.settings.mode, wanted.parameters)
+    planned = yield from _plan(standing, wanted)
     pin(standing, wanted.xid)
     yield Register(wanted.xid)
     if standing.local is not None:
@@ -71,21 +71,36 @@ def pin(standing: Standing, xid: Xid) -> None:
     """
     local = standing.local
     if local is not None and local.xid != xid:
-        raise errors.mixed(f"the open local transaction belongs to {local.xid}, the statement names {xid}")
+        details = f"the open local transaction belongs to {local.xid}, the statement names {xid}"
+        raise errors.mixed(details)
     if local is None and not standing.autocommits:
         if standing.wrote_unhinted:
-            raise errors.mixed(f"the open local transaction has written without an xid before {xid} came")
+            details = f"the open local transaction has written without an xid before {xid} came"
+            raise errors.mixed(details)
         standing.local = LocalTransaction(xid)
 
 
-def _shape(standing: Standing, wanted: Wanted) -> Generator[Step, Any, TableShape]:
+def _plan(standing: Standing, wanted: Wanted) -> Generator[Step, Any, Plan]:
+    """Plan the change; a column that the remembered shape lacks may have come since."""
+    shape = yield from _shape(standing, wanted)
+    try:
+        return plan.make_plan(wanted.change, shape, wanted.settings.mode, wanted.parameters)
+    except NoSuchColumnError:
+        shape = yield from _shape(standing, wanted, fresh=True)
+    try:
+        return plan.make_plan(wanted.change, shape, wanted.settings.mode, wanted.parameters)
+    except NoSuchColumnError as error:
+        raise ServerError(Err(1054, "42S22", f"globaltx: {error}")) from error
+
+
+def _shape(standing: Standing, wanted: Wanted, *, fresh: bool = False) -> Generator[Step, Any, TableShape]:
     table = wanted.change.table
     schema = table.schema or wanted.settings.schema
     if schema is None:
         raise ServerError(errors.NO_DATABASE_SELECTED)
     if schema.casefold() == standing.schema.casefold():
         try:
-            shape: TableShape = yield Describe(schema, table.name)
+            shape: TableShape = yield Describe(schema, table.name, fresh)
         except NoSuchTableError as error:
             raise errors.no_such_table(schema, table.name) from error
         except (OSError, StoreError) as error:
@@ -138,26 +153,30 @@ def _records(
     images = arrived.results[before:-1]
     ok = end_of(arrived)
     try:
-        if len(images) != len(_image(planned)) or ok.status & Status.MORE_RESULTS_EXISTS:
-            raise _surprise("it gave more than one result")
-        if arrived.results[-1].columns:
-            raise _surprise("it returned rows")
-        if any(result.overflowed for result in images):
-            raise _surprise("it changes more rows than can be kept for the undo; change them in portions")
+        _check(arrived, ok, images, planned)
         info = _info(ok, session_track=standing.session_track)
         rows = images[0].rows if images else []
         return planned.records(rows, plan.Ok(ok.affected_rows, ok.insert_id, info))
     except refusal.RowsMissedError as error:
         yield from roll_back(standing)
-        raise errors.give_way("the statement met rows that had just changed") from error
+        raise errors.give_way(str(error)) from error
     except (errors.RefusedError, refusal.RefusedError):
         yield from roll_back(standing)
         raise
 
 
-def _surprise(what: str) -> errors.RefusedError:
+def _check(arrived: Arrival, ok: Ok, images: Sequence[Result], planned: Plan) -> None:
+    """Refuse what came back otherwise than planned."""
+    if len(images) != len(_image(planned)) or ok.status & Status.MORE_RESULTS_EXISTS:
+        what = "it gave more than one result"
+    elif arrived.results[-1].columns:
+        what = "it returned rows"
+    elif any(result.overflowed for result in images):
+        what = "it changes more rows than can be kept for the undo (change them in portions)"
+    else:
+        return
     details = f"the statement cannot be undone automatically: {what}; the local transaction was rolled back"
-    return errors.refuse(Reason.STATEMENT_NOT_UNDOABLE, details)
+    raise errors.refuse(Reason.STATEMENT_NOT_UNDOABLE, details)
 
 
 def _info(ok: Ok, *, session_track: bool) -> bytes:

@@ -11,6 +11,9 @@ import logging
 import socket
 from typing import TYPE_CHECKING, Final, cast
 
+from pymysql.err import MySQLError
+
+from globaltx.stores.base import StoreError
 from globaltx_sidecar.commands import (
     Close,
     Committed,
@@ -26,9 +29,10 @@ from globaltx_sidecar.commands import (
 )
 from globaltx_sidecar.mysql import errors
 from globaltx_sidecar.mysql.packets import Command, frame
-from globaltx_sidecar.mysql.session import Phase, Session
+from globaltx_sidecar.mysql.session import Session
 
 if TYPE_CHECKING:
+    from globaltx.undo.shape import TableShape
     from globaltx_sidecar.commands import Answered
     from globaltx_sidecar.commands import Command as SessionCommand
     from globaltx_sidecar.mysql.server import Environment
@@ -123,7 +127,7 @@ class Connection(asyncio.Protocol):
 
     def database_lost(self) -> None:
         """The database has closed the connection: so must we."""
-        if self._session.phase is Phase.GREETING and not self._ended:
+        if not self._session.greeted and not self._ended:
             self._turn_away(self._cannot_connect("it closed the connection before its greeting"))
         self._end()
 
@@ -199,17 +203,17 @@ class Connection(asyncio.Protocol):
             meter.lock_waited(resource, command.waited_seconds)
 
     async def _answer(self, command: Answered) -> None:
-        """Give the session what it waits for, or the error instead; an error of its own ends the connection."""
+        """Give the session what it waits for, or the error instead; an error of its own ends all."""
         try:
             try:
                 value = await self._ask(command)
-            except Exception as error:  # noqa: BLE001  the session decides what it means
+            except (StoreError, LookupError, OSError) as error:
                 commands = self._session.failed(error)
             else:
                 commands = self._session.answered(value)
             if not self._ended:
                 self._carry_out(commands)
-        except Exception:
+        except Exception:  # noqa: BLE001  a bug costs one connection, not the process; it is logged whole
             _log.exception("a session failed; its connection is closed")
             self._end()
         if self._draining:
@@ -222,14 +226,22 @@ class Connection(asyncio.Protocol):
                 await environment.branches.joined(command.xid, environment.datasource.name)
                 return None
             case Describe():
-                return await environment.schemas.shape(command.schema, command.table)
+                return await self._describe(command)
             case LookUp():
-                return await environment.branches.outcome(command.xid)
+                async with asyncio.timeout(environment.lock_wait.total_seconds()):
+                    return await environment.branches.outcome(command.xid)
             case Pause():
                 await asyncio.sleep(command.seconds)
                 return None
             case Now():
                 return self._loop.time()
+
+    async def _describe(self, command: Describe) -> TableShape:
+        try:
+            return await self._environment.schemas.shape(command.schema, command.table, fresh=command.fresh)
+        except MySQLError as error:
+            message = f"the shape of {command.schema}.{command.table} could not be read: {error}"
+            raise ConnectionError(message) from error
 
     def _steer(self) -> None:
         """Read from the client, or not: there must be somebody who takes its bytes."""

@@ -73,5 +73,5 @@ STOPPING: Final = Err(1053, "08S01", "globaltx: the sidecar is stopping; connect
 
 def cannot_connect(host: str, port: int, details: str) -> Err:
     """The database does not answer."""
-    message = f"globaltx: {Reason.DATASOURCE_UNAVAILABLE}: cannot connect to MySQL server on '{host}:{port}' ({details})"
-    return Err(2003, GENERAL_STATE, message)
+    met = f"cannot connect to MySQL server on '{host}:{port}' ({details})"
+    return Err(2003, GENERAL_STATE, f"globaltx: {Reason.DATASOURCE_UNAVAILABLE}: {met}")

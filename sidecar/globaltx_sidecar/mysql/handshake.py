@@ -45,7 +45,9 @@ TLS_REFUSED = Err(
 COMPRESSION_REFUSED = Err(
     1105, "08004", "globaltx: compression was not offered; connect without it, the sidecar is on loopback"
 )
-TOO_OLD = Err(1105, "08004", "globaltx: the client speaks the protocol of before MySQL 4.1; use a newer driver")
+TOO_OLD = Err(
+    1105, "08004", "globaltx: the client speaks the protocol of before MySQL 4.1; use a newer driver"
+)
 
 
 class HandshakeRefusedError(Exception):
@@ -118,7 +120,7 @@ def read_response(payload: bytes, greeting: Greeting) -> Response:
         PacketError: it is cut off.
     """
     wanted = int.from_bytes(payload[:4], "little")
-    if len(payload) < 4 or not wanted & Capability.PROTOCOL_41:
+    if not wanted & Capability.PROTOCOL_41:
         raise HandshakeRefusedError(TOO_OLD)
     if wanted & Capability.SSL:
         raise HandshakeRefusedError(TLS_REFUSED)

@@ -44,8 +44,8 @@ class Standing:
     schema: str
     lock_wait_seconds: float
     follower: Follower
-    session_track: bool
-    multi_statements: bool
+    session_track: bool = False
+    multi_statements: bool = False
     settings: Settings | None = None
     """None: not known, or something has passed that may have changed them."""
     local: LocalTransaction | None = None
@@ -64,6 +64,11 @@ class Standing:
     def autocommits(self) -> bool:
         """Whether a statement now would be a local transaction of its own."""
         return not self.in_transaction and bool(self.follower.status & Status.AUTOCOMMIT)
+
+    @property
+    def pinned(self) -> Xid | None:
+        """The xid that the open local transaction belongs to."""
+        return None if self.local is None else self.local.xid
 
     @property
     def inspects(self) -> bool:

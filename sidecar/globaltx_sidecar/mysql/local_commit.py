@@ -19,11 +19,10 @@ from typing import TYPE_CHECKING, Any, Final
 from globaltx.coordinator.reasons import Reason
 from globaltx.stores.base import StoreError
 from globaltx.transaction.states import Outcome
-from globaltx.undo import locks
+from globaltx.undo import locks, refusal
 from globaltx_sidecar.commands import Committed, Join, LookUp, Now, Pause
 from globaltx_sidecar.faults import reason_of
 from globaltx_sidecar.mysql import errors, trains
-from globaltx_sidecar.mysql.packets import Err, Ok
 from globaltx_sidecar.mysql.steps import ServerError, ask, end_of, roll_back, run
 
 if TYPE_CHECKING:
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from globaltx.transaction.xid import Xid
     from globaltx.undo.plan import UndoRecord
     from globaltx_sidecar.mysql.local import Standing
+    from globaltx_sidecar.mysql.packets import Err, Ok
     from globaltx_sidecar.mysql.steps import Step
 
 _PAUSE_FIRST_SECONDS: Final = 0.01
@@ -49,7 +49,7 @@ def commit(
     try:
         yield from _joined(xid)
         ended, waited_seconds = yield from _write(standing, xid, records, statement)
-    except (errors.RefusedError, ServerError):
+    except (errors.RefusedError, refusal.RefusedError, ServerError):
         yield from roll_back(standing)
         raise
     standing.ended()
@@ -101,7 +101,7 @@ def _holder(standing: Standing, xid: Xid) -> Generator[Step, Any, Xid]:
     end_of(arrived)
     holder = locks.holder(arrived.results[0].rows[0][0])
     if holder is None:
-        details = "a row of this transaction was not found again by its primary key; write the key's value out"
+        details = "an inserted row was not found again by its primary key; write the key as a literal"
         raise errors.refuse(Reason.STATEMENT_NOT_UNDOABLE, details)
     if holder == xid:
         details = f"global transaction {xid} was rolled back before this local commit"
@@ -117,7 +117,7 @@ def _has_committed(holder: Xid) -> Generator[Step, Any, bool]:
     """
     try:
         decision = yield LookUp(holder)
-    except StoreError:
+    except (StoreError, TimeoutError):
         return False
     if decision is None:
         return False

@@ -20,8 +20,16 @@ OK_BYTE: Final = 0x00
 LOCAL_INFILE_BYTE: Final = 0xFB
 EOF_BYTE: Final = 0xFE
 ERR_BYTE: Final = 0xFF
-EOF_LENGTH_MAX: Final = 9
-"""An EOF packet is shorter than this; anything longer that begins with 0xFE is something else."""
+EOF_LENGTH: Final = 5
+"""An EOF has exactly this length, an OK that stands for one (DEPRECATE_EOF) at least seven."""
+
+_LENENC_WIDTHS: Final = {0xFC: 2, 0xFD: 3, 0xFE: 8}
+_LENENC_BYTE_MAX: Final = 0xFA
+_U16_MAX: Final = 0xFFFF
+_U24_MAX: Final = 0xFF_FF_FF
+_ERR_LENGTH_MIN: Final = 3
+_ERR_STATE: Final = slice(4, 9)
+_STATEMENT_ID_END: Final = 5
 
 _U16 = Struct("<H")
 _U32 = Struct("<I")
@@ -111,9 +119,9 @@ def read_lenenc(data: bytes, position: int) -> tuple[int, int]:
     """
     try:
         first = data[position]
-        if first < 0xFB:
+        if first <= _LENENC_BYTE_MAX:
             return first, position + 1
-        width = {0xFC: 2, 0xFD: 3, 0xFE: 8}[first]
+        width = _LENENC_WIDTHS[first]
     except (IndexError, KeyError):
         message = f"no length-encoded integer at byte {position}"
         raise PacketError(message) from None
@@ -140,11 +148,11 @@ def read_lenenc_bytes(data: bytes, position: int) -> tuple[bytes, int]:
 
 def lenenc(value: int) -> bytes:
     """Write a length-encoded integer."""
-    if value < 0xFB:
+    if value <= _LENENC_BYTE_MAX:
         return bytes((value,))
-    if value <= 0xFFFF:
+    if value <= _U16_MAX:
         return b"\xfc" + _U16.pack(value)
-    if value <= 0xFF_FF_FF:
+    if value <= _U24_MAX:
         return b"\xfd" + value.to_bytes(3, "little")
     return b"\xfe" + _U64.pack(value)
 
@@ -163,7 +171,7 @@ class Ok:
     def encode(self) -> bytes:
         """Write the payload."""
         counts = lenenc(self.affected_rows) + lenenc(self.insert_id)
-        flags = _U16.pack(self.status) + _U16.pack(min(self.warnings, 0xFFFF))
+        flags = _U16.pack(self.status) + _U16.pack(self.warnings)
         return bytes((self.header,)) + counts + flags + self.tail
 
     def with_status(self, *, set_: int = 0, clear: int = 0) -> Ok:
@@ -193,7 +201,7 @@ def parse_eof(payload: bytes) -> Ok:
     Raises:
         PacketError: it is cut off.
     """
-    if len(payload) < 5:
+    if len(payload) < EOF_LENGTH:
         message = f"an EOF packet of {len(payload)} bytes is too short"
         raise PacketError(message)
     return Ok(0, 0, _U16.unpack_from(payload, 3)[0], _U16.unpack_from(payload, 1)[0], b"", EOF_BYTE)
@@ -212,7 +220,8 @@ class Err:
 
     def encode(self) -> bytes:
         """Write the payload as it is sent once the handshake has begun."""
-        return self._start() + b"#" + self.state.encode("latin-1") + self.message.encode("utf-8", "surrogateescape")
+        text = self.message.encode("utf-8", "surrogateescape")
+        return self._start() + b"#" + self.state.encode("latin-1") + text
 
     def encode_greeting(self) -> bytes:
         """Write the payload as it is sent instead of a greeting: no SQLSTATE was agreed on yet."""
@@ -228,12 +237,12 @@ def parse_err(payload: bytes) -> Err:
     Raises:
         PacketError: it is cut off.
     """
-    if len(payload) < 3:
+    if len(payload) < _ERR_LENGTH_MIN:
         message = f"an ERR packet of {len(payload)} bytes is too short"
         raise PacketError(message)
     (code,) = _U16.unpack_from(payload, 1)
-    if payload[3:4] == b"#" and len(payload) >= 9:
-        state, text = payload[4:9].decode("latin-1"), payload[9:]
+    if payload[3:4] == b"#" and len(payload) >= _ERR_STATE.stop:
+        state, text = payload[_ERR_STATE].decode("latin-1"), payload[_ERR_STATE.stop :]
     else:
         state, text = "HY000", payload[3:]
     return Err(code, state, text.decode("utf-8", "surrogateescape"))
@@ -288,7 +297,7 @@ def statement_id_of(payload: bytes) -> int:
     Raises:
         PacketError: it is cut off.
     """
-    if len(payload) < 5:
+    if len(payload) < _STATEMENT_ID_END:
         message = "a prepared statement's command carries no statement id"
         raise PacketError(message)
     return int(_U32.unpack_from(payload, 1)[0])

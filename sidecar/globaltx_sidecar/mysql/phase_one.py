@@ -13,7 +13,6 @@ from globaltx.coordinator.reasons import Reason
 from globaltx.transaction.xid import InvalidXidError, Xid
 from globaltx.undo import hint, refusal
 from globaltx.undo import statement as sql_statement
-from globaltx.undo.analysis import analyse
 from globaltx.undo.statement import Control, Delete, Insert, Select, Set, Setting, Update, Verb
 from globaltx_sidecar.commands import Refused
 from globaltx_sidecar.mysql import errors
@@ -21,11 +20,20 @@ from globaltx_sidecar.mysql.change import Wanted, carry_out, pin
 from globaltx_sidecar.mysql.local_commit import commit
 from globaltx_sidecar.mysql.packets import Command, Status, frame, statement_id_of
 from globaltx_sidecar.mysql.statements import Prepared
-from globaltx_sidecar.mysql.steps import Answer, PassOn, ServerError, ask, end_of, settings_of, settle_status
+from globaltx_sidecar.mysql.steps import (
+    COMMIT,
+    Answer,
+    PassOn,
+    ServerError,
+    ask,
+    end_of,
+    settings_of,
+    settle_status,
+)
 from globaltx_sidecar.mysql.trains import Train, single
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from globaltx.undo.statement import Statement
     from globaltx_sidecar.mysql.local import Settings, Standing
@@ -64,9 +72,9 @@ def _query(standing: Standing, packet: Packet) -> Work:
     if xid is None and standing.local is None:
         yield from _query_without_xid(standing, packet, settings)
         return
-    statement = analyse(taken.sql, settings.mode)
+    statement = sql_statement.analyse(taken.sql, settings.mode)
     sql = sql_statement.text(statement, settings.mode)
-    xid = xid or (standing.local and standing.local.xid)
+    xid = xid or standing.pinned
     if isinstance(statement, CHANGES) and xid is not None:
         yield from carry_out(standing, Wanted(xid, statement, sql, settings))
     elif isinstance(statement, Control):
@@ -84,7 +92,7 @@ def _query_without_xid(standing: Standing, packet: Packet, settings: Settings) -
     statement: Statement | None = None
     if XID_VARIABLE in packet.payload.lower():
         with suppress(refusal.RefusedError):  # without an xid nothing is refused
-            statement = analyse(packet.payload[1:], settings.mode)
+            statement = sql_statement.analyse(packet.payload[1:], settings.mode)
     if isinstance(statement, Set):
         yield from _set(standing, statement, packet.payload[1:])
     else:
@@ -153,7 +161,7 @@ def _commit_implicitly(standing: Standing) -> Generator[Step, Any, None]:
     """The next statement commits what is open (BEGIN, SET autocommit=1): it must take its records along."""
     local = standing.local
     if local is not None and local.ledger.records:
-        yield from commit(standing, local.xid, local.ledger.records, b"COMMIT AND NO CHAIN NO RELEASE")
+        yield from commit(standing, local.xid, local.ledger.records, COMMIT)
     standing.ended()
 
 
@@ -185,7 +193,7 @@ def _prepare(standing: Standing, packet: Packet) -> Work:
     if xid is None:
         yield PassOn(packet.raw)
         return
-    statement = analyse(taken.sql, settings.mode)
+    statement = sql_statement.analyse(taken.sql, settings.mode)
     sql = sql_statement.text(statement, settings.mode)
     prepared = Prepared(sql, xid)
     yield PassOn(frame(bytes((Command.STMT_PREPARE,)) + sql, packet.sequence), prepared)
@@ -199,12 +207,12 @@ def _execute(standing: Standing, packet: Packet) -> Work:
             raise _unknown_statement()
         yield PassOn(packet.raw)
         return
-    xid = prepared.xid or standing.carried or (standing.local and standing.local.xid)
+    xid = prepared.xid or standing.carried or standing.pinned
     if xid is None:
         yield PassOn(packet.raw)
         return
     settings = yield from settings_of(standing)
-    statement = analyse(prepared.sql, settings.mode)
+    statement = sql_statement.analyse(prepared.sql, settings.mode)
     if isinstance(statement, CHANGES):
         yield from carry_out(standing, _bound(xid, statement, prepared, packet, settings))
         return
@@ -224,7 +232,7 @@ def _bound(
 ) -> Wanted:
     """Put the parameters of an execute into the text: a change is answered by an OK either way."""
     if prepared.long_data_at_server:
-        details = "long data of the statement was sent before the xid came; begin with the statement that names it"
+        details = "its long data was sent before the xid came; begin with the statement that names the xid"
         raise errors.refuse(Reason.STATEMENT_NOT_UNDOABLE, details)
     parameters = prepared.values(packet.payload, settings.mode.charset)
     prepared.reset()
@@ -258,13 +266,13 @@ def _send_long_data(standing: Standing, packet: Packet) -> Work:
     if prepared is not None and (standing.inspects or prepared.xid is not None):
         settings = yield from settings_of(standing)
         with suppress(refusal.RefusedError):  # the execute will be refused
-            if isinstance(analyse(prepared.sql, settings.mode), CHANGES):
+            if isinstance(sql_statement.analyse(prepared.sql, settings.mode), CHANGES):
                 prepared.keep_long_data(packet.payload)
                 return
     yield PassOn(packet.raw)
 
 
-_HANDLERS = {
+_HANDLERS: dict[int, Callable[[Standing, Packet], Work]] = {
     Command.QUERY: _query,
     Command.INIT_DB: _init_db,
     Command.STMT_PREPARE: _prepare,

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 from globaltx_sidecar.mysql.packets import (
     EOF_BYTE,
+    EOF_LENGTH,
     ERR_BYTE,
     LOCAL_INFILE_BYTE,
     OK_BYTE,
+    PAYLOAD_LENGTH_MAX,
     Err,
     Ok,
     PacketError,
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
 ROWS_BYTES_MAX: Final = 16 * 1024 * 1024
 """More of images than this for one statement is not kept: the statement is refused."""
 _PACKET_BYTES_MAX: Final = 64 * 1024 * 1024
-_EOF_PAYLOAD_LENGTH = 5
 
 Row = tuple[bytes | None, ...]
 
@@ -137,6 +138,6 @@ def _end(payload: bytes) -> Ok | Err | None:
     """Read what ends a result; None if it is a row."""
     if payload[:1] == bytes((ERR_BYTE,)):
         return parse_err(payload)
-    if payload[:1] == bytes((EOF_BYTE,)) and len(payload) < 0xFF_FF_FF:
-        return parse_eof(payload) if len(payload) <= _EOF_PAYLOAD_LENGTH else parse_ok(payload)
+    if payload[:1] == bytes((EOF_BYTE,)) and len(payload) < PAYLOAD_LENGTH_MAX:
+        return parse_eof(payload) if len(payload) == EOF_LENGTH else parse_ok(payload)
     return None

@@ -20,7 +20,7 @@ from typing import Final
 
 from globaltx_sidecar.mysql.packets import (
     EOF_BYTE,
-    EOF_LENGTH_MAX,
+    EOF_LENGTH,
     ERR_BYTE,
     HEADER_LENGTH,
     LOCAL_INFILE_BYTE,
@@ -265,8 +265,5 @@ class Follower:
 
 
 def _parse_end(head: bytes, length: int) -> Ok:
-    """Read what ends rows: an EOF, or an OK that stands for one.
-
-    An EOF has five bytes, such an OK at least seven.
-    """
-    return parse_eof(head) if length < EOF_LENGTH_MAX - 2 else parse_ok(head)
+    """Read what ends rows: an EOF, or an OK that stands for one."""
+    return parse_eof(head) if length == EOF_LENGTH else parse_ok(head)

@@ -1,10 +1,11 @@
-"""One client's conversation with its database: events in, commands out, no input or output here.
+r"""One client's conversation with its database: events in, commands out, no input or output here.
 
 A session goes through these phases::
 
-    greeting -> response -> authentication -> ready <-> working
-                                 ^              |  \\
-                                 +- change user +   +-> blind (replication streams)
+    login -> authentication -> ready <-> working
+                   ^            |  \
+                   +------------+   +-> blind
+                 (change user)        (replication streams)
 
 *Ready* is the road of nearly all traffic: a client's bytes are looked at (`road`), and go on as
 they are; what the database answers is followed (`results`) and goes on as it is. A packet that
@@ -18,11 +19,13 @@ The events are `client_data`, `database_data`, and, for a command that is to be 
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from globaltx_sidecar.commands import Close, Committed, Refused, Register, ToClient, ToDatabase
-from globaltx_sidecar.mysql import handshake, phase_one
+from globaltx_sidecar.commands import Close, ToClient, ToDatabase
+from globaltx_sidecar.mysql import handshake
+from globaltx_sidecar.mysql.intake import Intake
 from globaltx_sidecar.mysql.local import Standing
+from globaltx_sidecar.mysql.login import Login
 from globaltx_sidecar.mysql.packets import (
     HEADER_LENGTH,
     PAYLOAD_LENGTH_MAX,
@@ -31,29 +34,25 @@ from globaltx_sidecar.mysql.packets import (
     PacketError,
     frame,
 )
-from globaltx_sidecar.mysql.reader import Packet, PacketReader
-from globaltx_sidecar.mysql.replies import Collector, Reply
+from globaltx_sidecar.mysql.replies import Collector
 from globaltx_sidecar.mysql.results import Follower, Shape
 from globaltx_sidecar.mysql.road import HEAD_LENGTH_MAX, Road
-from globaltx_sidecar.mysql.steps import Answer, Ask, PassOn
+from globaltx_sidecar.mysql.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from globaltx_sidecar.commands import Command as SessionCommand
-    from globaltx_sidecar.mysql.steps import Step, Work
 
-STATEMENT_LENGTH_MAX: Final = 16 * 1024 * 1024
-"""So much of a statement is waited for and searched for an xid; a longer one streams on after that."""
-
-Commands = list["SessionCommand"]
+_RESPONSE_SEQUENCE: Final = 2
+"""An ERR after the greeting (0) and the client's response (1)."""
+_STATEMENTS: Final = frozenset({Command.QUERY, Command.STMT_PREPARE})
 
 
 class Phase(Enum):
     """Where the conversation stands."""
 
-    GREETING = auto()
-    RESPONSE = auto()
+    LOGIN = auto()
     AUTHENTICATION = auto()
     READY = auto()
     WORKING = auto()
@@ -69,252 +68,207 @@ class Session:
     """
 
     def __init__(self, resource: str, schema: str, lock_wait_seconds: float) -> None:
-        self._resource = resource
-        self._schema = schema
-        self._lock_wait_seconds = lock_wait_seconds
-        self._phase = Phase.GREETING
-        self._reader = PacketReader(handshake.RESPONSE_LENGTH_MAX)
-        self._held = bytearray()
-        self._streaming = 0
-        self._stream_goes_on = False
+        self.phase = Phase.LOGIN
+        self._login = Login()
+        self._intake = Intake()
         self._open_road = False
-        self._greeting: handshake.Greeting | None = None
+        self._worker: Worker | None = None
+        self._follower = Follower(deprecate_eof=False)
+        self._standing = Standing(resource, schema, lock_wait_seconds, self._follower)
+        self._begin(self._standing)
+
+    def _begin(self, standing: Standing, *, deprecate_eof: bool = False) -> None:
+        """Set up what speaks the dialect that client and server have agreed on."""
+        self._follower = standing.follower
+        self._standing = standing
+        self._road = Road(standing)
+        self._collector = Collector(deprecate_eof=deprecate_eof)
 
     @property
-    def phase(self) -> Phase:
-        """Where the conversation stands."""
-        return self._phase
+    def greeted(self) -> bool:
+        """Whether the database has said a word."""
+        return self._login.greeted
 
     @property
     def authenticated(self) -> bool:
         """Whether the server has let the client in."""
-        return self._phase in {Phase.READY, Phase.WORKING, Phase.BLIND}
+        return self.phase in {Phase.READY, Phase.WORKING, Phase.BLIND}
 
     @property
     def at_rest(self) -> bool:
         """Whether the connection can be closed without breaking off anything that runs."""
-        if self._phase is not Phase.READY:
-            return self._phase not in {Phase.WORKING, Phase.AUTHENTICATION}
-        return not (
-            self._held or self._streaming or self._follower.in_flight or self._standing.in_transaction
-        )
+        if self.phase is not Phase.READY:
+            return self.phase in {Phase.LOGIN, Phase.BLIND, Phase.CLOSED}
+        runs = self._follower.in_flight or self._standing.in_transaction
+        return self._intake.between_commands and not runs
 
     @property
     def held_back(self) -> int:
         """How many of the client's bytes wait for something other than more of its bytes."""
-        waits = self._phase is Phase.WORKING or (self._phase is Phase.READY and self._follower.in_flight)
-        return len(self._held) if waits else 0
+        waits = self.phase is Phase.WORKING or (self.phase is Phase.READY and self._follower.in_flight)
+        return self._intake.held if waits else 0
 
-    def client_data(self, data: bytes) -> Commands | None:
+    def client_data(self, data: bytes) -> list[SessionCommand] | None:
         """Take in what the client sent; None: pass it on as it is."""
-        if self._open_road and self._is_one_packet(data) and self._road.passes(data):
+        if self._open_road and _is_one_packet(data) and self._guarded_look(data):
             if self._road.left:
                 self._turn_off()
             return None
-        return self._guarded(self._client_data, data)
+        return self._guarded(lambda: self._client_data(data))
 
-    def database_data(self, data: bytes) -> Commands | None:
+    def database_data(self, data: bytes) -> list[SessionCommand] | None:
         """Take in what the database sent; None: pass it on as it is."""
-        if self._phase is Phase.READY and not self._held:
+        if self._open_road:
             try:
                 self._follow(data)
             except PacketError as error:
-                return self._violated("the database", error)
+                return self._violated(error)
             return None
-        return self._guarded(self._database_data, data)
+        return self._guarded(lambda: self._database_data(data))
 
-    def answered(self, value: object) -> Commands:
+    def answered(self, value: object) -> list[SessionCommand]:
         """What a command asked for has come."""
-        return self._guarded(lambda out: self._work_on(out, value), None)
+        return self._resumed(lambda worker: worker.answered(value))
 
-    def failed(self, error: Exception) -> Commands:
-        """What a command asked for will not come."""
+    def failed(self, error: Exception) -> list[SessionCommand]:
+        """What a command asked for will not come; raises what the work does not expect."""
+        return self._resumed(lambda worker: worker.failed(error))
 
-        def throw(out: Commands) -> None:
-            self._drive(out, lambda: self._work.throw(error))
-
-        return self._guarded(throw, None)
-
-    def _guarded(self, handle: Callable[..., None], data: bytes | None) -> Commands:
-        out: Commands = []
+    def _guarded(self, handle: Callable[[], list[SessionCommand]]) -> list[SessionCommand]:
+        """Handle an event; a peer that breaks the protocol loses the connection, nothing else."""
         try:
-            if data is None:
-                handle(out)
-            else:
-                handle(data, out)
+            return handle()
         except PacketError as error:
-            out += self._violated("a peer", error)
+            return self._violated(error)
         except handshake.HandshakeRefusedError as refused:
-            self._phase = Phase.CLOSED
-            out.append(ToClient(frame(refused.error.encode(), 2)))
-            out.append(Close(str(refused)))
-        return out
+            self._close()
+            return [ToClient(frame(refused.error.encode(), _RESPONSE_SEQUENCE)), Close(str(refused))]
 
-    def _violated(self, who: str, error: PacketError) -> Commands:
-        self._phase = Phase.CLOSED
+    def _guarded_look(self, data: bytes) -> bool:
+        try:
+            return self._road.passes(data)
+        except PacketError:
+            return False  # it will be looked at again, guarded
+
+    def _violated(self, error: PacketError) -> list[SessionCommand]:
+        self._close()
+        return [Close(f"a peer broke the protocol: {error}")]
+
+    def _close(self) -> None:
+        self.phase = Phase.CLOSED
         self._open_road = False
-        return [Close(f"{who} broke the protocol: {error}")]
 
     # What the client sends
 
-    def _client_data(self, data: bytes, out: Commands) -> None:
-        if self._phase is Phase.RESPONSE:
-            self._response(data, out)
-        elif self._phase in {Phase.AUTHENTICATION, Phase.BLIND}:
-            out.append(ToDatabase(data))
-        elif self._phase is Phase.GREETING:
-            message = "the client spoke before the greeting"
-            raise PacketError(message)
-        elif self._phase is not Phase.CLOSED:
-            self._held += data
-            self._proceed(out)
+    def _client_data(self, data: bytes) -> list[SessionCommand]:
+        if self.phase is Phase.LOGIN:
+            return self._log_in(data)
+        if self.phase in {Phase.AUTHENTICATION, Phase.BLIND}:
+            return [ToDatabase(data)]
+        self._intake.add(data)
+        return self._proceed()
 
-    def _response(self, data: bytes, out: Commands) -> None:
-        """The client's answer to the greeting; what it sends behind belongs to the authentication."""
-        self._reader.feed(data)
-        packet = self._reader.next_packet()
-        if packet is None or self._greeting is None:
-            return
-        response = handshake.read_response(packet.payload, self._greeting)
-        self._begin(response)
-        out.append(ToDatabase(frame(response.payload, packet.sequence) + self._reader.take_rest()))
+    def _log_in(self, data: bytes) -> list[SessionCommand]:
+        commands = self._login.client_data(data)
+        response = self._login.response
+        if response is not None:
+            deprecate_eof = response.has(Capability.DEPRECATE_EOF)
+            before = self._standing
+            standing = Standing(
+                before.resource,
+                before.schema,
+                before.lock_wait_seconds,
+                Follower(deprecate_eof=deprecate_eof),
+                session_track=response.has(Capability.SESSION_TRACK),
+                multi_statements=response.has(Capability.MULTI_STATEMENTS),
+            )
+            self._begin(standing, deprecate_eof=deprecate_eof)
+            self._follower.expect(Shape.AUTHENTICATION)
+            self.phase = Phase.AUTHENTICATION
+        return commands
 
-    def _begin(self, response: handshake.Response) -> None:
-        deprecate_eof = response.has(Capability.DEPRECATE_EOF)
-        self._follower = Follower(deprecate_eof=deprecate_eof)
-        self._collector = Collector(deprecate_eof=deprecate_eof)
-        self._standing = Standing(
-            resource=self._resource,
-            schema=self._schema,
-            lock_wait_seconds=self._lock_wait_seconds,
-            follower=self._follower,
-            session_track=response.has(Capability.SESSION_TRACK),
-            multi_statements=response.has(Capability.MULTI_STATEMENTS),
-        )
-        self._road = Road(self._standing)
-        self._follower.expect(Shape.AUTHENTICATION)
-        self._phase = Phase.AUTHENTICATION
-
-    def _proceed(self, out: Commands) -> None:
+    def _proceed(self) -> list[SessionCommand]:
         """Take what is held back, packet by packet, as far as it goes."""
-        while self._held and self._phase is Phase.READY and self._take_one(out):
+        commands: list[SessionCommand] = []
+        while self.phase is Phase.READY and self._intake.held and self._take_one(commands):
             pass
-        if self._held and self._phase in {Phase.AUTHENTICATION, Phase.BLIND}:
-            out.append(ToDatabase(self._release(len(self._held))))
+        if self.phase in {Phase.AUTHENTICATION, Phase.BLIND} and self._intake.held:
+            commands.append(ToDatabase(self._intake.everything()))
+        self._look_ahead()
+        return commands
+
+    def _look_ahead(self) -> None:
+        """Decide whether the next bytes may take the open road."""
         self._open_road = (
-            self._phase is Phase.READY
-            and not (self._held or self._streaming or self._stream_goes_on)
-            and not (self._standing.inspects or self._follower.wants_file)
+            self.phase is Phase.READY
+            and self._intake.between_commands
+            and not self._standing.inspects
+            and not self._follower.wants_file
         )
 
-    def _release(self, size: int) -> bytes:
-        data = bytes(self._held[:size])
-        del self._held[: len(data)]
-        return data
-
-    def _take_one(self, out: Commands) -> bool:
+    def _take_one(self, commands: list[SessionCommand]) -> bool:
         """Take one packet, or one piece of a streaming one; False if it must wait."""
-        if self._streaming:
-            data = self._release(self._streaming)
-            self._streaming -= len(data)
-            out.append(ToDatabase(data))
+        if piece := self._intake.piece():
+            commands.append(ToDatabase(piece))
             return True
-        if len(self._held) < HEADER_LENGTH:
+        length = self._intake.length
+        if length is None:
             return False
-        length = int.from_bytes(self._held[:3], "little")
-        if self._stream_goes_on or self._follower.wants_file:
-            if not self._stream_goes_on and length == 0:
+        if self._intake.continues:
+            self._intake.stream(length)
+            return True
+        if self._follower.wants_file:
+            if length == 0:
                 self._follower.file_sent()
-            self._stream(length)
+            self._intake.stream(length)
             return True
         if length == 0:
             message = "an empty packet where a command was expected"
             raise PacketError(message)
-        return self._take_command(length, out)
+        return self._take_command(length, commands)
 
-    def _stream(self, length: int) -> None:
-        """Let a packet go on in whatever pieces it comes."""
-        self._streaming = HEADER_LENGTH + length
-        self._stream_goes_on = length == PAYLOAD_LENGTH_MAX
-
-    def _take_command(self, length: int, out: Commands) -> bool:
+    def _take_command(self, length: int, commands: list[SessionCommand]) -> bool:
         inspects = self._standing.inspects
-        wanted = length if inspects or self._is_statement() else min(length, HEAD_LENGTH_MAX)
-        if len(self._held) < HEADER_LENGTH + min(wanted, STATEMENT_LENGTH_MAX):
+        whole = inspects or self._intake.command in _STATEMENTS
+        head = self._intake.look(length if whole else min(length, HEAD_LENGTH_MAX))
+        if head is None:
             return False
-        head = bytes(self._held[: HEADER_LENGTH + wanted])
         if not inspects and self._road.passes(head):
-            self._stream(length)
+            self._intake.stream(length)
             if self._road.left:
                 self._turn_off()
             return True
         if self._follower.in_flight:
             return False
+        packet_head = self._intake.look(length)
         if length == PAYLOAD_LENGTH_MAX:
-            message = f"a statement with an xid of {STATEMENT_LENGTH_MAX} bytes or more"
+            message = f"a command under an xid of {PAYLOAD_LENGTH_MAX} bytes or more"
             raise PacketError(message)
-        raw = self._release(HEADER_LENGTH + length)
-        packet = Packet(raw[3], raw[HEADER_LENGTH:], (raw[3] + 1) & 0xFF, raw)
-        self._start(packet, out)
+        if packet_head is None:
+            return False
+        self._worker = Worker(self._standing, self._road, self._collector, self._intake.packet(length))
+        self.phase = Phase.WORKING
+        commands += self._worked(self._worker.begin(), proceed=False)
         return True
-
-    def _is_statement(self) -> bool:
-        return len(self._held) > HEADER_LENGTH and self._held[HEADER_LENGTH] in {
-            Command.QUERY,
-            Command.STMT_PREPARE,
-        }
 
     def _turn_off(self) -> None:
         """The packet that just passed has changed what the following bytes are."""
-        self._phase = Phase.BLIND if self._road.left is Command.BINLOG_DUMP else Phase.AUTHENTICATION
+        self.phase = Phase.AUTHENTICATION if self._road.left is Command.CHANGE_USER else Phase.BLIND
         self._road.left = None
         self._open_road = False
 
-    @staticmethod
-    def _is_one_packet(data: bytes) -> bool:
-        return (
-            len(data) > HEADER_LENGTH
-            and data[0] | data[1] << 8 | data[2] << 16 == len(data) - HEADER_LENGTH
-            and len(data) - HEADER_LENGTH < PAYLOAD_LENGTH_MAX
-        )
-
     # What the database sends
 
-    def _database_data(self, data: bytes, out: Commands) -> None:
-        if self._phase is Phase.WORKING:
-            for reply in self._collector.collect(data):
-                self._gather(reply, out)
-        elif self._phase is Phase.GREETING:
-            self._greet(data, out)
-        elif self._phase is Phase.AUTHENTICATION:
-            self._authenticate(data, out)
-        elif self._phase in {Phase.READY, Phase.BLIND}:
-            out.append(ToClient(data))
-            if self._phase is Phase.READY:
-                self._follow(data)
-                self._proceed(out)
-        elif self._phase is Phase.RESPONSE:
-            out.append(ToClient(data))
-
-    def _greet(self, data: bytes, out: Commands) -> None:
-        self._reader.feed(data)
-        packet = self._reader.next_packet()
-        if packet is None:
-            return
-        self._greeting = handshake.read_greeting(packet.payload)
-        out.append(ToClient(frame(self._greeting.payload, packet.sequence)))
-        if self._greeting.refused:
-            self._phase = Phase.CLOSED
-            out.append(Close("the database refused the connection"))
-            return
-        self._phase = Phase.RESPONSE
-
-    def _authenticate(self, data: bytes, out: Commands) -> None:
-        self._follower.follow(data)
-        out.append(ToClient(data))
-        if not self._follower.in_flight:
-            self._phase = Phase.READY
-            self._proceed(out)
+    def _database_data(self, data: bytes) -> list[SessionCommand]:
+        if self.phase is Phase.LOGIN:
+            return self._login.database_data(data)
+        if self.phase is Phase.WORKING and self._worker is not None:
+            return self._worked(self._worker.database_data(data))
+        if self.phase is Phase.CLOSED:
+            return []
+        if self.phase is not Phase.BLIND:
+            self._follow(data)
+        return [ToClient(data), *self._proceed()]
 
     def _follow(self, data: bytes) -> None:
         """Follow a response; what it tells about the local transaction is kept."""
@@ -322,70 +276,32 @@ class Session:
         follower.follow(data)
         while follower.prepared:
             self._standing.statements.answered(follower.prepared.popleft())
-        if follower.wants_file:
-            self._open_road = False
-        elif not follower.in_flight and follower.certain and not self._standing.in_transaction:
+        if follower.in_flight:
+            self._open_road = self._open_road and not follower.wants_file
+            return
+        if self.phase is Phase.AUTHENTICATION:
+            self.phase = Phase.READY
+        if follower.certain and not self._standing.in_transaction:
             self._standing.ended()
-            if not self._open_road:
-                self._proceed([])
 
     # Work on one packet
 
-    def _start(self, packet: Packet, out: Commands) -> None:
-        self._packet = packet
-        self._work: Work = phase_one.handle(self._standing, packet)
-        self._replies: list[Reply] = []
-        self._awaited = 0
-        self._phase = Phase.WORKING
-        self._open_road = False
-        self._work_on(out, None)
+    def _resumed(self, resume: Callable[[Worker], list[SessionCommand]]) -> list[SessionCommand]:
+        worker = self._worker
+        return [] if worker is None else self._guarded(lambda: self._worked(resume(worker)))
 
-    def _gather(self, reply: Reply, out: Commands) -> None:
-        if not self._awaited:
-            message = "the database answered what was not asked"
-            raise PacketError(message)
-        self._replies.append(reply)
-        if len(self._replies) == self._awaited:
-            replies, self._replies, self._awaited = self._replies, [], 0
-            self._work_on(out, replies)
+    def _worked(self, commands: list[SessionCommand], *, proceed: bool = True) -> list[SessionCommand]:
+        """Go on after a stretch of work; when it is done, the client's next packet has its turn."""
+        if self._worker is not None and self._worker.done:
+            self._worker = None
+            self.phase = Phase.READY
+            if self._road.left:
+                self._turn_off()
+            if proceed:
+                commands += self._proceed()
+        return commands
 
-    def _work_on(self, out: Commands, value: Any) -> None:
-        self._drive(out, lambda: self._work.send(value))
 
-    def _drive(self, out: Commands, resume: Callable[[], Step]) -> None:
-        """Run the work until it waits for something, or ends."""
-        try:
-            while not self._waits_for(resume(), out):
-                resume = self._resume
-        except StopIteration:
-            self._finish(out)
-
-    def _resume(self) -> Step:
-        return self._work.send(None)
-
-    def _waits_for(self, step: Step, out: Commands) -> bool:
-        if isinstance(step, Ask):
-            self._awaited = step.train.responses
-            out.append(ToDatabase(step.train.data))
-            return True
-        if isinstance(step, Answer):
-            out.append(ToClient(frame(step.payload, self._packet.next_sequence)))
-            return False
-        if isinstance(step, PassOn):
-            self._pass_on(step, out)
-            return False
-        out.append(step)
-        return not isinstance(step, Register | Refused | Committed)
-
-    def _pass_on(self, step: PassOn, out: Commands) -> None:
-        self._road.pass_on(step.packet, step.prepared)
-        out.append(ToDatabase(step.packet))
-
-    def _finish(self, out: Commands) -> None:
-        self._phase = Phase.READY
-        if self._collector.pending:
-            message = "the database answered more than was asked"
-            raise PacketError(message)
-        if self._road.left:
-            self._turn_off()
-        self._proceed(out)
+def _is_one_packet(data: bytes) -> bool:
+    size = len(data) - HEADER_LENGTH
+    return 0 < size < PAYLOAD_LENGTH_MAX and data[0] | data[1] << 8 | data[2] << 16 == size

@@ -98,7 +98,8 @@ def settings_of(standing: Standing) -> Generator[Step, Any, Settings]:
         arrived = yield from ask(standing, trains.single(_SETTINGS))
         if arrived.error is not None:
             raise ServerError(arrived.error)
-        schema, charset, sql_mode = (value and value.decode("latin-1") for value in arrived.results[0].rows[0])
+        row = arrived.results[0].rows[0]
+        schema, charset, sql_mode = (value and value.decode("latin-1") for value in row)
         mode = SqlMode.of(sql_mode or "", charset or "utf8mb4")
         standing.settings = Settings(bytes.fromhex(schema).decode() if schema else None, mode)
     return standing.settings

@@ -1,0 +1,168 @@
+"""A real MySQL side of a sidecar in a thread of its own, so that blocking clients can be let at it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import pymysql
+import uvloop
+
+from globaltx.coordinator.policy import Datasource
+from globaltx.manifest.settings import DatasourceSettings
+from globaltx.stores.memory import Memory, MemoryStore
+from globaltx.transaction.model import Decision, GlobalTransaction, Snapshot
+from globaltx.transaction.states import Outcome
+from globaltx.transaction.xid import RANDOM_BITS, Xid, new_xid
+from globaltx_sidecar.branch.database import Database
+from globaltx_sidecar.branch.registrar import Registrar
+from globaltx_sidecar.branch.schemas import CachedSchemas
+from globaltx_sidecar.metrics import Metrics
+from globaltx_sidecar.mysql.server import Limits, MysqlServer, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Coroutine
+    from pathlib import Path
+
+    from globaltx_sidecar.ports import Meter
+
+Answer = TypeVar("Answer")
+
+APP = "order-svc"
+RESOURCE = "order-db"
+ACCOUNT = "app"
+PASSWORD = "let me in"
+LOCK_WAIT = timedelta(seconds=0.5)
+WAIT_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Place:
+    """A schema of one's own in a real server."""
+
+    host: str
+    port: int
+    schema: str
+
+    def connect(self, **options: Any) -> pymysql.Connection[Any]:
+        """Connect past the sidecar."""
+        given = {
+            "host": self.host,
+            "port": self.port,
+            "user": ACCOUNT,
+            "password": PASSWORD,
+            "database": self.schema,
+            "autocommit": True,
+        }
+        return pymysql.connect(**(given | options))
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """What a query gives, asked past the sidecar."""
+        with self.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(sql)
+            return list(cursor.fetchall())
+
+    def run(self, *statements: str) -> None:
+        """Run statements past the sidecar."""
+        with self.connect() as connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+
+class Proxy:
+    """A listening side in front of a `Place`, over the memory store."""
+
+    def __init__(
+        self, place: Place, credentials: Path, *, meter: Meter | None = None, limits: Limits | None = None
+    ) -> None:
+        self.place = place
+        self._credentials = credentials
+        self._meter = meter
+        self._limits = limits
+        self._loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._ready: Future[None] = Future()
+        self._done: asyncio.Event
+        self.store: MemoryStore
+        self.server: MysqlServer
+        self.port = 0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._ready.result(WAIT_SECONDS)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._done.set)
+        self._thread.join(WAIT_SECONDS)
+        assert not self._thread.is_alive(), "the sidecar did not stop"
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_until_complete(self._serve())
+        except BaseException as error:
+            if not self._ready.done():
+                self._ready.set_exception(error)
+            raise
+        finally:
+            self._loop.close()
+
+    async def _serve(self) -> None:
+        self._done = asyncio.Event()
+        self.store = MemoryStore(Memory())
+        datasource = Datasource(
+            name=RESOURCE, host=self.place.host, schema=self.place.schema, secret="-", port=self.place.port
+        )
+        settings = DatasourceSettings(datasource, listen_host="127.0.0.1", listen_port=0)
+        database = Database(datasource, str(self._credentials))
+        async with asyncio.TaskGroup() as tasks:
+            registrar = Registrar(self.store, APP, tasks, Metrics(), wait_seconds=2)
+            self.server = await serve(
+                settings,
+                registrar,
+                CachedSchemas(database),
+                lock_wait=LOCK_WAIT,
+                meter=self._meter,
+                limits=self._limits,
+            )
+            self.port = self.server.address[1]
+            self._ready.set_result(None)
+            await self._done.wait()
+            await self.server.stop(timedelta(seconds=1))
+            database.close()
+
+    def call(self, coroutine: Coroutine[Any, Any, Answer]) -> Answer:
+        """Run something in the sidecar's loop."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(WAIT_SECONDS)
+
+    def begin(self) -> Xid:
+        """Begin a global transaction."""
+        xid = new_xid("shop", 1_700_000_000_000, secrets.randbits(RANDOM_BITS))
+        self.call(_awaited(self.store.begin(GlobalTransaction(xid, APP, timedelta(seconds=60)))))
+        return xid
+
+    def decide(self, xid: Xid, outcome: Outcome) -> None:
+        """Take a transaction's outcome."""
+        self.call(_awaited(self.store.decide(xid, Decision(outcome, "DecidedByPerson"))))
+
+    def read(self, xid: Xid) -> Snapshot:
+        """Read a transaction and its branches."""
+        return self.call(_awaited(self.store.read(xid)))
+
+    def connect(self, **options: Any) -> pymysql.Connection[Any]:
+        """Connect through the sidecar."""
+        return self.place.connect(host="127.0.0.1", port=self.port, **options)
+
+
+async def _awaited(awaitable: Awaitable[Answer]) -> Answer:
+    return await awaitable
+
+
+def hint(xid: object) -> str:
+    """The hint that carries an xid."""
+    return f"/*+ XID('{xid}') */"
