@@ -178,8 +178,14 @@ class Replica:
         options = WebhookOptions(
             namespace=settings.namespace,
             injection=InjectionOptions(
-                image=settings.sidecar_image, image_pull_policy=settings.sidecar_pull_policy
+                image=settings.sidecar_image,
+                image_pull_policy=settings.sidecar_pull_policy,
+                image_pull_secrets=settings.sidecar_pull_secrets,
+                resources=settings.sidecar_resources,
             ),
+            service=settings.webhook_service,
+            secret=settings.webhook_secret,
+            configuration=settings.webhook_configuration,
             host=settings.host,
             port=settings.webhook_port,
         )

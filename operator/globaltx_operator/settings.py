@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from globaltx import __version__
+from globaltx.manifest.injection import Resources
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,6 +37,11 @@ class OperatorSettings:
     sidecar_image: str = ""
     """What is injected; without it no webhook is served."""
     sidecar_pull_policy: str = "IfNotPresent"
+    sidecar_pull_secrets: tuple[str, ...] = ()
+    sidecar_resources: Resources = Resources()
+    webhook_service: str = "globaltx-webhook"
+    webhook_secret: str = "globaltx-webhook-certificate"  # noqa: S105  the name of one
+    webhook_configuration: str = "globaltx"
     workers: int = 16
     log_level: str = "info"
 
@@ -69,6 +75,15 @@ def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     option("webhook-port", usual.webhook_port, "port of the webhook", type=_port)
     option("sidecar-image", "", "image of the sidecar; without it no webhook is served")
     option("sidecar-pull-policy", usual.sidecar_pull_policy, "imagePullPolicy of the sidecar")
+    option("sidecar-pull-secrets", "", "imagePullSecrets of the sidecar, separated by commas")
+    resources = usual.sidecar_resources
+    option("sidecar-cpu-request", resources.cpu_request, "what the sidecar requests; empty: nothing")
+    option("sidecar-cpu-limit", resources.cpu_limit, "what the sidecar may use; empty: no limit")
+    option("sidecar-memory-request", resources.memory_request, "what the sidecar requests; empty: nothing")
+    option("sidecar-memory-limit", resources.memory_limit, "what the sidecar may use; empty: no limit")
+    option("webhook-service", usual.webhook_service, "name of the Service that leads to the webhook")
+    option("webhook-secret", usual.webhook_secret, "name of the Secret that holds its certificate")
+    option("webhook-configuration", usual.webhook_configuration, "name of both webhook configurations")
     option("workers", usual.workers, "transactions that are worked on at once", type=_count)
     option("log-level", usual.log_level, "debug, info, warning or error", choices=_LEVELS)
     made.add_argument("--version", action="version", version=__version__)
@@ -84,7 +99,7 @@ def parse(
     name = environment.get("POD_NAME")
     return OperatorSettings(
         namespace=found.namespace,
-        namespaces=tuple(each.strip() for each in found.namespaces.split(",") if each.strip()),
+        namespaces=_names(found.namespaces),
         lease=found.lease,
         identity=f"{name}-{secrets.token_hex(4)}" if name else _identity(),
         host=found.host,
@@ -92,9 +107,23 @@ def parse(
         webhook_port=found.webhook_port,
         sidecar_image=found.sidecar_image,
         sidecar_pull_policy=found.sidecar_pull_policy,
+        sidecar_pull_secrets=_names(found.sidecar_pull_secrets),
+        sidecar_resources=Resources(
+            cpu_request=found.sidecar_cpu_request,
+            cpu_limit=found.sidecar_cpu_limit,
+            memory_request=found.sidecar_memory_request,
+            memory_limit=found.sidecar_memory_limit,
+        ),
+        webhook_service=found.webhook_service,
+        webhook_secret=found.webhook_secret,
+        webhook_configuration=found.webhook_configuration,
         workers=found.workers,
         log_level=found.log_level,
     )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(each.strip() for each in text.split(",") if each.strip())
 
 
 def _port(text: str) -> int:
