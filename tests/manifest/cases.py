@@ -1,0 +1,175 @@
+"""TransactionPolicies that are wrong, and what the API server and the offline check say of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = dict[str, Any]
+
+
+def route(name: str = "create", path: str = "/order", **match: Any) -> Json:
+    return {"name": name, "match": {"path": path, **match}}
+
+
+def datasource(name: str = "order", **more: Any) -> Json:
+    return {"name": name, "host": f"{name}.db.local", "schema": "shop", "secretName": "db", **more}
+
+
+def http(*routes: Json, **more: Any) -> Json:
+    return {"http": {"port": "http", "routes": list(routes), **more}}
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A spec, and words of the sentence that each side answers with."""
+
+    id: str
+    spec: Json
+    server: str
+    offline: str
+    metadata: Json = field(default_factory=dict)
+
+
+WRONG = [
+    Wrong("empty", {}, "the policy does nothing: give it http", "the policy does nothing: give it http"),
+    Wrong(
+        "no port",
+        {"http": {"routes": [route()]}},
+        "spec.http.port: Required value",
+        "spec.http.port: is required: The NAME of the container port",
+    ),
+    Wrong(
+        "numeric port",
+        http(route()) | {"http": {"port": 80}},
+        "of type string",
+        "must be of type string, is 80",
+    ),
+    Wrong(
+        "neither path nor prefix",
+        http({"name": "create", "match": {"method": "GET"}}),
+        "give exactly one of path (the whole path) and pathPrefix",
+        "spec.http.routes[0].match: give exactly one of path and pathPrefix",
+    ),
+    Wrong(
+        "path and prefix",
+        http(route(pathPrefix="/a")),
+        "give exactly one of path (the whole path) and pathPrefix",
+        "spec.http.routes[0].match: give exactly one of path and pathPrefix",
+    ),
+    Wrong(
+        "two routes of one name",
+        http(route(), route(path="/other")),
+        "each route needs a name of its own",
+        "rename one of those named 'create'",
+    ),
+    Wrong(
+        "two routes for one request",
+        http(route("a"), route("b")),
+        "two routes match the same request",
+        "'a' (POST /order) and 'b' (POST /order) match the same request",
+    ),
+    Wrong(
+        "a path under a prefix",
+        http(route("a", "/v1/order"), {"name": "b", "match": {"pathPrefix": "/v1/"}}),
+        "two routes match the same request",
+        "match the same request",
+    ),
+    Wrong(
+        "unknown mode",
+        http({**route(), "begin": {"mode": "2PC"}}),
+        'supported values: "AT", "TCC", "Saga", "XA", "Message"',
+        "spec.http.routes[0].begin.mode: must be one of AT, TCC, Saga, XA, Message, is '2PC'",
+    ),
+    Wrong(
+        "no time at all",
+        http({**route(), "begin": {"timeoutSeconds": 0}}),
+        "should be greater than or equal to 1",
+        "spec.http.routes[0].begin.timeoutSeconds: must be between 1 and 604800, is 0",
+    ),
+    Wrong(
+        "no status means commit",
+        http({**route(), "begin": {"commitStatuses": []}}),
+        "should have at least 1 items",
+        "spec.http.routes[0].begin.commitStatuses: must have 1 to 32 entries, has 0",
+    ),
+    Wrong(
+        "a status twice",
+        http({**route(), "begin": {"commitStatuses": [200, 200]}}),
+        "Duplicate value: 200",
+        "spec.http.routes[0].begin.commitStatuses[1]: 200 is there twice; remove one",
+    ),
+    Wrong(
+        "a path with a query",
+        http(route(path="/order?x=1")),
+        "spec.http.routes[0].match.path",
+        "spec.http.routes[0].match.path: must match ",
+    ),
+    Wrong(
+        "no secret",
+        {"datasources": [{"name": "a", "host": "h", "schema": "s"}]},
+        "spec.datasources[0].secretName: Required value",
+        "spec.datasources[0].secretName: is required: The Secret with username and password",
+    ),
+    Wrong(
+        "two datasources of one name",
+        {"datasources": [datasource(), datasource()]},
+        "each datasource needs a name of its own",
+        "rename one of those named 'order'",
+    ),
+    Wrong(
+        "one alias for two",
+        {"datasources": [datasource("a", aliases=["db"]), datasource("b", aliases=["db"])]},
+        "two datasources claim the same alias",
+        "two claim the alias 'db'",
+    ),
+    Wrong(
+        "an alias that is the host",
+        {"datasources": [datasource(host="mysql", aliases=["mysql"])]},
+        "an alias must not be the host of a datasource",
+        "the alias 'mysql' of 'order' is the host of 'order', so the sidecar would connect to itself",
+    ),
+    Wrong(
+        "an alias that is an address",
+        {"datasources": [datasource(aliases=["10.0.0.1"])]},
+        "an alias must be a host name that the application looks up",
+        "'10.0.0.1' cannot be taken over",
+    ),
+    Wrong(
+        "localhost as alias",
+        {"datasources": [datasource(aliases=["localhost"])]},
+        "an alias must be a host name that the application looks up",
+        "'localhost' cannot be taken over",
+    ),
+    Wrong(
+        "no datasource",
+        {"datasources": []},
+        "should have at least 1 items",
+        "spec.datasources: must have 1 to 16 entries, has 0",
+    ),
+    Wrong(
+        "a port beyond all",
+        {"datasources": [datasource(port=70000)]},
+        "should be less than or equal to 65535",
+        "spec.datasources[0].port: must be between 1 and 65535, is 70000",
+    ),
+    Wrong(
+        "too long a wait",
+        {**http(route()), "lockWaitMilliseconds": 3600000},
+        "should be less than or equal to 60000",
+        "spec.lockWaitMilliseconds: must be between 0 and 60000, is 3600000",
+    ),
+    Wrong(
+        "too long a name",
+        http(route()),
+        "metadata.name must have at most 63 characters",
+        "metadata.name: must have 1 to 63 characters, has 64",
+        {"name": "n" * 64},
+    ),
+    Wrong(
+        "a misspelt field",
+        {**http(route()), "datasorces": []},
+        'unknown field "spec.datasorces"',
+        "spec.datasorces: unknown field; did you mean datasources?",
+    ),
+]

@@ -1,0 +1,160 @@
+"""Policies offline: read with defaults, refused with every problem named, merged."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from globaltx.coordinator.policy import Datasource, HttpCapture, Policy, Route
+from globaltx.manifest.policy import (
+    InvalidPolicyError,
+    Merged,
+    PolicyConflictError,
+    may_meet,
+    merge,
+    read_policy,
+    selects,
+)
+from tests.manifest.cases import WRONG, Wrong, datasource, http, route
+
+Json = dict[str, Any]
+
+
+def resource(spec: Any, **metadata: Any) -> Json:
+    named = {"name": "order", "namespace": "shop", **metadata}
+    kind = {"apiVersion": "globaltx.io/v1alpha1", "kind": "TransactionPolicy"}
+    return {**kind, "metadata": named, "spec": spec}
+
+
+def test_what_is_left_out_has_its_default() -> None:
+    spec = {**http(route()), "datasources": [datasource(aliases=["db"])]}
+    assert read_policy(resource(spec)) == Policy(
+        namespace="shop",
+        name="order",
+        http=HttpCapture("http", (Route("create", path="/order"),)),
+        datasources=(Datasource("order", "order.db.local", "shop", "db", aliases=("db",)),),
+    )
+
+
+def test_what_is_given_is_read() -> None:
+    begin = {"mode": "Saga", "timeoutSeconds": 5, "commitStatuses": [200, 201]}
+    spec = {
+        "selector": {"matchLabels": {"app": "a"}},
+        "http": {
+            "port": "web",
+            "routes": [{"name": "r", "match": {"method": "PUT", "pathPrefix": "/a"}, "begin": begin}],
+        },
+        "datasources": [datasource(port=1, manageUndoTable=False)],
+        "lockWaitMilliseconds": 1500,
+        "ttlSecondsAfterFinished": 0,
+    }
+    policy = read_policy(resource(spec))
+    assert policy.selector == {"app": "a"}
+    assert policy.http is not None
+    assert policy.http.routes[0] == Route(
+        "r", "PUT", "", "/a", policy.http.routes[0].mode, timedelta(seconds=5), frozenset({200, 201})
+    )
+    assert policy.http.routes[0].mode == "Saga"
+    assert (policy.datasources[0].port, policy.datasources[0].manage_undo_table) == (1, False)
+    assert (policy.lock_wait, policy.ttl) == (timedelta(seconds=1.5), timedelta())
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong.id)
+def test_a_wrong_policy_is_refused_by_a_sentence(wrong: Wrong) -> None:
+    with pytest.raises(InvalidPolicyError) as refusal:
+        read_policy(resource(wrong.spec, **wrong.metadata))
+    assert wrong.offline in str(refusal.value)
+
+
+def test_every_problem_is_named_not_only_the_first() -> None:
+    spec = {
+        "lockWaitMilliseconds": -1,
+        "http": {"port": 1, "routes": [{"name": "A", "match": {"method": "X"}}]},
+    }
+    with pytest.raises(InvalidPolicyError) as refusal:
+        read_policy(resource(spec))
+    fields = [problem.partition(":")[0] for problem in refusal.value.problems]
+    assert fields == [
+        "spec.lockWaitMilliseconds",
+        "spec.http.port",
+        "spec.http.routes[0].name",
+        "spec.http.routes[0].match.method",
+    ]
+
+
+@pytest.mark.parametrize("broken", [{}, {"kind": "Pod"}, {"metadata": 7}, {"metadata": None, "spec": []}])
+def test_what_is_no_policy_is_refused(broken: Json) -> None:
+    with pytest.raises(InvalidPolicyError):
+        read_policy(broken)
+
+
+@pytest.mark.parametrize("spec", [None, [], 7, "x", {"http": None}, {"datasources": [None]}, {"selector": 1}])
+def test_a_spec_of_any_shape_is_refused_not_stumbled_over(spec: Any) -> None:
+    with pytest.raises(InvalidPolicyError):
+        read_policy(resource(spec))
+
+
+def policy(name: str, spec: Json, **selector: str) -> Policy:
+    return read_policy(resource({**spec, "selector": {"matchLabels": selector}}, name=name))
+
+
+def test_policies_of_one_pod_become_one() -> None:
+    first = policy("a", {**http(route("one", "/1")), "ttlSecondsAfterFinished": 7})
+    second = policy("b", {"datasources": [datasource()], "lockWaitMilliseconds": 9000})
+    assert merge([second, first]) == Merged(
+        names=("a", "b"),
+        http=first.http,
+        datasources=second.datasources,
+        lock_wait=timedelta(seconds=9),
+        ttl=timedelta(hours=1),
+    )
+
+
+def test_no_policies_become_nothing() -> None:
+    assert merge([]) == Merged()
+
+
+CONFLICTS = {
+    "policies a and b both match the request 'POST /order'": (http(route("x")), http(route("y"))),
+    "policies a and b both name a route 'x'": (http(route("x", "/1")), http(route("x", "/2"))),
+    "policies take over different ports of the same pod: 'admin' (b), 'http' (a)": (
+        http(route("x", "/1")),
+        {"http": {"port": "admin"}},
+    ),
+    "policies a and b both name a datasource 'order'": (
+        {"datasources": [datasource()]},
+        {"datasources": [datasource(host="other")]},
+    ),
+    "policies a and b both claim the alias 'db'": (
+        {"datasources": [datasource("one", aliases=["db"])]},
+        {"datasources": [datasource("two", aliases=["db"])]},
+    ),
+    "the alias 'two.db.local' of 'one' is the host of 'two'": (
+        {"datasources": [datasource("one", aliases=["two.db.local"])]},
+        {"datasources": [datasource("two")]},
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", CONFLICTS)
+def test_policies_that_contradict_each_other_are_refused(sentence: str) -> None:
+    first, second = CONFLICTS[sentence]
+    with pytest.raises(PolicyConflictError) as refusal:
+        merge([policy("a", first), policy("b", second)])
+    assert len(refusal.value.problems) == 1
+    assert sentence in refusal.value.problems[0]
+
+
+def test_a_selector_selects_by_all_its_labels() -> None:
+    chosen = policy("a", http(route()), app="shop", tier="web")
+    assert selects(chosen, {"app": "shop", "tier": "web", "more": "x"})
+    assert not selects(chosen, {"app": "shop"})
+    assert selects(policy("a", http(route())), {})
+
+
+def test_policies_meet_unless_a_label_keeps_them_apart() -> None:
+    spec = http(route())
+    assert may_meet(policy("a", spec, app="shop"), policy("b", spec, tier="web"))
+    assert not may_meet(policy("a", spec, app="shop"), policy("b", spec, app="bank"))
