@@ -21,9 +21,9 @@ from globaltx.stores.kubernetes.lease import Elector
 from globaltx.stores.kubernetes.store import KubernetesStore
 from globaltx.stores.kubernetes.watcher import Backoff
 from globaltx_sidecar import control
+from globaltx_sidecar.attached import AttachedDatasource
 from globaltx_sidecar.branch.leader import Leader
 from globaltx_sidecar.branch.registrar import Registrar
-from globaltx_sidecar.database import Database, listener_part
 from globaltx_sidecar.faults import reason_of
 from globaltx_sidecar.health import Health
 from globaltx_sidecar.http import server as http_server
@@ -105,7 +105,8 @@ class Sidecar:
         tasks: asyncio.TaskGroup,
     ) -> None:
         async with AsyncExitStack() as parts:  # stopped in the reverse order
-            self._need_listeners()
+            if upstream is not None:
+                self._health.need(HTTP_PART)
             endpoint = await control.serve(
                 self._health, self._metrics, self._around.control_host, self._settings.control_port
             )
@@ -125,20 +126,16 @@ class Sidecar:
         http = self._settings.http
         return nullcontext(None) if http is None else Upstream(http.upstream_port)
 
-    def _need_listeners(self) -> None:
-        if self._settings.http is not None:
-            self._health.need(HTTP_PART)
-        for each in self._settings.datasources:
-            self._health.need(listener_part(each))
-
     async def _open_databases(
         self, parts: AsyncExitStack, limit: asyncio.Timeout, tasks: asyncio.TaskGroup
-    ) -> list[Database]:
+    ) -> list[AttachedDatasource]:
         registrar = Registrar(self._store, self._settings.app, tasks, self._metrics)
         databases = [
-            Database(each, self._around.credentials, self._health) for each in self._settings.datasources
+            AttachedDatasource(each, self._around.credentials, self._health)
+            for each in self._settings.datasources
         ]
         for each in databases:
+            parts.callback(each.close)
             server = await each.serve(registrar, self._settings.lock_wait, self._metrics)
             parts.push_async_callback(_stop, server, limit)
         return databases
@@ -164,18 +161,18 @@ class Sidecar:
         return proxy
 
     def _start_background(
-        self, databases: list[Database], proxy: Proxy | None, tasks: asyncio.TaskGroup
+        self, databases: list[AttachedDatasource], proxy: Proxy | None, tasks: asyncio.TaskGroup
     ) -> list[asyncio.Task[None]]:
         works = [("databases", self._lead(databases))] if databases else []
-        works += [(f"undo table of {each.name}", each.keep_undo_table()) for each in databases]
+        works += [(f"undo table of {each.name}", each.prepare()) for each in databases]
         follower = PolicyFollower(self._client, self._settings, self._health, partial(_use, proxy))
         works.append(("policies", follower.run()))
         return [tasks.create_task(work, name=name) for name, work in works]
 
-    async def _lead(self, databases: list[Database]) -> None:
+    async def _lead(self, databases: list[AttachedDatasource]) -> None:
         """Stand for election, for ever; whatever goes wrong is told and tried again."""
         settings, failures = self._settings, 0
-        carriers = {each.name: each.carrier for each in databases}
+        carriers = {each.name: each.phase_two for each in databases}
         leader = Leader(self._store, settings.app, carriers, self._health, self._metrics)
         while True:
             identity = f"{self._around.pod}-{secrets.token_hex(4)}"

@@ -51,9 +51,6 @@ class Carrier(Protocol):
     async def rollback(self, xid: Xid) -> Settlement:
         """Undo what the transaction did; the settlement is RolledBack or Conflict."""
 
-    async def sweep(self) -> int:
-        """Drop the fences that nobody can meet any more; return how many."""
-
 
 @dataclass(frozen=True, slots=True)
 class Pace:

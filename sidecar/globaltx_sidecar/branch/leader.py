@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from globaltx.coordinator.reasons import Reason
 from globaltx_sidecar.branch.desk import Desk
+from globaltx_sidecar.branch.sweeper import Sweeper
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from globaltx.stores.base import Store
     from globaltx.transaction.model import Branch
-    from globaltx_sidecar.branch.desk import Carrier, Pace
+    from globaltx_sidecar.branch.desk import Pace
+    from globaltx_sidecar.branch.sweeper import Swept
     from globaltx_sidecar.health import Health
     from globaltx_sidecar.metrics import Metrics
 
-SWEEP_SECONDS = 3600.0
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Leader:
         self,
         store: Store,
         app: str,
-        carriers: Mapping[str, Carrier],
+        carriers: Mapping[str, Swept],
         health: Health,
         metrics: Metrics,
         pace: Pace | None = None,
@@ -61,7 +61,8 @@ class Leader:
             async with asyncio.TaskGroup() as tasks:
                 for name, desk in desks.items():
                     tasks.create_task(desk.run(), name=f"desk {name}")
-                    tasks.create_task(self._sweep(name), name=f"sweep {name}")
+                    sweeper = Sweeper(name, self._carriers[name], self._store, self._health)
+                    tasks.create_task(sweeper.run(), name=f"sweep {name}")
                 while True:
                     await self._follow_until_room(desks, room)
         finally:
@@ -91,13 +92,3 @@ class Leader:
             f"{branch.id.name} waits for datasource {resource!r}, which no policy of {self._app} has any more"
         )
         self._health.waits(f"phase two of {resource}", Reason.DATASOURCE_UNAVAILABLE, message)
-
-    async def _sweep(self, name: str) -> None:
-        while True:
-            await asyncio.sleep(SWEEP_SECONDS * random.uniform(0.9, 1.1))  # noqa: S311  jitter
-            try:
-                async with asyncio.timeout(SWEEP_SECONDS / 2):
-                    swept = await self._carriers[name].sweep()
-                _log.info("swept %d fences of %s", swept, name)
-            except Exception as error:  # noqa: BLE001  a sweep that fails is repeated an hour later
-                _log.warning("could not sweep the fences of %s: %s", name, error)

@@ -39,6 +39,8 @@ class Database:
         self.go.set()
         self.side_by_side = 0
         self.side_by_side_max = 0
+        self.swept = 0
+        self.left_over: list[Xid] = []
 
     async def commit(self, xids: Sequence[Xid]) -> None:
         await self._work(xids)
@@ -52,7 +54,11 @@ class Database:
         return Settlement(State.ROLLED_BACK, Reason.ROLLED_BACK)
 
     async def sweep(self) -> int:
-        return 0
+        self.swept += 1
+        return 2
+
+    async def stale(self) -> list[Xid]:
+        return self.left_over
 
     async def _work(self, xids: Sequence[Xid]) -> None:
         self.attempts.update(xids)

@@ -1,0 +1,74 @@
+"""A datasource that this sidecar is attached to: its listener, its undo table, its phase two."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING
+
+from globaltx.coordinator.reasons import Reason
+from globaltx.stores.kubernetes.watcher import Backoff
+from globaltx_sidecar.branch.database import Database
+from globaltx_sidecar.branch.phase_two import PhaseTwo
+from globaltx_sidecar.branch.schemas import CachedSchemas
+from globaltx_sidecar.branch.undo_table import UndoTableMissingError, ensure_undo_table
+from globaltx_sidecar.mysql.server import serve
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+    from pathlib import Path
+
+    from globaltx.manifest.settings import DatasourceSettings
+    from globaltx_sidecar.health import Health
+    from globaltx_sidecar.mysql.server import MysqlServer
+    from globaltx_sidecar.ports import Branches, Meter
+
+_AGAIN = Backoff(first=0.2, most=15.0)
+
+
+class AttachedDatasource:
+    """The parts of one datasource, over the sidecar's own account in it."""
+
+    def __init__(self, settings: DatasourceSettings, credentials: Path, health: Health) -> None:
+        self._settings = settings
+        self._health = health
+        self._database = Database(settings.datasource, str(credentials))
+        self._schemas = CachedSchemas(self._database)
+        self.name = settings.datasource.name
+        self.phase_two = PhaseTwo(self._database, self._schemas)
+        health.need(self._listener)
+
+    async def serve(self, branches: Branches, lock_wait: timedelta, meter: Meter) -> MysqlServer:
+        """Listen for the application; the database need not be there.
+
+        Raises:
+            OSError: the address cannot be listened at.
+        """
+        server = await serve(self._settings, branches, self._schemas, lock_wait=lock_wait, meter=meter)
+        self._health.ok(self._listener)
+        return server
+
+    async def prepare(self) -> None:
+        """See to it that the undo table is there, however long that takes."""
+        part = f"undo table of {self.name}"
+        failures = 0
+        while True:
+            try:
+                await ensure_undo_table(self._database)
+            except Exception as error:  # noqa: BLE001  whatever it is, it is told and tried again
+                failures += 1
+                missing = isinstance(error, UndoTableMissingError)
+                reason = Reason.UNDO_TABLE_MISSING if missing else Reason.DATASOURCE_UNAVAILABLE
+                self._health.waits(part, reason, str(error))
+                await asyncio.sleep(_AGAIN.delay(failures, random.random()))  # noqa: S311  jitter
+            else:
+                self._health.ok(part)
+                return
+
+    def close(self) -> None:
+        """Close the sidecar's own idle connections."""
+        self._database.close()
+
+    @property
+    def _listener(self) -> str:
+        return f"datasource {self.name}"
