@@ -66,7 +66,7 @@ class Sweeper:
             _log.info("%s: dropped %d fences", self._part, fences)
         unknown = [xid for xid in await self._database.stale() if not await self._clear(xid)]
         if unknown:
-            named = ', '.join(map(str, unknown[:10]))
+            named = ", ".join(map(str, unknown[:10]))
             message = f"no store knows {named}; a person must look at their undo records"
             self._health.waits(self._part, Reason.UNKNOWN_TRANSACTION, message)
         else:
