@@ -105,16 +105,27 @@ def _injected(kubectl: Kubectl, namespace: str) -> None:
             raise ToolError(message)
 
 
-def remove(kubectl: Kubectl, namespace: str) -> None:
-    """Take the sample and globaltx away, in the order that leaves nothing behind.
+def is_installed(kubectl: Kubectl) -> bool:
+    """Whether the chart is there already."""
+    return RELEASE in kubectl.helm("list", "--namespace", SYSTEM, "--short", "--all").split()
+
+
+def remove(kubectl: Kubectl, namespace: str, *, everything: bool) -> None:
+    """Take the sample and, with `everything`, globaltx away, in the order that leaves nothing behind.
 
     The operator goes last: it takes the finalizers off what the namespace still holds.
     """
     with step(f"delete the namespace {namespace}"):
         kubectl("delete", "namespace", namespace, "--ignore-not-found", "--timeout=120s", timeout=130)
+    if everything:
+        uninstall(kubectl)
+        kubectl("delete", "namespace", SYSTEM, "--ignore-not-found", "--timeout=120s", timeout=130)
+
+
+def uninstall(kubectl: Kubectl) -> None:
+    """Take the chart away; the custom resources' definitions stay, as helm leaves them."""
     with step("helm uninstall globaltx"):
         kubectl.helm("uninstall", RELEASE, "--namespace", SYSTEM, "--ignore-not-found", "--wait")
-        kubectl("delete", "namespace", SYSTEM, "--ignore-not-found", "--timeout=120s", timeout=130)
 
 
 def _contents(images: Images, *names: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,13 +49,13 @@ class Place:
     """What a person types to take it away."""
 
 
-def local(namespace: str) -> Place:
+def local(namespace: str, name: str = NAME) -> Place:
     """Start what is missing on this machine: Kubernetes, MariaDB, the images.
 
-    A full cluster that runs under another name is used and left running.
+    A full cluster that runs under another name is used and left running, and so is globaltx in it.
     """
-    cluster = Cluster.up(_name(), Mode.FULL)
-    server = MariaDB.up(NAME, bind=("127.0.0.1", cluster.bridge_ip), sql=_sql())
+    cluster = Cluster.up(_name(name), Mode.FULL)
+    server = MariaDB.up(name, bind=("127.0.0.1", cluster.bridge_ip), sql=_sql())
     images = _built(cluster)
     kubectl = Kubectl(
         cluster.programs / "kubectl",
@@ -72,11 +71,11 @@ def local(namespace: str) -> Place:
         images=images,
         database=ServerDatabase("127.0.0.1", server.port, user, password),
         database_manifests=list(manifests.with_database(slices, cluster.bridge_ip, server.port)),
-        clean_up=lambda: _clean_up(cluster, server, kubectl, namespace),
+        clean_up=_clean_up(cluster, server, kubectl, namespace, own=cluster.name == name),
         enter=f'eval "$(.venv/bin/python -m dev.cluster env --name {cluster.name})"',
         leave=(
             f".venv/bin/python -m dev.cluster down --name {cluster.name}; "
-            f".venv/bin/python -m dev.databases down --name {NAME}"
+            f".venv/bin/python -m dev.databases down --name {name}"
         ),
     )
 
@@ -101,7 +100,7 @@ def given(context: str, namespace: str) -> Place:
         images=images,
         database=PodDatabase(kubectl, namespace, user, password),
         database_manifests=database,
-        clean_up=lambda: deploy.remove(kubectl, namespace),
+        clean_up=lambda: deploy.remove(kubectl, namespace, everything=True),
         enter=f"kubectl config use-context {context}",
         leave=(
             f"kubectl delete namespace {namespace}; helm uninstall {deploy.RELEASE} -n {deploy.SYSTEM}; "
@@ -125,9 +124,9 @@ def images_hint(images: Images) -> str:
 _TARGETS = ("operator", "sidecar", "order-sample")
 
 
-def _name() -> str:
+def _name(own: str) -> str:
     held = [each.name for each in clusters() if each.mode is Mode.FULL]
-    return held[0] if held and NAME not in held else NAME
+    return held[0] if held and own not in held else own
 
 
 def _sql() -> str:
@@ -170,14 +169,22 @@ def _load(cluster: Cluster, image: str, archive: Path) -> None:
         cluster.kubectl("annotate", "node", node, f"{mark}={content}", "--overwrite")
 
 
-def _clean_up(cluster: Cluster, server: MariaDB, kubectl: Kubectl, namespace: str) -> None:
-    if cluster.name == NAME:
-        with step("the cluster is down"):
-            remove(NAME)
-    else:
-        deploy.remove(kubectl, namespace)
-    with step("MariaDB is down"), suppress(FileNotFoundError):
-        server.down()
+def _clean_up(
+    cluster: Cluster, server: MariaDB, kubectl: Kubectl, namespace: str, *, own: bool
+) -> Callable[[], None]:
+    """Prepare to take away what is ours, and nothing that was there before."""
+    installed = not own and deploy.is_installed(kubectl)
+
+    def clean_up() -> None:
+        if own:
+            with step("the cluster is down"):
+                remove(cluster.name)
+        else:
+            deploy.remove(kubectl, namespace, everything=not installed)
+        with step("MariaDB is down"):
+            server.down()
+
+    return clean_up
 
 
 def _program(name: str) -> Path:
