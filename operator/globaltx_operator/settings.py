@@ -38,7 +38,7 @@ class OperatorSettings:
     """What is injected; without it no webhook is served."""
     sidecar_pull_policy: str = "IfNotPresent"
     sidecar_pull_secrets: tuple[str, ...] = ()
-    sidecar_resources: Resources = Resources()
+    sidecar_resources: Resources = field(default_factory=Resources)
     webhook_service: str = "globaltx-webhook"
     webhook_secret: str = "globaltx-webhook-certificate"  # noqa: S105  the name of one
     webhook_configuration: str = "globaltx"
