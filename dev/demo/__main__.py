@@ -32,7 +32,9 @@ def main() -> int:
         say(f"error: {error}")
         return 1
     except KeyboardInterrupt:
-        say("interrupted; what was started is used by the next run")
+        say("interrupted")
+        if not _kept() and places.CONTEXT not in os.environ:
+            places.abandon()
         return 130
     try:
         code = _run(place)
@@ -84,7 +86,7 @@ def _show(place: Place, results: list[Result]) -> None:
 
 
 def _leave(place: Place, code: int) -> int:
-    if os.environ.get("KEEP") == "1":
+    if _kept():
         say("\nleft running (KEEP=1). To look at it:")
         say(f"  {place.enter}")
         say(f"  kubectl -n {NAMESPACE} get globaltx,gtxb,txpolicy,pods")
@@ -100,6 +102,10 @@ def _leave(place: Place, code: int) -> int:
         say(f"interrupted while cleaning up; by hand: {place.leave}")
         return 130
     return code
+
+
+def _kept() -> bool:
+    return os.environ.get("KEEP") == "1"
 
 
 if __name__ == "__main__":
