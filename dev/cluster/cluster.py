@@ -44,8 +44,13 @@ class Cluster:
         """
         asked = Mode(mode) if mode else None
         left_out = tuple(sorted(Component(part) for part in without))
-        with locked(_lock(name)):
-            settings = lifecycle.up(name, asked, left_out, durable=durable)
+        lock = _lock(name)
+        with locked(lock):
+            try:
+                settings = lifecycle.up(name, asked, left_out, durable=durable)
+            finally:
+                if not state_folder(name).exists():
+                    lock.unlink()
         return cls(settings, binaries())
 
     @classmethod

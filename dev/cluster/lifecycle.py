@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dev.cluster import cgroups, configs, files, health, network, node, pause, processes, requirements
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _READY_SECONDS = 120
+_CLOSED_SECONDS = 3
 _RIGHTS = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/system:coredns"
 _DEFAULT_ACCOUNT = "/api/v1/namespaces/default/serviceaccounts/default"
 
@@ -90,6 +92,10 @@ def _settle(
     """Choose what is open: what was chosen before is kept while it can be."""
     if held and found(held, held.components):
         return held
+    if held:
+        # Right after a crash the kernel may not have closed everything yet.
+        with suppress(ToolError):
+            wait_for("its ports", lambda: all(map(is_free, held.ports.values())), seconds=_CLOSED_SECONDS)
     with locked(state_root() / "ports.lock"):
         taken = {port for other in clusters() if other.name != name for port in other.ports.values()}
         ports = choose_ports(PORTS, held.ports if held else {}, taken, is_free)

@@ -87,8 +87,22 @@ def _await_end(processes: list[Process], seconds: float) -> list[Process]:
     while processes and time.monotonic() < deadline:
         time.sleep(0.02)
         _reap()
-        processes = [process for process in processes if _argv(process.pid) == process.argv]
+        processes = [process for process in processes if not _is_gone(process)]
     return processes
+
+
+def _is_gone(process: Process) -> bool:
+    """Whether the program has let go of its ports and files, which it does after its arguments are gone."""
+    argv = _argv(process.pid)
+    if argv or not _PROC.exists():
+        return argv != process.argv
+    try:
+        threads = len(list((_PROC / str(process.pid) / "task").iterdir()))
+        state = (_PROC / str(process.pid) / "stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return True
+    # Ended, and waiting for its parent to ask: the files went with its last thread.
+    return state in "ZX" and threads <= 1
 
 
 def _signal(process: Process, number: int) -> None:
