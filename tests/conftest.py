@@ -1,4 +1,4 @@
-"""What tests of several folders share: a real control plane, and a namespace of one's own in it."""
+"""What tests of several folders share: a real control plane, a real database, and a place of one's own."""
 
 from __future__ import annotations
 
@@ -19,14 +19,19 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from dev.cluster import Cluster
+    from dev.databases import MariaDB
 
+GLOBALTX_PASSWORD = "for-tests-only"
+"""Of the account ``globaltx``, which plays the sidecar's own in the fixture ``mariadb``."""
 _ROOT = Path(__file__).parent.parent
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs a control plane, so that nobody can forget to."""
+    """Mark what needs a control plane or a database, so that nobody can forget to."""
     for item in items:
+        if "mariadb" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.database)
         if "control_plane" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.control_plane)
 
@@ -67,3 +72,28 @@ async def namespace(kubernetes: KubernetesClient) -> str:
     name = f"t-{secrets.token_hex(6)}"
     await kubernetes.create(NAMESPACES, {"metadata": {"name": name}})
     return name
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDB]:
+    """A real MariaDB of this test session; root enters by its socket, without a password.
+
+    All tests of the session share it: use the fixture ``schema``.
+    """
+    from dev.databases import MariaDB  # noqa: PLC0415  only where such tests are run
+
+    accounts = f"""
+        CREATE USER globaltx@'%' IDENTIFIED BY '{GLOBALTX_PASSWORD}';
+        GRANT ALL ON *.* TO globaltx@'%';
+    """
+    with MariaDB.up(f"test-{os.getpid()}-{secrets.token_hex(3)}", durable=False, sql=accounts) as server:
+        yield server
+
+
+@pytest.fixture
+def schema(mariadb: MariaDB) -> Iterator[str]:
+    """An empty schema of MariaDB that nobody else uses."""
+    name = f"t_{secrets.token_hex(6)}"
+    mariadb.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+    yield name
+    mariadb.execute(f"DROP DATABASE IF EXISTS {name}")

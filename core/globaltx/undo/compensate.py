@@ -1,1 +1,185 @@
-"""(to come)"""
+"""From an undo record back to the row: restored only if what the transaction left still stands.
+
+A record knows the row before (None: it was not there) and after (None: it is not there now).
+What to do follows from both and from the row as it is now, read under its lock:
+
+=========  =========  ==========================================
+before     after      undo, if the row now is as it was after
+=========  =========  ==========================================
+None       an image   DELETE it
+an image   None       INSERT it
+an image   an image   UPDATE it
+None       None       nothing
+=========  =========  ==========================================
+
+A row that already is as it was before needs nothing (a repeat, or a person has restored it).
+Anything else is a change behind the transaction's back: the row is left alone, and a person is
+shown all three.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from globaltx.undo import keys, values
+from globaltx.undo.literal import identifier
+from globaltx.undo.values import Image, JsonValue, same
+
+if TYPE_CHECKING:
+    from globaltx.undo.shape import Column, TableShape
+
+_SHOWN_MAX = 200
+SESSION = (
+    "SET NAMES utf8mb4",
+    "SET SESSION time_zone='+00:00'",
+    "SET SESSION sql_mode='NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION'",
+    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+)
+"""What a session needs before it undoes anything.
+
+The mode lets through what other modes have let in (zero dates, ENUM's error value); nothing is lost
+by that, because a restored row is read back and compared.
+"""
+
+
+class Verdict(StrEnum):
+    """What is to be done about a row."""
+
+    DONE = "done"
+    RESTORE = "restore"
+    CONFLICT = "conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An undo record as the undo table holds it."""
+
+    table_name: bytes
+    row_key: bytes
+    before: Image | None
+    after: Image | None
+
+    @classmethod
+    def read(cls, table_name: bytes, row_key: bytes, before: str | None, after: str | None) -> Record:
+        """Read a row of the undo table.
+
+        Raises:
+            UnreadableImageError: an image is none.
+        """
+        return cls(
+            table_name,
+            row_key,
+            None if before is None else values.read_image(before),
+            None if after is None else values.read_image(after),
+        )
+
+
+def select_current(shape: TableShape, record: Record) -> str | None:
+    """Write the locking SELECT of the row's image as it is now; None when there is nothing to compare.
+
+    Raises:
+        UnreadableImageError: the record does not tell the row's key.
+        NoSuchColumnError: the table has lost a column.
+    """
+    if record.before is None and record.after is None:
+        return None
+    columns = _columns(shape, {**(record.before or {}), **(record.after or {})})
+    return f"SELECT {values.image_bytes(columns)} FROM {_table(shape)} WHERE {_condition(shape, record)} FOR UPDATE"
+
+
+def judge(record: Record, current: Image | None) -> Verdict:
+    """Compare the row as it is now (None: it is not there) with what the record tells."""
+    if _stands(record.before, current):
+        return Verdict.DONE
+    return Verdict.RESTORE if _stands(record.after, current) else Verdict.CONFLICT
+
+
+def _stands(image: Image | None, current: Image | None) -> bool:
+    """Only the columns that the image holds are compared: others were not the transaction's."""
+    if image is None or current is None:
+        return image is current
+    return image.keys() <= current.keys() and same(image, {name: current[name] for name in image})
+
+
+def restore(shape: TableShape, record: Record) -> str:
+    """Write the statement that makes the row what it was before.
+
+    Raises:
+        UnreadableImageError, NoSuchColumnError: the record does not fit the table.
+    """
+    if record.before is None:
+        return f"DELETE FROM {_table(shape)} WHERE {_condition(shape, record)}"
+    columns = _columns(shape, record.before)
+    literals = [values.sql(column, record.before[column.name]) for column in columns]
+    if record.after is None:
+        names = ",".join(identifier(column.name) for column in columns)
+        return f"INSERT INTO {_table(shape)} ({names}) VALUES ({','.join(literals)})"
+    assignments = ",".join(
+        f"{identifier(column.name)}={value}"
+        for column, value in zip(columns, literals, strict=True)
+        if column.name not in shape.primary_key
+    )
+    return f"UPDATE {_table(shape)} SET {assignments} WHERE {_condition(shape, record)}"
+
+
+def select_children(shape: TableShape, record: Record) -> list[tuple[str, str]]:
+    """For a row that is to be deleted: the label of each table that would follow by cascade, and a SELECT for its rows."""
+    if record.before is not None or record.after is None:
+        return []
+    return [
+        (
+            f"{reference.schema}.{reference.table}",
+            f"SELECT 1 FROM {identifier(reference.schema)}.{identifier(reference.table)} WHERE "
+            + " AND ".join(
+                f"{identifier(column)}={values.sql(shape.column(parent), record.after[shape.column(parent).name])}"
+                for column, parent in zip(reference.columns, reference.referenced, strict=True)
+            )
+            + " LIMIT 1 FOR UPDATE",
+        )
+        for reference in shape.references
+        if reference.deletes
+    ]
+
+
+def describe_conflict(shape: TableShape, record: Record, current: Image | None) -> str:
+    """Tell a person which row was left alone: what it was, what the transaction made of it, what it is."""
+    return (
+        f"{shape.label} {_shown_key(shape, record)} was changed by somebody else and was left alone: "
+        f"before {_shown(record.before, record.after)}, after {_shown(record.after, record.before)}, "
+        f"now {_shown(current, None)}"
+    )
+
+
+def _columns(shape: TableShape, image: Image) -> tuple[Column, ...]:
+    return tuple(shape.column(name) for name in image)
+
+
+def _condition(shape: TableShape, record: Record) -> str:
+    return keys.condition(shape, keys.key_literals(shape, record.after or record.before or {}))
+
+
+def _table(shape: TableShape) -> str:
+    return f"{identifier(shape.schema)}.{identifier(shape.name)}"
+
+
+def _shown_key(shape: TableShape, record: Record) -> str:
+    image = record.after or record.before or {}
+    return ", ".join(f"{name}={_short(image.get(name))}" for name in shape.primary_key)
+
+
+def _shown(image: Image | None, other: Image | None) -> str:
+    """The columns in which the two differ; all of them when there is no other."""
+    if image is None:
+        return "(no row)"
+    shown = {name: value for name, value in image.items() if other is None or other.get(name) != value}
+    text = ", ".join(f"{name}={_short(value)}" for name, value in shown.items())
+    return text if len(text) <= _SHOWN_MAX else text[: _SHOWN_MAX - 3] + "..."
+
+
+def _short(value: JsonValue) -> str:
+    if value is None:
+        return "NULL"
+    text = str(value) if isinstance(value, values.Number) else repr(value)
+    return text if len(text) <= _SHOWN_MAX // 4 else text[: _SHOWN_MAX // 4 - 3] + "..."

@@ -52,6 +52,16 @@ KNOWN = REPEATABLE | frozenset(_VOLATILE.split())
 """Words that may stand before ``(`` in a value."""
 
 UNREPEATABLE_WORDS = frozenset(
-    ["CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP", "LOCALTIME", "LOCALTIMESTAMP", "UTC_DATE", "UTC_TIME", "UTC_TIMESTAMP", "SELECT"]
+    [
+        "CURRENT_DATE",
+        "CURRENT_TIME",
+        "CURRENT_TIMESTAMP",
+        "LOCALTIME",
+        "LOCALTIMESTAMP",
+        "UTC_DATE",
+        "UTC_TIME",
+        "UTC_TIMESTAMP",
+        "SELECT",
+    ]
 )
 """Words that need no ``(`` and may not stand in WHERE and ORDER BY."""

@@ -14,7 +14,8 @@ from globaltx.undo.refusal import INVALID_XID, RefusedError
 from globaltx.undo.sqlmode import SqlMode, UnreadableTextError
 
 _OURS = re.compile(
-    r"\s*\b(?P<name>XID|TRACEPARENT)\s*\(\s*(?P<quote>['\"]?)(?P<value>[^'\"()]*)(?P=quote)\s*\)", re.IGNORECASE | re.ASCII
+    r"\s*\b(?P<name>XID|TRACEPARENT)\s*\(\s*(?P<quote>['\"]?)(?P<value>[^'\"()]*)(?P=quote)\s*\)",
+    re.IGNORECASE | re.ASCII,
 )
 _DEFAULT = SqlMode()
 

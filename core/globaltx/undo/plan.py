@@ -92,9 +92,11 @@ class ImagePlan:
         if row_key is None or before is None:
             message = f"the image of a row of {self.shape.label} came back empty"
             raise RowsMissedError(message)
-        key = keys.integer_key_literals(self.shape, row_key) or keys.key_literals(
-            self.shape, values.read_image(before)
-        )
+        try:
+            image = values.read_image(before)
+        except values.UnreadableImageError as error:
+            refuse(f"a change in this session ({error})", "use an 8-bit or utf8mb4 collation_connection")
+        key = keys.integer_key_literals(self.shape, row_key) or keys.key_literals(self.shape, image)
         after = () if isinstance(self.change, Delete) else self.columns
         return UndoRecord(self.shape, keys.literal_key(row_key), key, before, after)
 

@@ -2,13 +2,15 @@
 
 An image is JSON that the server makes, so that no client library stands between a value and its
 undo. Each kind of column has one expression that loses nothing, tried by round trips of edge
-values: what has no exact JSON form goes as text, bytes go in hexadecimal.
+values: what has no exact JSON form goes as text, bytes go in hexadecimal. (CAST, not CONVERT, for
+text: MariaDB takes a JSON column for JSON through CONVERT, and would lose its spelling.)
 """
 
 from __future__ import annotations
 
 import json
 import re
+from decimal import Decimal
 from typing import TYPE_CHECKING, TypeAlias
 
 from globaltx.undo import literal
@@ -36,8 +38,8 @@ _EXPRESSIONS = {
     Kind.DECIMAL: "CAST({} AS CHAR)",
     Kind.PLAIN: "CAST({} AS CHAR)",
     Kind.TIMESTAMP: "UNIX_TIMESTAMP({})",
-    Kind.TEXT: "CONVERT({} USING utf8mb4)",
-    Kind.JSON: "CONVERT({} USING utf8mb4)",
+    Kind.TEXT: "CAST({} AS CHAR CHARACTER SET utf8mb4)",
+    Kind.JSON: "CAST({} AS CHAR CHARACTER SET utf8mb4)",
     Kind.FOREIGN_TEXT: "HEX({})",
     Kind.BINARY: "HEX({})",
 }
@@ -115,11 +117,14 @@ def _only(value: object) -> JsonValue:
 
 
 def same(one: Mapping[str, JsonValue], other: Mapping[str, JsonValue]) -> bool:
-    """Whether two images of the same columns are equal; a number is no text."""
-    return one.keys() == other.keys() and all(
-        value == other[name] and isinstance(value, Number) is isinstance(other[name], Number)
-        for name, value in one.items()
-    )
+    """Whether two images of the same columns are equal: text by its characters, numbers by their value."""
+    return one.keys() == other.keys() and all(_equal(value, other[name]) for name, value in one.items())
+
+
+def _equal(one: JsonValue, other: JsonValue) -> bool:
+    if isinstance(one, Number) and isinstance(other, Number):
+        return one == other or Decimal(one) == Decimal(other)
+    return one == other and isinstance(one, Number) is isinstance(other, Number)
 
 
 def sql(column: Column, value: JsonValue) -> str:

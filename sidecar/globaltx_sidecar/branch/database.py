@@ -1,0 +1,198 @@
+"""Connections of the sidecar's own account: for phase two, for the undo table, and to look at schemas.
+
+They are few, kept for a while, and thrown away at the first sign of trouble. The credentials are
+read from their files for each new connection, so that a changed Secret needs no restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import aiomysql
+from pymysql.err import Error, InterfaceError, MySQLError, OperationalError
+
+from globaltx.manifest.settings import CREDENTIALS_FOLDER
+from globaltx.undo import compensate
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from globaltx.coordinator.policy import Datasource
+
+CONNECTIONS_MAX = 8
+IDLE_MAX = 2
+CONNECT_SECONDS = 5.0
+STATEMENT_SECONDS = 30.0
+LOCK_WAIT_SECONDS = 5
+LOCK_ERRORS = frozenset({1205, 1213, 1020})
+"""Lock wait timeout, deadlock, and (MariaDB 11.6 on) a snapshot that is too old."""
+_SERVER_GONE = frozenset(
+    {1040, 1045, 1053, 1129, 1130, 1152, 1153, 1158, 1159, 1160, 1161, 1203, 1226, 1290, 1927, 4031}
+)
+
+Row: TypeAlias = "tuple[Any, ...]"
+
+
+class DatasourceUnavailableError(ConnectionError):
+    """A passing fault: the database does not answer, or does not let the sidecar in. Try again later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The sidecar's own account; never shown."""
+
+    username: str
+    password: str
+
+    def __repr__(self) -> str:
+        return "Credentials(...)"
+
+    @classmethod
+    def read(cls, folder: Path) -> Credentials:
+        """Read the files ``username`` and ``password`` of a mounted Secret.
+
+        Raises:
+            DatasourceUnavailableError: one of them is missing (yet).
+        """
+        try:
+            return cls(*((folder / name).read_text().rstrip("\n") for name in ("username", "password")))
+        except (OSError, UnicodeDecodeError) as error:
+            message = (
+                f"the credentials of the sidecar's account cannot be read: {type(error).__name__}: {folder}"
+            )
+            raise DatasourceUnavailableError(message) from error
+
+
+class Session:
+    """One connection, in autocommit unless told ``BEGIN``."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    async def rows(self, sql: str, arguments: Sequence[object] | None = None) -> Sequence[Row]:
+        """Run one statement and give its rows.
+
+        ``arguments`` are for SQL of constants (``%s``); everything else is written as literals beforehand.
+
+        Raises:
+            DatasourceUnavailableError: the connection broke.
+            pymysql.err.MySQLError: the server refused the statement.
+        """
+        try:
+            async with asyncio.timeout(STATEMENT_SECONDS), self._connection.cursor() as cursor:
+                await cursor.execute(sql, arguments)
+                rows: Sequence[Row] = await cursor.fetchall()
+                return rows
+        except TimeoutError as error:
+            message = f"the database did not answer within {STATEMENT_SECONDS:g} s"
+            raise DatasourceUnavailableError(message) from error
+        except (OSError, InterfaceError) as error:
+            raise DatasourceUnavailableError(str(error)) from error
+        except OperationalError as error:
+            if is_unavailable(error):
+                raise DatasourceUnavailableError(_told(error)) from error
+            raise
+
+
+class Database:
+    """One datasource, seen with the sidecar's own account; at most `CONNECTIONS_MAX` connections."""
+
+    def __init__(self, datasource: Datasource, credentials_folder: str = CREDENTIALS_FOLDER) -> None:
+        self.datasource = datasource
+        self._folder = Path(credentials_folder) / datasource.name
+        self._room = asyncio.Semaphore(CONNECTIONS_MAX)
+        self._idle: list[Any] = []
+        self._closed = False
+
+    @property
+    def schema(self) -> str:
+        """The schema of the datasource, where its undo table lives."""
+        return self.datasource.schema
+
+    @contextlib.asynccontextmanager
+    async def session(self) -> AsyncIterator[Session]:
+        """Lend a connection; one that saw any error, or was given up, is closed instead of kept.
+
+        Raises:
+            DatasourceUnavailableError: there is none to be had.
+        """
+        async with self._room:
+            connection = await self._connection()
+            clean = False
+            try:
+                yield Session(connection)
+                clean = True
+            finally:
+                if clean and len(self._idle) < IDLE_MAX and not self._closed:
+                    self._idle.append(connection)
+                else:
+                    connection.close()
+
+    def close(self) -> None:
+        """Close what is idle; connections that are lent out close when they come back."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+    async def _connection(self) -> Any:
+        while self._idle:
+            connection = self._idle.pop()
+            try:
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    await connection.ping(reconnect=False)
+            except (OSError, Error, TimeoutError):
+                connection.close()
+            else:
+                return connection
+        return await self._connect()
+
+    async def _connect(self) -> Any:
+        credentials = Credentials.read(self._folder)
+        datasource = self.datasource
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                connection = await aiomysql.connect(
+                    host=datasource.host,
+                    port=datasource.port,
+                    user=credentials.username,
+                    password=credentials.password,
+                    charset="utf8mb4",
+                    autocommit=True,
+                )
+        except (OSError, TimeoutError, MySQLError) as error:
+            message = f"{datasource.host}:{datasource.port} does not let the sidecar in: {_told(error)}"
+            raise DatasourceUnavailableError(message) from error
+        try:
+            session = Session(connection)
+            for statement in (
+                *compensate.SESSION,
+                f"SET SESSION innodb_lock_wait_timeout={LOCK_WAIT_SECONDS}",
+            ):
+                await session.rows(statement)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def code_of(error: MySQLError) -> int:
+    """The server's error number; 0 when there is none."""
+    code = error.args[0] if error.args else 0
+    return code if isinstance(code, int) else 0
+
+
+def is_unavailable(error: MySQLError) -> bool:
+    """Whether the connection, not the statement, is at fault (the client's own numbers begin at 2000)."""
+    code = code_of(error)
+    return 2000 <= code < 3000 or code in _SERVER_GONE  # noqa: PLR2004  the client's own numbers
+
+
+def _told(error: BaseException) -> str:
+    """A sentence about an error; the driver's messages hold no password."""
+    if isinstance(error, MySQLError) and len(error.args) > 1:
+        return f"{error.args[1]} ({error.args[0]})"
+    return str(error) or type(error).__name__

@@ -1,0 +1,50 @@
+"""Sees to it that a datasource has its undo table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymysql.err import MySQLError
+
+from globaltx.undo import locks
+from globaltx.undo.table import UNDO_TABLE, create_undo_table
+from globaltx_sidecar.branch.database import DatasourceUnavailableError, code_of
+
+if TYPE_CHECKING:
+    from globaltx_sidecar.branch.database import Database, Session
+
+
+class UndoTableMissingError(DatasourceUnavailableError):
+    """The undo table is not there, or the sidecar's account may not use it; a person must see to it."""
+
+    def __init__(self, schema: str, error: MySQLError) -> None:
+        super().__init__(
+            f"UndoTableMissing: {schema}.{UNDO_TABLE} is missing or not writable (error {code_of(error)}): "
+            f"run the SQL of `globaltx schema`, or set manageUndoTable and grant the account CREATE"
+        )
+
+
+async def ensure_undo_table(database: Database) -> None:
+    """Create the undo table if the policy lets us, else see that it is there; may be repeated.
+
+    Raises:
+        UndoTableMissingError: it is not there and could not be made.
+        DatasourceUnavailableError: the database does not answer.
+    """
+    schema = database.schema
+    async with database.session() as session:
+        try:
+            if database.datasource.manage_undo_table and not await _exists(session, schema):
+                await session.rows(create_undo_table(schema))
+            await session.rows(locks.select_stale(schema, older_than_seconds=0, rows_max=1))
+        except MySQLError as error:
+            raise UndoTableMissingError(schema, error) from error
+
+
+async def _exists(session: Session, schema: str) -> bool:
+    """Ask first: an account without the right to CREATE needs none when the table is there."""
+    rows = await session.rows(
+        "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
+        (schema, UNDO_TABLE),
+    )
+    return bool(rows)

@@ -1,0 +1,348 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from pymysql.err import MySQLError
+
+from globaltx.transaction.states import State
+from globaltx.transaction.xid import Xid
+from globaltx.undo import locks
+from globaltx.undo.refusal import RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from globaltx_sidecar.branch.database import Database
+    from globaltx_sidecar.branch.phase_two import PhaseTwo
+    from tests.undo.application import Application
+
+    Sql = Callable[[str], str]
+    Make = Callable[..., Application]
+
+INVENTORY = """
+CREATE TABLE inventory (id BIGINT AUTO_INCREMENT PRIMARY KEY, product INT NOT NULL, available INT, allocated INT,
+  changed TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3) ON UPDATE CURRENT_TIMESTAMP(3), KEY (product));
+INSERT INTO inventory (product, available, allocated, changed) VALUES
+  (10, 100, 0, '2020-01-01'), (20, 100, 0, '2020-01-01'), (30, NULL, 0, '2020-01-01');
+"""
+ALL = "SELECT id, product, available, allocated, changed FROM inventory ORDER BY id"
+
+
+@pytest.fixture
+def inventory(sql: Sql) -> str:
+    sql(INVENTORY)
+    return sql(ALL)
+
+
+async def test_update_is_undone_whole(
+    application: Make, phase_two: PhaseTwo, sql: Sql, inventory: str, xid: Xid
+) -> None:
+    app = application(xid)
+    await app.execute(
+        "UPDATE inventory SET available = available - 2, allocated = allocated + 2 WHERE product = 10"
+    )
+    await app.commit()
+    assert sql(ALL) != inventory
+    assert (await phase_two.rollback(xid)).state is State.ROLLED_BACK
+    assert sql(ALL) == inventory
+
+
+async def test_insert_with_generated_keys_is_undone(
+    application: Make, phase_two: PhaseTwo, sql: Sql, inventory: str, xid: Xid
+) -> None:
+    app = application(xid)
+    await app.run(b"SET SESSION auto_increment_increment = 5")
+    await app.execute("INSERT INTO inventory (product, available) VALUES (1, 1), (2, 2), (3, NULL)")
+    await app.commit()
+    assert sql("SELECT COUNT(*) FROM inventory").strip() == "6"
+    assert (await phase_two.rollback(xid)).state is State.ROLLED_BACK
+    assert sql(ALL) == inventory
+
+
+async def test_delete_is_undone_whole(
+    application: Make, phase_two: PhaseTwo, sql: Sql, inventory: str, xid: Xid
+) -> None:
+    app = application(xid)
+    await app.execute("DELETE FROM inventory WHERE product >= ? ORDER BY id LIMIT 2", [10])
+    await app.commit()
+    assert sql("SELECT COUNT(*) FROM inventory").strip() == "1"
+    assert (await phase_two.rollback(xid)).state is State.ROLLED_BACK
+    assert sql(ALL) == inventory
+
+
+async def test_commit_forgets_every_record(
+    application: Make, phase_two: PhaseTwo, sql: Sql, inventory: str, xid: Xid
+) -> None:
+    app = application(xid)
+    await app.execute("UPDATE inventory SET available = 7")
+    await app.commit()
+    assert sql("SELECT COUNT(*) FROM globaltx_undo").strip() == "4"  # three rows and the fence
+    await phase_two.commit([xid])
+    assert sql("SELECT COUNT(*) FROM globaltx_undo").strip() == "0"
+    await phase_two.commit([xid])
+    assert sql("SELECT DISTINCT available FROM inventory").strip() == "7"
+    assert inventory
+
+
+@pytest.mark.parametrize("local_transactions", ["one", "each its own"])
+@pytest.mark.parametrize(
+    "statements",
+    [
+        [
+            "UPDATE inventory SET available = 1 WHERE id = 1",
+            "UPDATE inventory SET allocated = 5 WHERE id = 1",
+        ],
+        [
+            "UPDATE inventory SET available = 1 WHERE id = 1",
+            "UPDATE inventory SET available = 100 WHERE id = 1",
+        ],
+        ["UPDATE inventory SET available = NULL WHERE id = 1", "DELETE FROM inventory WHERE id = 1"],
+        ["DELETE FROM inventory WHERE id = 1", "INSERT INTO inventory (id, product) VALUES (1, 99)"],
+        [
+            "INSERT INTO inventory (id, product) VALUES (9, 99)",
+            "UPDATE inventory SET allocated = 3 WHERE id = 9",
+        ],
+        ["INSERT INTO inventory (id, product) VALUES (9, 99)", "DELETE FROM inventory WHERE id = 9"],
+        [
+            "DELETE FROM inventory WHERE id = 1",
+            "INSERT INTO inventory (id, product) VALUES (1, 99)",
+            "UPDATE inventory SET product = 98 WHERE id = 1",
+            "DELETE FROM inventory WHERE id = 1",
+        ],
+        [
+            "UPDATE inventory SET available = 0",
+            "UPDATE inventory SET allocated = id",
+            "DELETE FROM inventory WHERE id > 1",
+        ],
+    ],
+)
+async def test_one_row_changed_several_times(
+    application: Make,
+    phase_two: PhaseTwo,
+    sql: Sql,
+    inventory: str,
+    xid: Xid,
+    statements: list[str],
+    local_transactions: str,
+) -> None:
+    app = application(xid)
+    for statement in statements:
+        await app.execute(statement)
+        if local_transactions != "one":
+            await app.commit()
+    await app.commit()
+    settlement = await phase_two.rollback(xid)
+    assert settlement.state is State.ROLLED_BACK, settlement.message
+    assert sql(ALL) == inventory
+    assert sql("SELECT COUNT(*) FROM globaltx_undo WHERE table_name <> ''").strip() == "0"
+
+
+async def test_rollback_twice_leaves_later_changes_alone(
+    application: Make, phase_two: PhaseTwo, sql: Sql, inventory: str, xid: Xid
+) -> None:
+    app = application(xid)
+    await app.execute("UPDATE inventory SET available = 1 WHERE id = 1")
+    await app.commit()
+    await phase_two.rollback(xid)
+    sql("UPDATE inventory SET available = 55 WHERE id = 2")
+    assert (await phase_two.rollback(xid)).state is State.ROLLED_BACK
+    assert sql("SELECT available FROM inventory WHERE id = 2").strip() == "55"
+    assert inventory
+
+
+async def test_a_row_changed_by_an_outsider_is_left_alone_and_shown(
+    application: Make, phase_two: PhaseTwo, sql: Sql, inventory: str, xid: Xid
+) -> None:
+    app = application(xid)
+    await app.execute("UPDATE inventory SET available = available - 1")
+    await app.commit()
+    sql("UPDATE inventory SET available = 42 WHERE id = 2")
+    settlement = await phase_two.rollback(xid)
+    assert (settlement.state, settlement.reason) == (State.CONFLICT, "RowChanged")
+    assert "inventory id=2" in settlement.message
+    for value in ("before available=100", "after available=99", "available=42"):
+        assert value in settlement.message
+    assert sql("SELECT available FROM inventory ORDER BY id").split() == ["100", "42", "NULL"]
+    assert sql("SELECT row_key FROM globaltx_undo WHERE table_name <> ''").strip() == "2"
+    sql("UPDATE inventory SET available = 100, changed = '2020-01-01' WHERE id = 2")
+    assert (await phase_two.rollback(xid)).state is State.ROLLED_BACK
+    assert sql(ALL) == inventory
+
+
+@pytest.mark.parametrize(
+    ("statement", "outsider"),
+    [
+        (
+            "INSERT INTO inventory (id, product) VALUES (9, 1)",
+            "UPDATE inventory SET product = 2 WHERE id = 9",
+        ),
+        ("DELETE FROM inventory WHERE id = 1", "INSERT INTO inventory (id, product) VALUES (1, 77)"),
+        ("UPDATE inventory SET product = 1 WHERE id = 1", "DELETE FROM inventory WHERE id = 1"),
+    ],
+)
+async def test_every_kind_of_change_notices_an_outsider(
+    application: Make, phase_two: PhaseTwo, sql: Sql, inventory: str, xid: Xid, statement: str, outsider: str
+) -> None:
+    app = application(xid)
+    await app.execute(statement)
+    await app.commit()
+    sql(outsider)
+    left = sql(ALL)
+    assert (await phase_two.rollback(xid)).state is State.CONFLICT
+    assert sql(ALL) == left != inventory
+
+
+async def test_a_row_that_an_outsider_removed_needs_no_undo_of_its_insert(
+    application: Make, phase_two: PhaseTwo, sql: Sql, inventory: str, xid: Xid
+) -> None:
+    app = application(xid)
+    await app.execute("INSERT INTO inventory (id, product) VALUES (9, 1)")
+    await app.commit()
+    sql("DELETE FROM inventory WHERE id = 9")
+    assert (await phase_two.rollback(xid)).state is State.ROLLED_BACK
+    assert sql(ALL) == inventory
+
+
+async def test_anothers_row_is_a_lock_conflict_and_tells_its_holder(
+    application: Make, phase_two: PhaseTwo, sql: Sql, inventory: str, xid: Xid
+) -> None:
+    other = Xid("tests", xid.name + "b")
+    one, two = application(xid), application(other)
+    await one.execute("UPDATE inventory SET available = 1 WHERE id = 1")
+    await one.commit()
+    await two.execute("UPDATE inventory SET allocated = 1 WHERE id IN (1, 2)")
+    with pytest.raises(MySQLError) as conflict:
+        await two.commit()
+    assert conflict.value.args[0] in locks.LOCK_CONFLICT_ERRORS
+    assert await two.holder() == xid
+    assert await two.holder() is None
+    await two.roll_back()
+    assert (await phase_two.rollback(xid)).state is State.ROLLED_BACK
+    assert sql(ALL) == inventory
+
+
+async def test_a_committed_transactions_record_is_taken_over(
+    application: Make, phase_two: PhaseTwo, sql: Sql, inventory: str, xid: Xid
+) -> None:
+    other = Xid("tests", xid.name + "b")
+    one, two = application(xid), application(other)
+    await one.execute("UPDATE inventory SET available = 1, allocated = 2 WHERE id = 1")
+    await one.commit()
+    after_one = sql(ALL)
+    await two.execute("UPDATE inventory SET available = 3 WHERE id IN (1, 2)")
+    with pytest.raises(MySQLError):
+        await two.commit()
+    await two.commit(committed=[xid])
+    await phase_two.commit([xid])
+    assert (await phase_two.rollback(other)).state is State.ROLLED_BACK
+    assert sql(ALL) == after_one != inventory
+
+
+async def test_a_local_commit_after_the_rollback_is_refused_by_the_fence(
+    application: Make, phase_two: PhaseTwo, sql: Sql, inventory: str, xid: Xid
+) -> None:
+    app = application(xid)
+    await app.execute("UPDATE inventory SET available = 1 WHERE id = 1")
+    assert (await phase_two.rollback(xid)).state is State.ROLLED_BACK
+    with pytest.raises(MySQLError) as refused:
+        await app.commit()
+    assert refused.value.args[0] in locks.LOCK_CONFLICT_ERRORS
+    assert await app.holder() == xid
+    await app.roll_back()
+    assert sql(ALL) == inventory
+
+
+async def test_a_rollback_waits_for_a_local_commit_under_way_and_undoes_it(
+    application: Make, phase_two: PhaseTwo, sql: Sql, inventory: str, xid: Xid
+) -> None:
+    app = application(xid)
+    await app.execute("UPDATE inventory SET available = 1 WHERE id = 1")
+    await app.run(locks.undo_insert(app.schema, xid, app.work.records))
+    rollback = asyncio.create_task(phase_two.rollback(xid))
+    async with asyncio.timeout(20):
+        while not sql(
+            f"SELECT 1 FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT'"
+            f" AND trx_query LIKE '%{app.schema}%'"
+        ):
+            await asyncio.sleep(0.01)
+    assert not rollback.done()
+    await app.run(b"COMMIT")
+    assert (await rollback).state is State.ROLLED_BACK
+    assert sql(ALL) == inventory
+
+
+async def test_many_local_commits_against_their_rollback(
+    application: Make, phase_two: PhaseTwo, sql: Sql, inventory: str, xid: Xid
+) -> None:
+    """Whatever the order, a commit that the application was told of is undone, and the others never were."""
+    for number in range(20):
+        mine = Xid("tests", f"{xid.name}-{number}")
+        app = application(mine)
+        await app.execute("UPDATE inventory SET available = available + 1 WHERE id = 1")
+        commit, rollback = asyncio.create_task(app.commit()), asyncio.create_task(phase_two.rollback(mine))
+        await asyncio.wait([commit])
+        if commit.exception() is not None:
+            await app.roll_back()
+        assert (await rollback).state is State.ROLLED_BACK
+        assert sql(ALL) == inventory
+
+
+async def test_unique_keys_and_foreign_keys_are_restored_in_an_order_that_works(
+    application: Make, phase_two: PhaseTwo, sql: Sql, xid: Xid
+) -> None:
+    sql("""
+    CREATE TABLE parent (id INT PRIMARY KEY, place INT UNIQUE);
+    CREATE TABLE child (id INT PRIMARY KEY, parent INT, FOREIGN KEY (parent) REFERENCES parent (id));
+    INSERT INTO parent VALUES (1, 1), (2, 2), (3, 3); INSERT INTO child VALUES (1, 1);
+    """)
+    everything = "SELECT * FROM parent ORDER BY id; SELECT * FROM child ORDER BY id"
+    before = sql(everything)
+    app = application(xid)
+    await app.execute("UPDATE parent SET place = place + 1 ORDER BY place DESC")
+    await app.execute("UPDATE parent SET place = 10 WHERE id = 1")
+    await app.execute("DELETE FROM child WHERE id = 1")
+    await app.execute("DELETE FROM parent WHERE id = 1")
+    await app.execute("INSERT INTO parent VALUES (4, 2)")
+    await app.execute("INSERT INTO child VALUES (2, 4)")
+    await app.commit()
+    settlement = await phase_two.rollback(xid)
+    assert settlement.state is State.ROLLED_BACK, settlement.message
+    assert sql(everything) == before
+
+
+async def test_undoing_an_insert_never_takes_rows_along_by_cascade(
+    application: Make, phase_two: PhaseTwo, sql: Sql, xid: Xid
+) -> None:
+    sql("""
+    CREATE TABLE parent (id INT PRIMARY KEY);
+    CREATE TABLE child (id INT PRIMARY KEY, parent INT,
+      FOREIGN KEY (parent) REFERENCES parent (id) ON DELETE CASCADE);
+    """)
+    app = application(xid)
+    await app.execute("INSERT INTO parent VALUES (1)")
+    await app.commit()
+    sql("INSERT INTO child VALUES (7, 1)")
+    settlement = await phase_two.rollback(xid)
+    assert settlement.state is State.CONFLICT
+    assert "child" in settlement.message
+    assert sql("SELECT id FROM child").strip() == "7"
+    with pytest.raises(RefusedError, match="CASCADEs to"):
+        await application(xid).execute("DELETE FROM parent WHERE id = 1")
+
+
+async def test_sweep_drops_only_old_fences(
+    application: Make, phase_two: PhaseTwo, database: Database, sql: Sql, inventory: str, xid: Xid
+) -> None:
+    app = application(xid)
+    await app.execute("UPDATE inventory SET available = 1 WHERE id = 1")
+    await app.commit()
+    await phase_two.rollback(Xid("tests", xid.name + "old"))
+    await phase_two.rollback(Xid("tests", xid.name + "new"))
+    sql(f"UPDATE globaltx_undo SET created_at = NOW(6) - INTERVAL 2 HOUR WHERE row_key <> '{xid}new'")
+    assert await phase_two.stale() == [xid]
+    assert await phase_two.sweep() == 1
+    assert sql("SELECT COUNT(*) FROM globaltx_undo WHERE table_name = ''").strip() == "2"
+    assert database.schema
+    assert inventory
