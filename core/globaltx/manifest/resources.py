@@ -141,7 +141,7 @@ def transaction_from_resource(resource: Mapping[str, Any]) -> GlobalTransaction:
             state=State(status.get("state", State.ACTIVE)),
             settled_at=parse_time(status.get("settledAt")),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _invalid(TRANSACTIONS, resource, error) from error
 
 
@@ -197,7 +197,7 @@ def branch_from_resource(resource: Mapping[str, Any]) -> Branch:
             reason=status.get("reason", ""),
             message=status.get("message", ""),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _invalid(BRANCHES, resource, error) from error
 
 
