@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.stores.harness import Harness
 
 JOIN_AGAINST_DECIDE = sorted({"".join(order) for order in permutations("jjjddd")})
+JOIN_AGAINST_DECIDE_AND_READ = sorted({"".join(order) for order in permutations("jjjdrr")})
 TWO_JOINS_AGAINST_DECIDE = random.Random(7).sample(  # noqa: S311  a fixed choice, no secret
     sorted({"".join(random.Random(seed).sample("jjjkkkdd", 8)) for seed in range(600)}),  # noqa: S311
     40,
@@ -57,6 +58,22 @@ async def test_no_order_of_join_and_decide_hides_a_branch(harness: Harness) -> N
         check(joined, branch(xid), seen)
         results.add(type(joined))
     assert results == {type(None), AlreadyDecidedError}  # both ends of the race were met
+
+
+async def test_who_reads_an_outcome_reads_all_branches_that_joined(harness: Harness) -> None:
+    outcomes = set()
+    for order in JOIN_AGAINST_DECIDE_AND_READ:
+        xid, turns = await begun(harness), Turns(order)
+        joined, _stands, seen = await asyncio.gather(
+            turns.act("j", harness.client(turns.hook("j")).join(branch(xid), Mode.AT)),
+            turns.act("d", harness.client(turns.hook("d")).decide(xid, ROLLBACK)),
+            turns.act("r", harness.client(turns.hook("r")).read(xid)),
+        )
+        assert isinstance(seen, Snapshot)
+        if seen.transaction.decision is not None:
+            check(joined, branch(xid), seen)
+        outcomes.add((seen.transaction.decision is None, type(joined)))
+    assert len(outcomes) == 4  # read before and after the outcome, joined and too late
 
 
 @pytest.mark.parametrize("order", TWO_JOINS_AGAINST_DECIDE)

@@ -6,12 +6,14 @@ import asyncio
 import ssl
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from globaltx.stores.kubernetes import client as module
 from globaltx.stores.kubernetes import transport
+from globaltx.stores.kubernetes.access import in_cluster
 from globaltx.stores.kubernetes.client import EventType, KubernetesClient, PatchKind
 from globaltx.stores.kubernetes.errors import (
     AlreadyExistsError,
@@ -23,9 +25,19 @@ from globaltx.stores.kubernetes.errors import (
     NotServedError,
     UnavailableError,
 )
-from globaltx.stores.kubernetes.resource import CONFIG_MAPS, TRANSACTIONS, Resource
+from globaltx.stores.kubernetes.resource import (
+    CONFIG_MAPS,
+    ROLE_BINDINGS,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+    TRANSACTIONS,
+    Resource,
+)
+from tests.stores.harness import eventually
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from globaltx.stores.kubernetes.access import Access
     from tests.stores.cable import Cable
 
@@ -127,6 +139,54 @@ async def test_a_missing_right_is_told(access: Access, namespace: str) -> None:
     async with KubernetesClient(stranger) as client:
         with pytest.raises(ForbiddenError):
             await client.get(CONFIG_MAPS, "one", namespace)
+
+
+async def test_a_rotated_token_is_used_without_a_restart(
+    access: Access,
+    kubernetes: KubernetesClient,
+    namespace: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    account = {"metadata": {"name": "sidecar"}}
+    await kubernetes.create(SERVICE_ACCOUNTS, account, namespace)
+    asked = SERVICE_ACCOUNTS.path(namespace, "sidecar", "token")
+    token = (await kubernetes.request("POST", asked, body={"spec": {"expirationSeconds": 600}}))["status"][
+        "token"
+    ]
+    await kubernetes.create(
+        ROLE_BINDINGS,
+        {
+            "metadata": {"name": "sidecar"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+            "subjects": [{"kind": "ServiceAccount", "name": "sidecar", "namespace": namespace}],
+        },
+        namespace,
+    )
+    context = _without_certificate(access)()
+    authorities = [ssl.DER_cert_to_PEM_cert(each) for each in context.get_ca_certs(binary_form=True)]
+    (tmp_path / "ca.crt").write_text("".join(authorities))
+    (tmp_path / "token").write_text("expired")
+    (tmp_path / "namespace").write_text(namespace)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", access.server.rpartition(":")[2])
+    async with KubernetesClient(in_cluster(str(tmp_path))) as client:
+        with pytest.raises(ForbiddenError):
+            await client.list(CONFIG_MAPS, namespace)
+        (tmp_path / "new").write_text(token)
+        (tmp_path / "new").rename(tmp_path / "token")
+        # The right to list comes a moment after the binding was made.
+        await eventually(partial(_lists, client, namespace))
+        with pytest.raises(ForbiddenError, match="cannot list"):
+            await client.list(SECRETS, namespace)
+
+
+async def _lists(client: KubernetesClient, namespace: str) -> bool:
+    try:
+        await client.list(CONFIG_MAPS, namespace)
+    except ForbiddenError:
+        return False
+    return True
 
 
 def _without_certificate(access: Access) -> Any:
