@@ -41,8 +41,8 @@ def statements(name: str, app_account: str | None, sidecar_account: str | None) 
             "-- The application's own account, on whose connections the undo records are written.",
             f"GRANT {_RIGHTS} ON {quoted}.{UNDO_TABLE} TO {app};",
             "",
-            "-- The account of phase two: it reads the tables' shapes and restores rows.",
-            f"GRANT {_RIGHTS} ON {quoted}.* TO {sidecar};",
+            "-- The account of phase two: it reads the tables' shapes, triggers too, and restores rows.",
+            f"GRANT {_RIGHTS}, TRIGGER ON {quoted}.* TO {sidecar};",
         ]
     )
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from globaltx.undo.literal import identifier
 from globaltx.undo.refusal import NO_PRIMARY_KEY, RefusedError, refuse
 
 
@@ -130,6 +131,8 @@ class TableShape:
     triggers: tuple[str, ...] = ()
     references: tuple[Reference, ...] = ()
     type: str = "BASE TABLE"
+    triggers_known: bool = True
+    """False: the sidecar's account lacks the right TRIGGER, and the server hides triggers from it."""
 
     @property
     def label(self) -> str:
@@ -171,6 +174,11 @@ def check_undoable(shape: TableShape) -> None:
         refuse(f"{table}, which is a {shape.type},", "change the table that it is made from")
     if shape.engine.lower() != "innodb":
         refuse(f"{table}, whose engine {shape.engine} has no transactions,", "move it to InnoDB")
+    if not shape.triggers_known:
+        refuse(
+            f"{table}, whose triggers are hidden from the sidecar's account,",
+            f"GRANT TRIGGER ON {identifier(shape.schema)}.* to it",
+        )
     if not shape.primary_key:
         raise RefusedError(NO_PRIMARY_KEY, f"table {shape.label} has no primary key; add one")
     if shape.triggers:

@@ -1,12 +1,13 @@
 """The shapes of tables, as information_schema tells the sidecar's own account; cached for seconds.
 
 A shape that is cached may be older than the table for `SHAPE_SECONDS` after an ALTER TABLE. The account
-must hold the TRIGGER right, or the server hides triggers from it: see `globaltx check`.
+needs the right TRIGGER, or the server hides triggers from it; without it, changes are refused.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import OrderedDict, defaultdict
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,11 @@ _REFERENCES = """SELECT r.CONSTRAINT_NAME, k.TABLE_SCHEMA, k.TABLE_NAME, k.COLUM
     ON k.CONSTRAINT_SCHEMA = r.CONSTRAINT_SCHEMA AND k.CONSTRAINT_NAME = r.CONSTRAINT_NAME AND k.TABLE_NAME = r.TABLE_NAME
   WHERE r.UNIQUE_CONSTRAINT_SCHEMA = %s AND r.REFERENCED_TABLE_NAME = %s
   ORDER BY k.TABLE_SCHEMA, r.CONSTRAINT_NAME, k.ORDINAL_POSITION"""
+
+
+_GRANT = re.compile(
+    r"GRANT (?P<rights>.*?) ON (?P<schema>\*|`(?:[^`]|``)*`)\.(?P<table>\*|`(?:[^`]|``)*`) TO ", re.DOTALL
+)
 
 
 class CachedSchemas:
@@ -108,7 +114,30 @@ async def read_shape(session: Session, schema: str, table: str) -> TableShape:
         triggers=tuple(name for (name,) in await session.rows(_TRIGGERS, where)),
         references=_references(await session.rows(_REFERENCES, where)),
         type=kind,
+        triggers_known=_sees_triggers([text for (text,) in await session.rows("SHOW GRANTS")], schema, table),
     )
+
+
+def _sees_triggers(grants: Sequence[str], schema: str, table: str) -> bool:
+    """Whether a grant of the account lets it see the table's triggers; a schema may be given as a LIKE pattern."""
+    for grant in grants:
+        found = _GRANT.match(grant)
+        if found is None or not {"TRIGGER", "ALL PRIVILEGES", "ALL"} & set(found["rights"].split(", ")):
+            continue
+        in_schema = found["schema"] == "*" or _like(_name(found["schema"])).fullmatch(schema)
+        if in_schema and _name(found["table"]) in {"*", table}:
+            return True
+    return False
+
+
+def _name(quoted: str) -> str:
+    return quoted[1:-1].replace("``", "`") if quoted.startswith("`") else quoted
+
+
+def _like(pattern: str) -> re.Pattern[str]:
+    parts = re.findall(r"\\.|.", pattern, re.DOTALL)
+    wild = {"%": ".*", "_": "."}
+    return re.compile("".join(wild.get(part) or re.escape(part[-1]) for part in parts), re.DOTALL)
 
 
 def _column(row: Row) -> Column:

@@ -7,5 +7,5 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON product.* TO 'dksl'@'%';
 -- The account of the sidecars' phase two: it reads the tables' shapes, creates globaltx_undo
 -- (manageUndoTable) and restores rows.
 CREATE USER IF NOT EXISTS 'globaltx'@'%' IDENTIFIED BY 'globaltx-demo';
-GRANT SELECT, INSERT, UPDATE, DELETE, CREATE ON `order`.* TO 'globaltx'@'%';
-GRANT SELECT, INSERT, UPDATE, DELETE, CREATE ON product.* TO 'globaltx'@'%';
+GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, TRIGGER ON `order`.* TO 'globaltx'@'%';
+GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, TRIGGER ON product.* TO 'globaltx'@'%';

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from globaltx.coordinator.policy import Datasource
+from globaltx.undo.refusal import RefusedError
+from globaltx.undo.shape import NoSuchTableError, check_undoable
+from globaltx_sidecar.branch.database import Credentials, Database, DatasourceUnavailableError
+from globaltx_sidecar.branch.schemas import CachedSchemas
+from globaltx_sidecar.branch.undo_table import UndoTableMissingError, ensure_undo_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from dev.databases import MariaDB
+
+    Sql = Callable[[str], str]
+
+
+async def test_a_shape_tells_all_that_matters(schemas: CachedSchemas, schema: str, sql: Sql) -> None:
+    sql("""
+    CREATE TABLE Parent (b INT, a VARCHAR(10) CHARACTER SET latin1, g INT AS (b) VIRTUAL, h INT INVISIBLE,
+      ts TIMESTAMP NULL ON UPDATE CURRENT_TIMESTAMP, n INT AUTO_INCREMENT UNIQUE, PRIMARY KEY (a, b));
+    CREATE TABLE child (id INT PRIMARY KEY, x INT, y VARCHAR(10) CHARACTER SET latin1,
+      FOREIGN KEY (y, x) REFERENCES Parent (a, b) ON DELETE CASCADE ON UPDATE SET NULL);
+    """)
+    shape = await schemas.shape(schema, "Parent")
+    assert shape.primary_key == ("a", "b")
+    assert [column.name for column in shape.stored_columns] == ["b", "a", "h", "ts", "n"]
+    assert (shape.column("A").charset, shape.column("A").length) == ("latin1", 10)
+    assert shape.column("n").auto_increment
+    assert shape.column("ts").on_update_now
+    assert not shape.column("h").visible
+    (reference,) = shape.references
+    assert (reference.table, reference.columns, reference.referenced) == ("child", ("y", "x"), ("a", "b"))
+    assert reference.deletes
+    assert reference.updates
+    check_undoable(shape)
+
+
+@pytest.mark.parametrize(
+    ("ddl", "reason"),
+    [
+        ("CREATE TABLE t (a INT)", "NoPrimaryKey"),
+        ("CREATE TABLE t (a TEXT, PRIMARY KEY (a(5)))", "NoPrimaryKey"),
+        ("CREATE TABLE t (a INT PRIMARY KEY) ENGINE=MyISAM", "MyISAM has no transactions"),
+        ("CREATE TABLE t (a DOUBLE PRIMARY KEY)", "primary key has the double a"),
+        ("CREATE TABLE s (a INT PRIMARY KEY); CREATE VIEW t AS SELECT * FROM s", "VIEW"),
+        (
+            "CREATE TABLE t (a INT PRIMARY KEY); CREATE TRIGGER tr BEFORE DELETE ON t FOR EACH ROW SET @x = 1",
+            "trigger tr",
+        ),
+        ("CREATE TABLE t (a INT PRIMARY KEY) WITH SYSTEM VERSIONING", "SYSTEM VERSIONED"),
+    ],
+)
+async def test_tables_that_cannot_be_undone_are_refused(
+    schemas: CachedSchemas, schema: str, sql: Sql, ddl: str, reason: str
+) -> None:
+    sql(ddl)
+    shape = await schemas.shape(schema, "t")
+    with pytest.raises(RefusedError, match=reason):
+        check_undoable(shape)
+
+
+async def test_a_shape_is_read_again_after_a_while(database: Database, schema: str, sql: Sql) -> None:
+    sql("CREATE TABLE t (a INT PRIMARY KEY)")
+    kept, fresh = CachedSchemas(database, seconds=3600), CachedSchemas(database, seconds=0)
+    for schemas in (kept, fresh):
+        assert len((await schemas.shape(schema, "t")).columns) == 1
+    sql("ALTER TABLE t ADD COLUMN b INT")
+    assert len((await kept.shape(schema, "t")).columns) == 1
+    assert len((await fresh.shape(schema, "t")).columns) == 2
+    kept.forget()
+    assert len((await kept.shape(schema, "t")).columns) == 2
+
+
+async def test_an_unknown_table_is_told(schemas: CachedSchemas, schema: str) -> None:
+    with pytest.raises(NoSuchTableError, match="nothing_here"):
+        await schemas.shape(schema, "nothing_here")
+
+
+@pytest.mark.parametrize(
+    ("grant", "known"),
+    [
+        ("SELECT, TRIGGER ON `{}`.*", True),
+        ("SELECT, TRIGGER ON `{}`.t", True),
+        ("SELECT ON `{}`.*", False),
+        ("TRIGGER ON `{}`.other_table", False),
+        ("TRIGGER ON `t\\_%`.*", True),
+    ],
+)
+async def test_an_account_that_sees_no_triggers_is_found_out(
+    mariadb: MariaDB, schema: str, sql: Sql, tmp_path: Path, grant: str, known: bool
+) -> None:
+    user = f"u{schema}"
+    sql("CREATE TABLE t (a INT PRIMARY KEY); CREATE TABLE other_table (a INT PRIMARY KEY)")
+    sql(
+        f"CREATE USER {user}@'%' IDENTIFIED BY 'x'; GRANT SELECT ON {schema}.* TO {user}@'%';"
+        f"GRANT {grant.format(schema)} TO {user}@'%'"
+    )
+    limited = _database(mariadb, schema, tmp_path, user, "x")
+    shape = await CachedSchemas(limited).shape(schema, "t")
+    limited.close()
+    assert shape.triggers_known is known
+    if not known:
+        with pytest.raises(RefusedError, match="GRANT TRIGGER"):
+            check_undoable(shape)
+
+
+async def test_what_keeps_the_sidecar_out_is_told_without_its_password(
+    mariadb: MariaDB, schema: str, tmp_path: Path
+) -> None:
+    refused = _database(mariadb, schema, tmp_path, "nobody", "my-secret")
+    with pytest.raises(DatasourceUnavailableError, match="Access denied") as told:
+        await CachedSchemas(refused).shape(schema, "t")
+    assert "my-secret" not in str(told.value)
+    assert "my-secret" not in repr(Credentials("nobody", "my-secret"))
+    (tmp_path / "shop" / "password").unlink()
+    with pytest.raises(DatasourceUnavailableError, match="credentials"):
+        await CachedSchemas(refused).shape(schema, "t")
+
+
+async def test_the_undo_table_is_made_once_or_its_lack_is_told(
+    mariadb: MariaDB, database: Database, schema: str, sql: Sql, tmp_path: Path
+) -> None:
+    await ensure_undo_table(database)
+    assert sql("SHOW TABLES").split() == ["globaltx_undo"]
+    sql("DROP TABLE globaltx_undo")
+    sql(f"CREATE USER v{schema}@'%' IDENTIFIED BY 'x'; GRANT SELECT ON {schema}.* TO v{schema}@'%'")
+    folder = tmp_path / "second"
+    folder.mkdir()
+    limited = _database(mariadb, schema, folder, f"v{schema}", "x")
+    with pytest.raises(UndoTableMissingError, match="globaltx schema"):
+        await ensure_undo_table(limited)
+    limited.close()
+
+
+def _database(server: MariaDB, schema: str, folder: Path, user: str, password: str) -> Database:
+    shop = folder / "shop"
+    shop.mkdir(exist_ok=True)
+    (shop / "username").write_text(user)
+    (shop / "password").write_text(password)
+    return Database(Datasource("shop", "127.0.0.1", schema, "shop", port=server.port), str(folder))
