@@ -6,23 +6,30 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from globaltx_operator.webhook import server
-from globaltx_operator.webhook.keeper import CertificateKeeper
+from globaltx_operator.webhook.keeper import CertificateKeeper, utc_now
 from globaltx_operator.webhook.reviewer import Reviewer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
     from globaltx.stores.kubernetes.client import KubernetesClient
     from globaltx_operator.webhook.options import WebhookOptions
 
 
 async def run_webhook(
-    client: KubernetesClient, options: WebhookOptions, *, ready: asyncio.Event | None = None
+    client: KubernetesClient,
+    options: WebhookOptions,
+    *,
+    ready: asyncio.Event | None = None,
+    clock: Callable[[], datetime] = utc_now,
 ) -> None:
     """Serve until cancelled; ``ready`` is set once requests would be answered with a trusted certificate.
 
     A lost API server is waited for inside; what escapes (in an exception group) is a bug or a port
     that is taken.
     """
-    keeper = CertificateKeeper(client, options)
+    keeper = CertificateKeeper(client, options, clock=clock)
     async with asyncio.TaskGroup() as group:
         group.create_task(keeper.run(), name="webhook certificate")
         await keeper.loaded.wait()
