@@ -97,6 +97,9 @@ def _settle(
         with suppress(ToolError):
             wait_for("its ports", lambda: all(map(is_free, held.ports.values())), seconds=_CLOSED_SECONDS)
     with locked(state_root() / "ports.lock"):
+        if mode is Mode.FULL:
+            # Once more under the lock: another one may have begun at the same time.
+            requirements.check_machine(name)
         taken = {port for other in clusters() if other.name != name for port in other.ports.values()}
         ports = choose_ports(PORTS, held.ports if held else {}, taken, is_free)
         pods, bridge_ip = _pods(mode, held)

@@ -33,7 +33,12 @@ def missing_for_full(name: str) -> str | None:
 
 def check_full(name: str) -> None:
     """Refuse what cannot work, and install what is missing."""
+    check_machine(name)
+    install.ensure(install.NODE, "running pods")
+
+
+def check_machine(name: str) -> None:
+    """Refuse what cannot work on this machine as it is."""
     reason = missing_for_full(name)
     if reason:
         raise ToolError(reason)
-    install.ensure(install.NODE, "running pods")
