@@ -115,6 +115,15 @@ async def test_it_lists_and_follows(kubernetes: KubernetesClient, namespace: str
         assert (seen.listings, health.synced, health.faults, health.last_fault) == (1, True, 0, "")
 
 
+async def test_bookmarks_keep_the_position_young(kubernetes: KubernetesClient, namespace: str) -> None:
+    watcher = Watcher(kubernetes, CONFIG_MAPS, namespace, labels="test=yes", watch_seconds=4)
+    async with following(watcher) as seen:
+        # A change that this watch does not see: only a bookmark can tell of it.
+        made = await kubernetes.create(CONFIG_MAPS, {"metadata": {"name": "unseen"}}, namespace)
+        await eventually(lambda: int(watcher._version or 0) >= int(made["metadata"]["resourceVersion"]))
+        assert (seen.listings, seen.versions) == (1, {})
+
+
 class CountingClient(KubernetesClient):
     watches = 0
 
