@@ -144,6 +144,25 @@ async def test_a_conflict_is_told_and_ends_when_a_person_has_seen_to_it(field: F
             await field.gone(xid)
 
 
+@pytest.mark.usefixtures("replicas")
+async def test_a_branch_whose_transaction_was_removed_by_force_waits_for_a_person(field: Field) -> None:
+    xid = await field.begin_with_branches("order")
+    await field.client.patch(TRANSACTIONS, xid.name, {"metadata": {"finalizers": []}}, xid.namespace)
+    await field.client.delete(TRANSACTIONS, xid.name, xid.namespace)
+
+    async def reported() -> dict[str, str] | None:
+        (branch,) = await field.branches(xid)
+        return branch if branch["status"].get("reason") == Reason.UNKNOWN_TRANSACTION else None
+
+    branch = await eventually("the branch is reported", reported)
+    assert "outcome" not in branch["spec"]
+    assert ("Branch", "UnknownTransaction") in await field.events(xid)
+    async with field.sidecar("order"):
+        name = branch["metadata"]["name"]
+        await field.client.patch(BRANCHES, name, {"spec": {"outcome": "Rollback"}}, xid.namespace)
+        await field.gone(xid)
+
+
 @pytest.mark.kill
 async def test_another_replica_finishes_what_a_killed_leader_began(
     field: Field, replicas: list[Replica]

@@ -57,7 +57,7 @@ def why(decision: Decision) -> str:
     """Say why an outcome was taken, and by whom."""
     told = decision.message or meaning(decision.reason)
     by = f" (by {decision.by})" if decision.by else ""
-    return f"{decision.outcome}, {decision.reason}: {told}{by}"
+    return f"{decision.outcome}, {decision.reason}: {told.rstrip('.')}{by}"
 
 
 def meaning(reason: str) -> str:

@@ -33,8 +33,8 @@ REVIEW_AFTER = timedelta(seconds=30)
 REVIEW_AFTER_MAX = timedelta(minutes=5)
 """How soon a decided transaction is looked at again when nobody reports: with its age."""
 SOON = timedelta(milliseconds=100)
-UNKNOWN_AFTER = timedelta(seconds=60)
-"""How long a branch may be there before its transaction; longer than any store's ``begin_wait``."""
+UNKNOWN_AFTER = timedelta(seconds=10)
+"""How old a branch without a transaction must be before it is called that; a read may be on its way."""
 
 
 def decide(seen: Observed, now: datetime) -> Plan:

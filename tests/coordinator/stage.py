@@ -1,0 +1,133 @@
+"""Plays golden scenarios: commands in, what the operator does out, as text."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from globaltx.coordinator.decide import decide
+from globaltx.coordinator.observed import Observed, ObservedBranch
+from globaltx.transaction.model import Branch, BranchId, Decision, GlobalTransaction
+from globaltx.transaction.states import Outcome, State
+from globaltx.transaction.xid import Xid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from globaltx.coordinator.observed import Plan
+
+XID = Xid("shop", "01abc")
+BEGUN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Stage:
+    """One transaction, held as the API server would hold it; `play` answers one command."""
+
+    def __init__(self) -> None:
+        self.now = BEGUN
+        self.branches: dict[str, ObservedBranch] = {}
+        self.seen = Observed(GlobalTransaction(XID, "aggregation", timedelta()))
+        self.gone = False
+
+    def play(self, command: str) -> list[str]:
+        verb, *arguments = shlex.split(command)
+        commands: dict[str, Callable[..., list[str] | None]] = {
+            "begin": self._begin,
+            "at": self._at,
+            "join": self._join,
+            "outcome": self._outcome,
+            "report": self._report,
+            "delete": self._delete,
+            "pass": self._pass,
+        }
+        return commands[verb](*arguments) or []
+
+    def _begin(self, timeout: str, ttl: str) -> None:
+        spans = [timedelta(seconds=int(each)) for each in (timeout, ttl)]
+        transaction = GlobalTransaction(XID, "aggregation", spans[0], ttl=spans[1], begun_at=BEGUN)
+        self.seen = replace(self.seen, transaction=transaction)
+
+    def _at(self, seconds: str) -> None:
+        self.now = BEGUN + timedelta(seconds=float(seconds))
+
+    def _join(self, *names: str) -> None:
+        for name in names:
+            app, _, resource = name.partition("/")
+            self.branches[name] = ObservedBranch(Branch(BranchId(XID, app, resource)))
+
+    def _outcome(self, outcome: str, reason: str, message: str = "", by: str = "") -> None:
+        self._decide(Decision(Outcome(outcome), reason, message, by))
+
+    def _decide(self, decision: Decision) -> None:
+        if self.seen.transaction.decision is None:
+            transaction = replace(self.seen.transaction, decision=decision)
+            self.seen = replace(self.seen, transaction=transaction)
+
+    def _report(self, name: str, state: str, reason: str = "", message: str = "") -> None:
+        known = self.branches[name]
+        branch = replace(known.branch, state=State(state), reason=reason, message=message)
+        self.branches[name] = replace(known, branch=branch)
+
+    def _delete(self) -> None:
+        self.seen = replace(self.seen, deleting=True)
+
+    def _pass(self) -> list[str]:
+        return list(self._passes())
+
+    def _passes(self) -> Iterator[str]:
+        complete = False
+        while not self.gone:
+            branches = tuple(self.branches.values())
+            plan = decide(replace(self.seen, branches=branches, complete=complete), self.now)
+            yield from told(plan)
+            self._apply(plan)
+            complete = plan.complete
+            if not plan.again:
+                return
+        yield "it is gone"
+
+    def _apply(self, plan: Plan) -> None:
+        if plan.take is not None:
+            self._decide(plan.take)
+        for stamp in plan.stamp:
+            known = self.branches[name_of(stamp.branch)]
+            branch = replace(known.branch, outcome=known.branch.outcome or stamp.outcome)
+            self.branches[name_of(stamp.branch)] = replace(known, branch=branch, owned=True)
+        if plan.status is not None:
+            self.seen = replace(self.seen, status=plan.status)
+        for each in plan.release_branches:
+            self.branches[name_of(each)] = replace(self.branches[name_of(each)], held=False)
+        if plan.release:
+            self.seen = replace(self.seen, held=False)
+        self.gone = plan.forget or (self.seen.deleting and not self.seen.held)
+
+
+def name_of(branch: BranchId) -> str:
+    return f"{branch.app}/{branch.resource}"
+
+
+def told(plan: Plan) -> Iterator[str]:
+    if plan.take is not None:
+        yield f"take {plan.take.outcome}, {plan.take.reason}"
+    for stamp in plan.stamp:
+        yield f"tell {name_of(stamp.branch)} {stamp.outcome}"
+    if plan.complete:
+        yield "list all branches"
+    for notice in plan.notices:
+        at = f" at {name_of(notice.branch)}" if notice.branch else ""
+        yield f"event {notice.weight} {notice.reason}{at}: {notice.message}"
+    if plan.status is not None:
+        status = plan.status
+        verdict = "Unknown" if status.succeeded is None else status.succeeded
+        counts = f"{status.settled}/{status.total}"
+        yield f"status {status.state} {counts} Succeeded={verdict}: {status.message}"
+    for branch in plan.release_branches:
+        yield f"release {name_of(branch)}"
+    if plan.release:
+        yield "release the transaction"
+    if plan.forget:
+        yield "forget"
+    if plan.requeue_after is not None:
+        yield f"come again in {plan.requeue_after.total_seconds():g} s"

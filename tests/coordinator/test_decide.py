@@ -1,0 +1,90 @@
+"""What the scenarios and the interleavings do not show of ``decide``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from globaltx.coordinator.conditions import Status, shorten, why
+from globaltx.coordinator.decide import UNKNOWN_AFTER, decide, decide_unknown
+from globaltx.coordinator.observed import Observed, ObservedBranch, Plan
+from globaltx.coordinator.reasons import SENTENCES, Reason
+from globaltx.transaction.model import Branch, BranchId, Decision, GlobalTransaction
+from globaltx.transaction.states import IllegalMoveError, Outcome, State
+from globaltx.transaction.xid import Xid
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+XID = Xid("shop", "01abc")
+COMMIT = Decision(Outcome.COMMIT, Reason.REQUEST_SUCCEEDED)
+BRANCH = ObservedBranch(Branch(BranchId(XID, "order", "db")), born_at=NOW)
+
+
+def transaction(decision: Decision | None = None) -> GlobalTransaction:
+    return GlobalTransaction(XID, "a", timedelta(seconds=60), begun_at=NOW, decision=decision)
+
+
+def test_every_reason_has_a_sentence() -> None:
+    assert set(SENTENCES) == set(Reason)
+    assert all(sentence.endswith(".") for sentence in SENTENCES.values())
+
+
+def test_a_recorded_state_against_the_outcome_is_a_bug() -> None:
+    seen = Observed(transaction(COMMIT), Status(State.ROLLING_BACK), (BRANCH,), complete=True)
+    with pytest.raises(IllegalMoveError):
+        decide(seen, NOW)
+
+
+def test_an_operator_whose_clock_is_behind_does_not_stumble() -> None:
+    assert decide(Observed(transaction()), NOW - timedelta(hours=1)).requeue_after is not None
+
+
+def test_a_cache_that_knows_fewer_branches_does_not_lower_the_counts() -> None:
+    recorded = Status(State.COMMITTING, total=3, settled=1, decided_at=NOW)
+    seen = Observed(transaction(COMMIT), recorded, (BRANCH,))
+    status = decide(seen, NOW).status
+    assert status is not None
+    assert (status.settled, status.total) == (1, 3)
+
+
+def test_a_long_message_is_cut_so_that_it_is_not_written_again_and_again() -> None:
+    branch = replace(BRANCH.branch, state=State.CONFLICT, reason="RowChanged", message="x" * 1024)
+    seen = Observed(transaction(COMMIT), branches=(replace(BRANCH, branch=branch),))
+    status = decide(seen, NOW).status
+    assert status is not None
+    assert len(status.message) == 1024
+    assert shorten(status.message) == status.message
+
+
+def test_a_person_may_have_a_reason_that_is_not_ours() -> None:
+    assert why(Decision(Outcome.COMMIT, "Ticket4711", by="kim")) == "Commit, Ticket4711:  (by kim)"
+
+
+def test_a_branch_without_transaction_is_reported_once_and_never_guessed_at() -> None:
+    assert decide_unknown(BRANCH, NOW) == Plan(requeue_after=UNKNOWN_AFTER)
+    later = NOW + UNKNOWN_AFTER
+    plan = decide_unknown(BRANCH, later)
+    assert [each.reason for each in plan.reports] == [Reason.UNKNOWN_TRANSACTION]
+    assert [each.reason for each in plan.notices] == [Reason.UNKNOWN_TRANSACTION]
+    assert not plan.stamp
+    told = replace(BRANCH, branch=replace(BRANCH.branch, reason=plan.reports[0].reason))
+    again = decide_unknown(told, later)
+    assert not again.reports
+    assert not again.notices
+
+
+def test_not_even_its_deletion_says_what_became_of_a_branch_without_transaction() -> None:
+    plan = decide_unknown(replace(BRANCH, deleting=True), NOW + UNKNOWN_AFTER)
+    assert plan.reports
+    assert not plan.stamp
+    assert not plan.release_branches
+
+
+def test_a_branch_without_transaction_goes_once_a_person_decided_and_it_settled() -> None:
+    decided = replace(BRANCH, branch=replace(BRANCH.branch, outcome=Outcome.ROLLBACK))
+    assert not decide_unknown(decided, NOW).release_branches
+    settled = replace(decided, branch=replace(decided.branch, state=State.ROLLED_BACK))
+    plan = decide_unknown(settled, NOW)
+    assert (plan.release_branches, plan.forget) == ((BRANCH.branch.id,), True)
+    assert not decide_unknown(replace(settled, held=False, deleting=True), NOW).forget
