@@ -18,7 +18,7 @@ from globaltx_cli.errors import CliError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-DEFAULT_SIDECAR_IMAGE = f"ghcr.io/globaltx/sidecar:{__version__}"
+DEFAULT_SIDECAR_IMAGE = f"globaltx/sidecar:{__version__}"
 """As in the chart's values; a test compares."""
 
 _Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  no public name

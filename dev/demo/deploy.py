@@ -136,4 +136,6 @@ def _values(images: Images) -> list[str]:
     return [
         f"--set-string=image.operator={images.operator}",
         f"--set-string=image.sidecar={images.sidecar}",
+        # Another content under the same name must make new pods.
+        f"--set-string=operator.podAnnotations.image-contents={_contents(images, images.operator)}",
     ]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 CONTEXT = "GLOBALTX_CONTEXT"
 REGISTRY = "GLOBALTX_REGISTRY"
+CLUSTER = "GLOBALTX_CLUSTER"
 NAME = "demo"
 """Of the cluster and of the database server that are the demo's own."""
 LOCAL = "localhost/globaltx"
@@ -52,7 +53,7 @@ class Place:
 def local(namespace: str, name: str = NAME) -> Place:
     """Start what is missing on this machine: Kubernetes, MariaDB, the images.
 
-    A full cluster that runs under another name is used and left running, and so is globaltx in it.
+    A cluster that is not the run's own is left running, and so is globaltx if it was in it.
     """
     cluster = Cluster.up(_name(name), Mode.FULL)
     server = MariaDB.up(name, bind=("127.0.0.1", cluster.bridge_ip), sql=_sql())
@@ -133,8 +134,12 @@ _TARGETS = ("operator", "sidecar", "order-sample")
 
 
 def _name(own: str) -> str:
-    held = [each.name for each in clusters() if each.mode is Mode.FULL]
-    return held[0] if held and own not in held else own
+    """The cluster to use: the one that is named, else a demo that was kept, else our own.
+
+    Clusters of other names are somebody's who may take them down at any time.
+    """
+    held = {each.name for each in clusters() if each.mode is Mode.FULL}
+    return os.environ.get(CLUSTER) or (NAME if NAME in held else own)
 
 
 def _sql() -> str:
