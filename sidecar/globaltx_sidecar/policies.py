@@ -71,6 +71,8 @@ class PolicyFollower:
             self._policies[seen.object["metadata"]["name"]] = seen.object
 
     def _take_over(self) -> None:
+        if not self._names:
+            return  # nothing was said of where the routes came from
         gone = sorted(self._names - self._policies.keys())
         if gone:
             message = f"{', '.join(gone)} is gone; the routes it had stay until the pod is made anew"

@@ -1,0 +1,244 @@
+"""The order sample as processes on loopback: no pods, but everything else is real.
+
+A control plane, a MariaDB, two replicas of the operator, the sample's three services, and a
+sidecar for each. Every one of them can be killed and started again.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from dev.waiting import wait_for
+from globaltx.coordinator.policy import Route
+from globaltx.manifest.settings import SidecarSettings
+from tests.sidecar.programs import (
+    BIN,
+    LOOPBACK,
+    Account,
+    Program,
+    SidecarProgram,
+    datasource,
+    free_port,
+    get,
+    http_settings,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dev.cluster.cluster import Cluster
+    from dev.databases import MariaDB
+
+SAMPLE = Path(__file__).parents[3] / "examples" / "01-order"
+SQL = "".join(
+    (SAMPLE / "database" / "sql" / f"{name}.sql").read_text() for name in ("order", "product", "accounts")
+)
+TIMEOUT = timedelta(seconds=15)
+ROUTES = (
+    Route("create", path="/v1/order/create", timeout=TIMEOUT),
+    Route("create2", path="/v1/order/create2", timeout=TIMEOUT),
+)
+SIDECAR_ACCOUNT = Account("globaltx", "globaltx-demo")
+REQUEST_SECONDS = 60.0
+KEEP_NOTHING = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What the two databases hold."""
+
+    masters: int
+    items: int
+    available: int
+    allocated: int
+    undo_order: int
+    undo_product: int
+
+    def __sub__(self, other: Rows) -> Rows:
+        return Rows(
+            self.masters - other.masters,
+            self.items - other.items,
+            self.available - other.available,
+            self.allocated - other.allocated,
+            self.undo_order,
+            self.undo_product,
+        )
+
+
+ORDERED = Rows(1, 1, -2, 2, 0, 0)
+"""What an order changes."""
+NOTHING = Rows(0, 0, 0, 0, 0, 0)
+
+
+class Shop:
+    """The sample, running; an inner context for each program."""
+
+    def __init__(
+        self, cluster: Cluster, database: MariaDB, namespace: str, folder: Path, operators: int = 2
+    ) -> None:
+        self.cluster = cluster
+        self.database = database
+        self.namespace = namespace
+        self._stack = ExitStack()
+        order, product = (
+            datasource("order", "order", database.port),
+            datasource("product", "product", database.port),
+        )
+        ports = {name: free_port() for name in ("aggregation", "order", "product")}
+        self.aggregation_sidecar = self._sidecar(
+            folder,
+            SidecarSettings(
+                namespace=namespace,
+                app="aggregation-svc",
+                http=http_settings(ports["aggregation"], ROUTES),
+                ttl=KEEP_NOTHING,
+                control_port=free_port(),
+            ),
+        )
+        self.order_sidecar = self._sidecar(
+            folder,
+            SidecarSettings(
+                namespace=namespace, app="order-svc", datasources=(order,), control_port=free_port()
+            ),
+        )
+        self.product_sidecar = self._sidecar(
+            folder,
+            SidecarSettings(
+                namespace=namespace, app="product-svc", datasources=(product,), control_port=free_port()
+            ),
+        )
+        self.operators = [self._operator(folder, number) for number in range(operators)]
+        self.aggregation = _service(
+            folder,
+            "aggregation",
+            ports,
+            ORDER_URL=f"http://{LOOPBACK}:{ports['order']}",
+            PRODUCT_URL=f"http://{LOOPBACK}:{ports['product']}",
+        )
+        self.order = _service(folder, "order", ports, **_database(order.listen_port, "order"))
+        self.product = _service(folder, "product", ports, **_database(product.listen_port, "product"))
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            for program in self.programs:
+                program.launch()
+                stack.callback(program.kill)
+            for program in self.programs:
+                program.wait_ready(60)
+            self._wait_for_undo_tables()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def programs(self) -> Sequence[Program]:
+        """All of them."""
+        return (
+            *self.operators,
+            self.aggregation_sidecar,
+            self.order_sidecar,
+            self.product_sidecar,
+            self.aggregation,
+            self.order,
+            self.product,
+        )
+
+    def ask(self, path: str = "/v1/order/create") -> tuple[int, str]:
+        """Send a client's request; 0 when there was no answer."""
+        return get(self.aggregation_sidecar.url + path, method="POST", body=b"{}", seconds=REQUEST_SECONDS)
+
+    def rows(self) -> Rows:
+        """Look at both databases, past the sidecars."""
+        counts = (
+            "(SELECT COUNT(*) FROM `order`.so_master)",
+            "(SELECT COUNT(*) FROM `order`.so_item)",
+            "(SELECT available_qty FROM product.inventory WHERE sysno = 1)",
+            "(SELECT allocated_qty FROM product.inventory WHERE sysno = 1)",
+            "(SELECT COUNT(*) FROM `order`.globaltx_undo WHERE table_name <> '')",
+            "(SELECT COUNT(*) FROM product.globaltx_undo WHERE table_name <> '')",
+        )
+        found = self.database.execute("SELECT " + ", ".join(counts)).split()
+        return Rows(*(int(each) for each in found))
+
+    def unsettled(self) -> list[str]:
+        """The transactions and branches that are not at their end."""
+        found = []
+        for kind in ("globaltransactions", "branches"):
+            path = "{range .items[*]}{.metadata.name} {.status.state}{'\\n'}{end}"
+            said = self.cluster.kubectl("get", kind, "-n", self.namespace, "-o", f"jsonpath={path}")
+            found += [f"{kind} {line}" for line in said.splitlines() if line.split()[-1] not in _ENDS]
+        return found
+
+    def outcomes(self) -> dict[str, str]:
+        """The outcome of each transaction."""
+        path = "{range .items[*]}{.metadata.name}={.spec.outcome}{'\\n'}{end}"
+        said = self.cluster.kubectl(
+            "get", "globaltransactions", "-n", self.namespace, "-o", f"jsonpath={path}"
+        )
+        return dict(line.split("=", 1) for line in said.splitlines() if line)
+
+    def settle(self, seconds: float = 90) -> None:
+        """Wait until nothing is under way any more."""
+
+        def nothing_left() -> bool:
+            rows = self.rows()
+            return not self.unsettled() and rows.undo_order == rows.undo_product == 0
+
+        wait_for(f"all to be settled; left: {self.unsettled()}", nothing_left, seconds=seconds, every=0.1)
+
+    def _sidecar(self, folder: Path, settings: SidecarSettings) -> SidecarProgram:
+        return SidecarProgram(settings, folder, self.cluster.kubeconfig, SIDECAR_ACCOUNT)
+
+    def _operator(self, folder: Path, number: int) -> Program:
+        port = free_port()
+        return Program(
+            name=f"operator-{number}",
+            command=[
+                *(
+                    str(BIN / "globaltx-operator"),
+                    "--namespace",
+                    self.namespace,
+                    "--namespaces",
+                    self.namespace,
+                ),
+                *("--host", LOOPBACK, "--port", str(port)),
+            ],
+            ready=f"http://{LOOPBACK}:{port}/readyz",
+            log=folder / f"operator-{number}.log",
+            environment={"KUBECONFIG": str(self.cluster.kubeconfig), "POD_NAME": f"operator-{number}"},
+        )
+
+    def _wait_for_undo_tables(self) -> None:
+        for sidecar, name in ((self.order_sidecar, "order"), (self.product_sidecar, "product")):
+            part = f"undo table of {name}"
+            wait_for(part, partial(_is_up, sidecar, part), seconds=20)
+
+
+def _is_up(sidecar: SidecarProgram, part: str) -> bool:
+    return bool(sidecar.parts().get(part, {}).get("up"))
+
+
+_ENDS = {"Committed", "RolledBack"}
+
+
+def _service(folder: Path, name: str, ports: dict[str, int], **environment: str) -> Program:
+    return Program(
+        name=f"{name}-svc",
+        command=[sys.executable, str(SAMPLE / "services" / f"{name}.py")],
+        ready=f"http://{LOOPBACK}:{ports[name]}/healthz",
+        log=folder / f"{name}-svc.log",
+        environment={"PORT": str(ports[name]), **environment},
+    )
+
+
+def _database(port: int, schema: str) -> dict[str, str]:
+    account = {"DATABASE_USER": "dksl", "DATABASE_PASSWORD": "123456"}
+    return account | {"DATABASE_HOST": LOOPBACK, "DATABASE_PORT": str(port), "DATABASE_NAME": schema}

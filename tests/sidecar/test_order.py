@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dev.waiting import wait_for
+from tests.sidecar.programs import get
+from tests.sidecar.shop.stage import NOTHING, ORDERED, SQL, Shop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from dev.cluster.cluster import Cluster
+
+pytestmark = [pytest.mark.control_plane, pytest.mark.database, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def shop(control_plane: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    from dev.databases import MariaDB  # noqa: PLC0415  only where such tests are run
+
+    name = f"shop-{secrets.token_hex(3)}"
+    control_plane.kubectl("create", "namespace", name)
+    folder: Path = tmp_path_factory.mktemp("shop")
+    with (
+        MariaDB.up(f"{name}-{os.getpid()}", sql=SQL, durable=False) as database,
+        Shop(control_plane, database, name, folder) as running,
+    ):
+        yield running
+
+
+def test_an_order_across_two_databases_commits(shop: Shop) -> None:
+    before = shop.rows()
+    status, said = shop.ask()
+    assert status == 200, said
+    shop.settle()
+    assert shop.rows() - before == ORDERED
+
+
+def test_an_order_that_fails_at_last_is_undone_in_both(shop: Shop) -> None:
+    before = shop.rows()
+    assert shop.ask("/v1/order/create2")[0] == 400
+    shop.settle()
+    assert shop.rows() - before == NOTHING
+
+
+def test_many_orders_side_by_side_keep_the_books_right(shop: Shop) -> None:
+    before = shop.rows()
+    statuses: list[int] = []
+
+    def orders(number: int) -> None:
+        path = "/v1/order/create" if number % 2 else "/v1/order/create2"
+        statuses.extend(shop.ask(path)[0] for _ in range(5))
+
+    clients = [threading.Thread(target=orders, args=(number,)) for number in range(4)]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join()
+    shop.settle()
+    change, good = shop.rows() - before, statuses.count(200)
+    assert (change.masters, change.items, change.available, change.allocated) == (
+        good,
+        good,
+        -2 * good,
+        2 * good,
+    )
+    assert good >= 1
+    assert set(statuses) <= {200, 400}
+
+
+def test_an_api_server_that_dies_in_the_middle_leaves_nothing_half_done(shop: Shop) -> None:
+    before = shop.rows()
+    answers: list[tuple[int, str]] = []
+    asking = threading.Thread(target=lambda: answers.append(shop.ask("/v1/order/create?hold=after-commit")))
+    asking.start()
+    try:
+        wait_for("the order's local commit", lambda: (shop.rows() - before).masters == 1)
+        shop.cluster.crash("kube-apiserver")
+        get(shop.order.ready.replace("healthz", "release"), method="POST", body=b"")
+        asking.join(60)
+    finally:
+        shop.cluster.start("kube-apiserver")
+    status, said = answers[0]
+    assert status in {400, 503}, said
+    shop.settle(120)
+    assert shop.rows() - before == NOTHING
