@@ -28,7 +28,7 @@ class Application:
     """One connection of an application, in a local transaction from its first statement on."""
 
     def __init__(self, server: MariaDB, schema: str, schemas: Schemas, xid: Xid, **options: Any) -> None:
-        self.connection = pymysql.connect(
+        self.connection: Any = pymysql.connect(
             unix_socket=str(server.socket),
             user="root",
             database=schema,

@@ -28,7 +28,7 @@ from globaltx.undo.literal import identifier
 from globaltx.undo.values import Image, JsonValue, same
 
 if TYPE_CHECKING:
-    from globaltx.undo.shape import Column, TableShape
+    from globaltx.undo.shape import Column, Reference, TableShape
 
 _SHOWN_MAX = 200
 SESSION = (
@@ -86,7 +86,8 @@ def select_current(shape: TableShape, record: Record) -> str | None:
     if record.before is None and record.after is None:
         return None
     columns = _columns(shape, {**(record.before or {}), **(record.after or {})})
-    return f"SELECT {values.image_bytes(columns)} FROM {_table(shape)} WHERE {_condition(shape, record)} FOR UPDATE"
+    row = f"FROM {_table(shape)} WHERE {_condition(shape, record)}"
+    return f"SELECT {values.image_bytes(columns)} {row} FOR UPDATE"
 
 
 def judge(record: Record, current: Image | None) -> Verdict:
@@ -125,22 +126,24 @@ def restore(shape: TableShape, record: Record) -> str:
 
 
 def select_children(shape: TableShape, record: Record) -> list[tuple[str, str]]:
-    """For a row that is to be deleted: the label of each table that would follow by cascade, and a SELECT for its rows."""
+    """For a row that is to be deleted: each table that would follow by cascade, and a SELECT of its rows."""
     if record.before is not None or record.after is None:
         return []
     return [
-        (
-            f"{reference.schema}.{reference.table}",
-            f"SELECT 1 FROM {identifier(reference.schema)}.{identifier(reference.table)} WHERE "
-            + " AND ".join(
-                f"{identifier(column)}={values.sql(shape.column(parent), record.after[shape.column(parent).name])}"
-                for column, parent in zip(reference.columns, reference.referenced, strict=True)
-            )
-            + " LIMIT 1 FOR UPDATE",
-        )
-        for reference in shape.references
-        if reference.deletes
+        (f"{each.schema}.{each.table}", _select_child(shape, each, record.after))
+        for each in shape.references
+        if each.deletes
     ]
+
+
+def _select_child(shape: TableShape, reference: Reference, after: Image) -> str:
+    parents = [shape.column(name) for name in reference.referenced]
+    condition = " AND ".join(
+        f"{identifier(column)}={values.sql(parent, after[parent.name])}"
+        for column, parent in zip(reference.columns, parents, strict=True)
+    )
+    table = f"{identifier(reference.schema)}.{identifier(reference.table)}"
+    return f"SELECT 1 FROM {table} WHERE {condition} LIMIT 1 FOR UPDATE"
 
 
 def describe_conflict(shape: TableShape, record: Record, current: Image | None) -> str:

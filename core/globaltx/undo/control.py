@@ -108,7 +108,7 @@ def _change(part: list[Token], mode: SqlMode) -> tuple[Setting, str | None] | No
 
 
 def _qualified(part: list[Token]) -> tuple[Setting, str | None] | None:
-    """``SET @@session . sql_mode = ...`` and the like, spread over several tokens: let the connection be asked."""
+    """``SET @@session . sql_mode = ...``, spread over several tokens: let the connection be asked."""
     named = {token.text.lower() for token in part}
     found = next((setting for name, setting in _SETTINGS.items() if name in named), None)
     return None if found is None else (found, None)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from functools import cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from globaltx.undo.sqlmode import SqlMode
+if TYPE_CHECKING:
+    from globaltx.undo.sqlmode import SqlMode
 
 
 class TokenKind(StrEnum):
@@ -106,9 +107,9 @@ _ESCAPED = re.compile(r"""\\(?P<escaped>.)|(?P<quote>['"])(?P=quote)""", re.DOTA
 
 
 def string_value(token: Token, mode: SqlMode) -> tuple[str, str | None]:
-    """Read a STRING token: what stands in it, and its introducer's character set (None: the connection's).
+    r"""Read a STRING token: what stands in it, and its introducer's character set (None: the connection's).
 
-    ``N'..'`` is utf8. ``\\%`` and ``\\_`` keep their backslash, as the server has it.
+    ``N'..'`` is utf8. ``\%`` and ``\_`` keep their backslash, as the server has it.
     """
     introducer = _INTRODUCER.match(token.text)
     charset = None if introducer is None else (introducer[1] or "utf8").lower()

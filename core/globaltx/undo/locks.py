@@ -171,7 +171,7 @@ def sweep_fences(schema: str, older_than_seconds: int, rows_max: int = 1000) -> 
     """Write the DELETE of fences that rollbacks have left, once no local transaction of that age can live."""
     return (
         f"DELETE FROM {identifier(schema)}.{UNDO_TABLE} WHERE table_name=X'' AND xid LIKE '{_ROLLBACK_MARK}%'"
-        f" AND created_at < CURRENT_TIMESTAMP(6) - INTERVAL {int(older_than_seconds)} SECOND LIMIT {int(rows_max)}"
+        f" AND {_older(older_than_seconds)} LIMIT {int(rows_max)}"
     )
 
 
@@ -179,8 +179,12 @@ def select_stale(schema: str, older_than_seconds: int, rows_max: int = 1000) -> 
     """Write the SELECT of xids whose records are old: phase two has missed them, or has yet to come."""
     return (
         f"SELECT DISTINCT xid FROM {identifier(schema)}.{UNDO_TABLE} WHERE xid NOT LIKE '{_ROLLBACK_MARK}%'"
-        f" AND created_at < CURRENT_TIMESTAMP(6) - INTERVAL {int(older_than_seconds)} SECOND LIMIT {int(rows_max)}"
+        f" AND {_older(older_than_seconds)} LIMIT {int(rows_max)}"
     )
+
+
+def _older(seconds: int) -> str:
+    return f"created_at < CURRENT_TIMESTAMP(6) - INTERVAL {int(seconds)} SECOND"
 
 
 def _xids(xids: Collection[Xid]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from globaltx.undo import image, insertion, keys, literal, values
+from globaltx.undo.exact import KeyPart
 from globaltx.undo.forms import Delete, Insert, Update
 from globaltx.undo.refusal import RowsMissedError, refuse
 from globaltx.undo.shape import Column, Kind, NoSuchColumnError, TableShape, check_undoable
@@ -75,7 +76,7 @@ class ImagePlan:
             RefusedError: too many rows; roll back.
         """
         if self._met(ok) != len(rows):
-            message = f"the statement met {self._met(ok)} rows of {self.shape.label}, the image before it {len(rows)}"
+            message = f"{self.shape.label}: the image found {len(rows)} rows, the statement {self._met(ok)}"
             raise RowsMissedError(message)
         if len(rows) > ROWS_MAX:
             refuse(f"a change of {len(rows)} rows at once", f"change at most {ROWS_MAX} rows a statement")
@@ -106,7 +107,7 @@ class InsertPlan:
     """An INSERT: it needs no image, its keys come from its values and from the OK packet."""
 
     shape: TableShape
-    rows: tuple[tuple[insertion.KeyPart | insertion.Generated, ...], ...]
+    rows: tuple[tuple[KeyPart | insertion.Generated, ...], ...]
     image: None = None
 
     def records(self, rows: Sequence[Sequence[bytes | None]], ok: Ok) -> tuple[UndoRecord, ...]:
@@ -121,9 +122,7 @@ class InsertPlan:
             raise RowsMissedError(message)
         return tuple(self._record(row, index, ok) for index, row in enumerate(self.rows))
 
-    def _record(
-        self, row: tuple[insertion.KeyPart | insertion.Generated, ...], index: int, ok: Ok
-    ) -> UndoRecord:
+    def _record(self, row: tuple[KeyPart | insertion.Generated, ...], index: int, ok: Ok) -> UndoRecord:
         parts = [
             _generated(ok.insert_id, index) if isinstance(part, insertion.Generated) else part for part in row
         ]
@@ -140,15 +139,15 @@ class InsertPlan:
 Plan: TypeAlias = "ImagePlan | InsertPlan"
 
 
-def _generated(first: int, index: int) -> insertion.KeyPart:
+def _generated(first: int, index: int) -> KeyPart:
     """The key of the n-th row of an INSERT: the server counts in steps that the session knows."""
     if index == 0:
-        return insertion.KeyPart(str(first), str(first))
+        return KeyPart(str(first), str(first))
     key = f"{first}+{index}*@@auto_increment_increment"
-    return insertion.KeyPart(f"({key})", sql=f"CAST({key} AS CHAR)")
+    return KeyPart(f"({key})", sql=f"CAST({key} AS CHAR)")
 
 
-def _row_key(parts: list[insertion.KeyPart]) -> str:
+def _row_key(parts: list[KeyPart]) -> str:
     if all(part.known is not None for part in parts):
         return keys.literal_key(",".join(part.known or "" for part in parts).encode("ascii"))
     return keys.as_bytes(
@@ -182,8 +181,9 @@ def _check_references(change: Update | Delete, shape: TableShape) -> None:
     if isinstance(change, Delete):
         for reference in shape.references:
             if reference.deletes:
+                other = f"{reference.schema}.{reference.table}"
                 refuse(
-                    f"a DELETE from {shape.label} that {reference.on_delete}s to {reference.schema}.{reference.table}",
+                    f"a DELETE from {shape.label} that does {reference.on_delete} in {other}",
                     "delete those rows first, by a statement of their own, and use ON DELETE RESTRICT",
                 )
         return

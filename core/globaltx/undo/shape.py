@@ -36,8 +36,8 @@ _KINDS = {
     Kind.PLAIN: "date time datetime uuid inet4 inet6",
     Kind.TIMESTAMP: "timestamp",
     Kind.TEXT: "char varchar tinytext text mediumtext longtext",
-    Kind.BINARY: "binary varbinary tinyblob blob mediumblob longblob vector geometry point linestring polygon "
-    "multipoint multilinestring multipolygon geometrycollection geomcollection",
+    Kind.BINARY: "binary varbinary tinyblob blob mediumblob longblob vector geometry point linestring"
+    " polygon multipoint multilinestring multipolygon geometrycollection geomcollection",
     Kind.INDEX: "bit enum set",
     Kind.JSON: "json",
 }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 _UTF8 = frozenset({"utf8", "utf8mb3", "utf8mb4"})
 _TRAILING_ASCII = {"gbk": "gbk", "gb18030": "gb18030", "big5": "big5", "sjis": "shift_jis", "cp932": "cp932"}
-"""Character sets whose second byte may look like a quote's neighbour (0x5C): they must be decoded to be read."""
+"""Character sets whose second byte may look like a backslash: they must be decoded to be read."""
 
 
 class UnreadableTextError(ValueError):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from globaltx.undo import control, lexer
+from globaltx.undo import control, grammar, lexer
 from globaltx.undo.forms import (
     Change,
     Control,
@@ -54,7 +54,7 @@ __all__ = [
 
 _DEFAULT = SqlMode()
 _CACHED_BYTES_MAX = 8192
-_HARMLESS = frozenset({"SHOW", "DESCRIBE", "DESC", "HELP", "VALUES", "KILL"})
+_HARMLESS = frozenset({"EXPLAIN", "SHOW", "DESCRIBE", "DESC", "HELP", "VALUES", "KILL"})
 _LOCKING = ("FOR UPDATE", "FOR SHARE", "LOCK IN SHARE MODE")
 _CHANGES = frozenset({"INSERT", "UPDATE", "DELETE", "REPLACE", "CALL", "LOAD", "TRUNCATE"})
 _WAYS_OUT = {
@@ -63,6 +63,7 @@ _WAYS_OUT = {
     "CALL": "send the procedure's statements from the application",
     "LOAD": "use INSERT",
     "DO": "use SELECT",
+    "EXPLAIN": "leave ANALYZE out",
     "EXECUTE": "use the prepared statements of the protocol",
     "WITH": "write the condition without a common table expression",
     "XA": "a global transaction needs no XA of the application's own",
@@ -114,35 +115,25 @@ def _statement(source: Source, mode: SqlMode) -> Statement:
     steering = control.transaction_control(source)
     if steering is not None:
         return steering
-    match verb:
-        case "INSERT" | "UPDATE" | "DELETE":
-            # Only here, and only now: sqlglot takes 8 MiB, and most sidecars rest.
-            from globaltx.undo import grammar  # noqa: PLC0415
+    if verb in {"INSERT", "UPDATE", "DELETE"}:
+        return grammar.change(source)
+    if verb == "SET":
+        return control.settings(source, mode)
+    if verb in {"SELECT", ""}:
+        return Select(source, for_update=any(locking in " ".join(words) for locking in _LOCKING))
+    return _passed_on(source, verb, words)
 
-            return grammar.change(source)
-        case "SET":
-            return control.settings(source, mode)
-        case "SELECT" | "":
-            return Select(source, for_update=any(locking in " ".join(words) for locking in _LOCKING))
-        case "EXPLAIN" | "DESCRIBE" | "DESC":
-            return _explained(source, words)
-    if verb in _HARMLESS:
+
+def _passed_on(source: Source, verb: str, words: list[str]) -> Other:
+    """What changes no row. EXPLAIN runs nothing, unless told to ANALYZE."""
+    if verb in _HARMLESS and not ("ANALYZE" in words and _CHANGES & set(words)):
         return Other(source)
-    refuse(
-        verb if verb.isalpha() else "the statement",
-        _WAYS_OUT.get(verb, "run it outside of a global transaction"),
-    )
-
-
-def _explained(source: Source, words: list[str]) -> Other:
-    """EXPLAIN runs nothing, unless told to ANALYZE."""
-    if "ANALYZE" in words and _CHANGES & set(words):
-        refuse("EXPLAIN ANALYZE of a change", "use EXPLAIN")
-    return Other(source)
+    what = verb if verb.isalpha() else "the statement"
+    return refuse(what, _WAYS_OUT.get(verb, "run it outside of a global transaction"))
 
 
 def text(statement: Statement, mode: SqlMode) -> bytes:
-    """Write the statement, question marks as they are: what goes on to the server (or to COM_STMT_PREPARE)."""
+    """Write the statement, question marks as they are: what goes on to the server."""
     return mode.encode(statement.source.render())
 
 

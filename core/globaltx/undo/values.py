@@ -18,7 +18,7 @@ from globaltx.undo.literal import Text, identifier
 from globaltx.undo.shape import Column, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 
 class Number(str):
@@ -137,35 +137,45 @@ def sql(column: Column, value: JsonValue) -> str:
     """
     if value is None:
         return "NULL"
-    match column.kind:
-        case Kind.INTEGER | Kind.INDEX:
-            return _matching(_NUMBER, value, column)
-        case Kind.DOUBLE:
-            digits = _matching(_NUMBER, value, column)
-            return digits if "e" in digits.lower() else f"{digits}e0"
-        case Kind.DECIMAL:
-            return _matching(_NUMBER, value, column)
-        case Kind.PLAIN:
-            return literal.sql(Text(_matching(_PLAIN, value, column).encode(), "ascii"))
-        case Kind.TIMESTAMP:
-            return _timestamp(_matching(_NUMBER, value, column))
-        case Kind.TEXT:
-            return literal.sql(Text(value.encode()))
-        case Kind.JSON:
-            return f"CAST({literal.sql(Text(value.encode()))} AS JSON)"
-        case Kind.BINARY:
-            return f"X'{_matching(_HEX, value, column)}'"
-        case Kind.FOREIGN_TEXT:
-            return literal.sql(
-                Text(bytes.fromhex(_matching(_HEX, value, column)), column.charset or "binary")
-            )
-        case Kind.UNKNOWN:
-            message = f"column {column.name} has the type {column.type}, which cannot be written"
-            raise UnreadableImageError(message)
+    if column.kind is Kind.UNKNOWN:
+        message = f"column {column.name} has the type {column.type}, which cannot be written"
+        raise UnreadableImageError(message)
+    return _WRITERS[column.kind](column, value)
 
 
-def _timestamp(seconds: str) -> str:
+def _number(column: Column, value: str) -> str:
+    return _matching(_NUMBER, value, column)
+
+
+def _double(column: Column, value: str) -> str:
+    """With an exponent, or the server takes it for a DECIMAL."""
+    digits = _number(column, value)
+    return digits if "e" in digits.lower() else f"{digits}e0"
+
+
+def _plain(column: Column, value: str) -> str:
+    return literal.sql(Text(_matching(_PLAIN, value, column).encode(), "ascii"))
+
+
+def _text(_column: Column, value: str) -> str:
+    return literal.sql(Text(value.encode()))
+
+
+def _json(column: Column, value: str) -> str:
+    return f"CAST({_text(column, value)} AS JSON)"
+
+
+def _binary(column: Column, value: str) -> str:
+    return f"X'{_matching(_HEX, value, column)}'"
+
+
+def _foreign_text(column: Column, value: str) -> str:
+    return literal.sql(Text(bytes.fromhex(_matching(_HEX, value, column)), column.charset or "binary"))
+
+
+def _timestamp(column: Column, value: str) -> str:
     """The zero date has the number 0, which FROM_UNIXTIME takes for 1970."""
+    seconds = _number(column, value)
     return "'0000-00-00 00:00:00'" if float(seconds) == 0 else f"FROM_UNIXTIME({seconds})"
 
 
@@ -174,3 +184,17 @@ def _matching(pattern: re.Pattern[str], value: str, column: Column) -> str:
         message = f"the image's value of column {column.name} is no {column.type}"
         raise UnreadableImageError(message)
     return str(value)
+
+
+_WRITERS: dict[Kind, Callable[[Column, str], str]] = {
+    Kind.INTEGER: _number,
+    Kind.INDEX: _number,
+    Kind.DOUBLE: _double,
+    Kind.DECIMAL: _number,
+    Kind.PLAIN: _plain,
+    Kind.TIMESTAMP: _timestamp,
+    Kind.TEXT: _text,
+    Kind.JSON: _json,
+    Kind.FOREIGN_TEXT: _foreign_text,
+    Kind.BINARY: _binary,
+}

@@ -209,7 +209,8 @@ async def _undo_row(session: Session, shape: TableShape, record: Record) -> str 
     if compensate.judge(record, restored) is Verdict.DONE:
         return None
     await session.rows("ROLLBACK TO SAVEPOINT globaltx_row")
-    return f"{shape.label}: the row did not come back as it was; {compensate.describe_conflict(shape, record, current)}"
+    told = compensate.describe_conflict(shape, record, current)
+    return f"{shape.label}: the row did not come back as it was; {told}"
 
 
 async def _current(session: Session, shape: TableShape, record: Record) -> Image | None:

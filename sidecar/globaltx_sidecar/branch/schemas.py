@@ -23,27 +23,28 @@ SHAPES_MAX = 1024
 
 _TABLE = """SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE, TABLE_TYPE
   FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"""
-_COLUMNS = """SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE, CHARACTER_SET_NAME, COLLATION_NAME, EXTRA
+_COLUMNS = """SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE, CHARACTER_SET_NAME, COLLATION_NAME,
+    EXTRA
   FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s ORDER BY ORDINAL_POSITION"""
 _PRIMARY_KEY = """SELECT COLUMN_NAME, SUB_PART FROM information_schema.STATISTICS
   WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s AND INDEX_NAME = 'PRIMARY' ORDER BY SEQ_IN_INDEX"""
 _TRIGGERS = """SELECT TRIGGER_NAME FROM information_schema.TRIGGERS
   WHERE EVENT_OBJECT_SCHEMA = %s AND EVENT_OBJECT_TABLE = %s"""
-_REFERENCES = """SELECT r.CONSTRAINT_NAME, k.TABLE_SCHEMA, k.TABLE_NAME, k.COLUMN_NAME, k.REFERENCED_COLUMN_NAME,
-    r.DELETE_RULE, r.UPDATE_RULE
+_REFERENCES = """SELECT r.CONSTRAINT_NAME, k.TABLE_SCHEMA, k.TABLE_NAME, k.COLUMN_NAME,
+    k.REFERENCED_COLUMN_NAME, r.DELETE_RULE, r.UPDATE_RULE
   FROM information_schema.REFERENTIAL_CONSTRAINTS r JOIN information_schema.KEY_COLUMN_USAGE k
-    ON k.CONSTRAINT_SCHEMA = r.CONSTRAINT_SCHEMA AND k.CONSTRAINT_NAME = r.CONSTRAINT_NAME AND k.TABLE_NAME = r.TABLE_NAME
+    ON k.CONSTRAINT_SCHEMA = r.CONSTRAINT_SCHEMA AND k.CONSTRAINT_NAME = r.CONSTRAINT_NAME
+      AND k.TABLE_NAME = r.TABLE_NAME
   WHERE r.UNIQUE_CONSTRAINT_SCHEMA = %s AND r.REFERENCED_TABLE_NAME = %s
   ORDER BY k.TABLE_SCHEMA, r.CONSTRAINT_NAME, k.ORDINAL_POSITION"""
 
 
-_GRANT = re.compile(
-    r"GRANT (?P<rights>.*?) ON (?P<schema>\*|`(?:[^`]|``)*`)\.(?P<table>\*|`(?:[^`]|``)*`) TO ", re.DOTALL
-)
+_QUOTED = r"\*|`(?:[^`]|``)*`"
+_GRANT = re.compile(rf"GRANT (?P<rights>.*?) ON (?P<schema>{_QUOTED})\.(?P<table>{_QUOTED}) TO ", re.DOTALL)
 
 
 class CachedSchemas:
-    """Implements `globaltx_sidecar.ports.Schemas` for one datasource; at most `SHAPES_MAX` shapes are kept."""
+    """Implements `globaltx_sidecar.ports.Schemas` for one datasource; keeps at most `SHAPES_MAX`."""
 
     def __init__(self, database: Database, *, seconds: float = SHAPE_SECONDS) -> None:
         self._database = database
@@ -114,13 +115,13 @@ async def read_shape(session: Session, schema: str, table: str) -> TableShape:
         triggers=tuple(name for (name,) in await session.rows(_TRIGGERS, where)),
         references=_references(await session.rows(_REFERENCES, where)),
         type=kind,
-        triggers_known=_sees_triggers([text for (text,) in await session.rows("SHOW GRANTS")], schema, table),
+        triggers_known=_sees_triggers(await session.rows("SHOW GRANTS"), schema, table),
     )
 
 
-def _sees_triggers(grants: Sequence[str], schema: str, table: str) -> bool:
-    """Whether a grant of the account lets it see the table's triggers; a schema may be given as a LIKE pattern."""
-    for grant in grants:
+def _sees_triggers(grants: Sequence[Row], schema: str, table: str) -> bool:
+    """Whether a grant lets the account see the table's triggers; a schema may be given as a LIKE pattern."""
+    for (grant,) in grants:
         found = _GRANT.match(grant)
         if found is None or not {"TRIGGER", "ALL PRIVILEGES", "ALL"} & set(found["rights"].split(", ")):
             continue

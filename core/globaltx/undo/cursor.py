@@ -1,0 +1,143 @@
+"""A walk over the tokens that matter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+from globaltx.undo.lexer import BLANK, Token, TokenKind, name_value
+from globaltx.undo.refusal import refuse
+
+if TYPE_CHECKING:
+    from globaltx.undo.forms import Span
+
+CLAUSES = frozenset({"WHERE", "ORDER", "LIMIT", "RETURNING"})
+
+
+def not_understood() -> NoReturn:
+    """Refuse a statement of unknown grammar.
+
+    Raises:
+        RefusedError: always.
+    """
+    what = "a statement that is not understood"
+    refuse(what, "write it as a plain INSERT ... VALUES, UPDATE or DELETE of one table")
+
+
+class Cursor:
+    """Walks over the tokens that matter; ``index`` is the one that it stands at."""
+
+    def __init__(self, tokens: tuple[Token, ...]) -> None:
+        self._tokens = tokens
+        self.index = -1
+        self.step()
+
+    @property
+    def at_end(self) -> bool:
+        """Whether nothing is left."""
+        return self.index >= len(self._tokens)
+
+    @property
+    def token(self) -> Token:
+        """The token that it stands at; an empty one at the end."""
+        return Token(TokenKind.SPACE, "") if self.at_end else self._tokens[self.index]
+
+    def word(self) -> str:
+        """The keyword or unquoted name that it stands at, upper case."""
+        return self.token.word()
+
+    def at(self, symbol: str) -> bool:
+        """Whether it stands at this symbol."""
+        return self.token.kind is TokenKind.SYMBOL and self.token.text == symbol
+
+    def step(self) -> None:
+        """Go to the next token that matters."""
+        self.index += 1
+        while not self.at_end and self._tokens[self.index].kind in BLANK:
+            self.index += 1
+
+    def expect(self, text: str) -> None:
+        """Go over this keyword or symbol.
+
+        Raises:
+            RefusedError: it stands at another.
+        """
+        if self.word() != text and not self.at(text):
+            not_understood()
+        self.step()
+
+    def name(self) -> str:
+        """Go over a name.
+
+        Raises:
+            RefusedError: it stands at something else.
+        """
+        if self.token.kind not in {TokenKind.NAME, TokenKind.QUOTED}:
+            not_understood()
+        name = name_value(self.token)
+        self.step()
+        return name
+
+    def find_clause(self) -> int:
+        """Go to WHERE, ORDER BY or LIMIT outside of all parentheses, or to the end."""
+        depth, qualified = 0, False
+        while not self.at_end:
+            depth += self.at("(") - self.at(")")
+            if depth == 0 and not qualified and self.word() in CLAUSES:
+                break
+            qualified = self.at(".")
+            self.step()
+        return self.index
+
+    def names(self) -> tuple[str, ...]:
+        """``(a, b, ...)``."""
+        self.expect("(")
+        found: list[str] = []
+        while not self.at(")"):
+            found.append(self.name())
+            if not self.at(")"):
+                self.expect(",")
+        self.step()
+        return tuple(found)
+
+    def rows(self) -> tuple[tuple[Span, ...], ...]:
+        """``(value, ...), (value, ...), ...``."""
+        found = [self._row()]
+        while self.at(","):
+            self.step()
+            found.append(self._row())
+        return tuple(found)
+
+    def _row(self) -> tuple[Span, ...]:
+        self.expect("(")
+        found: list[Span] = []
+        while not self.at(")"):
+            found.append(self._value())
+            if self.at(","):
+                self.step()
+            elif not self.at(")"):
+                not_understood()
+        self.step()
+        return tuple(found)
+
+    def assignments(self) -> tuple[tuple[str, ...], tuple[Span, ...]]:
+        """``a = value, b = value, ...`` up to the end."""
+        names: list[str] = []
+        values: list[Span] = []
+        while not self.at_end:
+            names.append(self.name())
+            self.expect("=")
+            values.append(self._value())
+            if not self.at_end:
+                self.expect(",")
+        return tuple(names), tuple(values)
+
+    def _value(self) -> Span:
+        """Go over one expression, up to the comma or parenthesis that ends it."""
+        first, end, depth = self.index, self.index, 0
+        while not self.at_end and not (depth == 0 and (self.at(",") or self.at(")"))):
+            depth += self.at("(") - self.at(")")
+            end = self.index + 1
+            self.step()
+        if first == end:
+            not_understood()
+        return first, end
