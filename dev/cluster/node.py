@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from dev.cluster import cgroups, network, processes
 from dev.errors import ToolError
+from dev.images.archive import names_and_digests
 from dev.shell import run, succeeds
 
 if TYPE_CHECKING:
@@ -49,13 +50,22 @@ def remove(settings: Settings) -> None:
 
 
 def load_image(settings: Settings, archive: Path) -> None:
-    """Bring an image archive (OCI or Docker) into the node."""
+    """Bring an image archive (OCI or Docker) into the node, unless the node has all that is in it."""
+    inside = names_and_digests(archive)
+    if inside and inside <= _held(settings):
+        return
     _ctr(settings, "images", "import", "--all-platforms", str(archive))
 
 
 def images(settings: Settings) -> set[str]:
     """The names of all images of the node."""
-    return set(_ctr(settings, "images", "list", "--quiet").split())
+    return {name for name, _ in _held(settings)}
+
+
+def _held(settings: Settings) -> set[tuple[str, str]]:
+    """Every image of the node by name and digest."""
+    lines = _ctr(settings, "images", "list").splitlines()[1:]
+    return {(name, digest) for name, _, digest, *_ in map(str.split, lines)}
 
 
 def unmount_below(folder: Path) -> None:

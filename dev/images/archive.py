@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+_NAME = "org.opencontainers.image.ref.name"
 _OCI = "application/vnd.oci.image"
 
 
@@ -26,13 +27,24 @@ def write_archive(archive: Path, name: str, files: Mapping[str, bytes], *, entry
     config = _add(blobs, _json(_config(layer, entrypoint)), f"{_OCI}.config.v1+json")
     media = f"{_OCI}.manifest.v1+json"
     manifest = {"schemaVersion": 2, "mediaType": media, "config": config, "layers": [packed]}
-    named = {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name}
+    named = {"io.containerd.image.name": name, _NAME: name}
     index = {
         "schemaVersion": 2,
         "manifests": [{**_add(blobs, _json(manifest), media), "annotations": named}],
     }
     files_of_layout = {"oci-layout": _json({"imageLayoutVersion": "1.0.0"}), "index.json": _json(index)}
     archive.write_bytes(_tar(blobs | files_of_layout, mode=0o644))
+
+
+def names_and_digests(archive: Path) -> set[tuple[str, str]]:
+    """The images of an OCI archive; nothing for an archive of another kind."""
+    try:
+        with tarfile.open(archive) as tar:
+            index = tar.extractfile("index.json")
+            manifests = json.load(index)["manifests"] if index else []
+        return {(entry["annotations"][_NAME], entry["digest"]) for entry in manifests}
+    except (KeyError, OSError, tarfile.TarError, ValueError):
+        return set()
 
 
 def _config(layer: bytes, entrypoint: str) -> dict[str, Any]:

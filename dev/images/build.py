@@ -16,6 +16,8 @@ from dev.progress import say, step
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_WORDS = (3, 4)
+
 
 def build(
     dockerfile: Path,
@@ -43,6 +45,7 @@ def build(
             storage.buildah_telling(
                 "bud", *options, "--file", dockerfile, context or dockerfile.parent, on_line=building.tell
             )
+        storage.forget_old_steps()
     return archive_of(tag)
 
 
@@ -71,13 +74,13 @@ def _write(image: str, archive: Path) -> None:
 
 def main(words: list[str]) -> int:
     """Build from the command line: `python -m dev.images.build DOCKERFILE TARGET TAG [CONTEXT]`."""
-    try:
-        dockerfile, target, tag, *context = words
-        folder = Path(context[0]) if context else None
-        print(build(Path(dockerfile), target or None, tag, context=folder))
-    except ValueError:
+    if len(words) not in _WORDS:
         say(main.__doc__ or "")
         return 2
+    dockerfile, target, tag, *context = words
+    try:
+        folder = Path(context[0]) if context else None
+        print(build(Path(dockerfile), target or None, tag, context=folder))
     except ToolError as error:
         say(f"error: {error}")
         return 1

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SECONDS = 1800
+_CACHED_STEPS = 60
 
 
 def folder() -> Path:
@@ -44,6 +45,13 @@ def image_id(image: str) -> str | None:
     except ToolError:
         return None
     return found.splitlines()[0].removeprefix("sha256:") if found else None
+
+
+def forget_old_steps() -> None:
+    """Keep the store from growing: beyond a number of cached steps, all but the images in use are removed."""
+    steps = buildah("images", "--filter", "dangling=true", "--quiet").split()
+    if len(steps) > _CACHED_STEPS:
+        buildah("rmi", "--prune")
 
 
 def _command() -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import tarfile
 from pathlib import Path
 
 from dev.images import base
-from dev.images.archive import write_archive
+from dev.images.archive import names_and_digests, write_archive
 from dev.images.debian import find_mirror
 from dev.images.machine import ca_bundle, pip_conf, read_options
 
@@ -56,6 +56,16 @@ def test_an_archive_is_the_same_each_time_and_its_digests_hold(tmp_path: Path) -
     assert all(path.endswith(hashlib.sha256(content).hexdigest()) for path, content in blobs.items())
     (manifest,) = json.loads(held["index.json"])["manifests"]
     assert manifest["annotations"]["io.containerd.image.name"] == "localhost/a:1"
+
+
+def test_what_an_archive_holds_can_be_told_without_unpacking_it(tmp_path: Path) -> None:
+    write_archive(tmp_path / "a.tar", "localhost/a:1", {"a": b"program"}, entrypoint="/a")
+    ((name, digest),) = names_and_digests(tmp_path / "a.tar")
+    assert name == "localhost/a:1"
+    assert digest.startswith("sha256:")
+    (tmp_path / "other.tar").write_text("no archive")
+    assert names_and_digests(tmp_path / "other.tar") == set()
+    assert names_and_digests(tmp_path / "missing.tar") == set()
 
 
 def test_the_environment_outweighs_pips_files() -> None:
