@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING
 
 import kopf
 
-from globaltx.manifest.injection import InjectionOptions
-from globaltx.stores.kubernetes.access import Access, AccessError, discover
+from globaltx.stores.kubernetes.access import AccessError, discover
 from globaltx.stores.kubernetes.client import KubernetesClient
 from globaltx.stores.kubernetes.errors import KubernetesError
 from globaltx.stores.kubernetes.lease import Elector
@@ -35,12 +34,16 @@ from globaltx_operator.metrics import Metrics
 from globaltx_operator.policies import PolicyCache, PolicyReconciler
 from globaltx_operator.probes import Readiness, probes
 from globaltx_operator.reconcile import Reconciler
-from globaltx_operator.settings import OperatorSettings, parse
+from globaltx_operator.settings import parse
 from globaltx_operator.webhook import WebhookOptions, run_webhook
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
     from typing import Any
+
+    from globaltx.manifest.injection import InjectionOptions
+    from globaltx.stores.kubernetes.access import Access
+    from globaltx_operator.settings import OperatorSettings
 
 CONNECTIONS = 32
 SERVED_RETRY_SECONDS = 1.0
@@ -151,8 +154,9 @@ class Replica:
 
     async def _start(self) -> None:
         self._parts.append(_Part(asyncio.create_task(self._campaign(), name="leader")))
-        if self._settings.sidecar_image:
-            self._parts.append(_Part(asyncio.create_task(self._webhook(), name="webhook")))
+        if self._settings.injection is not None:
+            webhook = asyncio.create_task(self._webhook(self._settings.injection), name="webhook")
+            self._parts.append(_Part(webhook))
         self._parts.append(await self._watches())
 
     async def _campaign(self) -> None:
@@ -171,18 +175,13 @@ class Replica:
         elector = Elector(self._client, settings.namespace, settings.lease, settings.identity)
         await elector.run(leadership.lead)
 
-    async def _webhook(self) -> None:
+    async def _webhook(self, injection: InjectionOptions) -> None:
         settings = self._settings
         ready = asyncio.Event()
         self._readiness.needs("the webhook's certificate", ready.is_set)
         options = WebhookOptions(
             namespace=settings.namespace,
-            injection=InjectionOptions(
-                image=settings.sidecar_image,
-                image_pull_policy=settings.sidecar_pull_policy,
-                image_pull_secrets=settings.sidecar_pull_secrets,
-                resources=settings.sidecar_resources,
-            ),
+            injection=injection,
             service=settings.webhook_service,
             secret=settings.webhook_secret,
             configuration=settings.webhook_configuration,

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from globaltx import __version__
-from globaltx.manifest.injection import Resources
+from globaltx.manifest.injection import InjectionOptions, Resources
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 
 def _identity() -> str:
@@ -34,14 +34,11 @@ class OperatorSettings:
     host: str = "0.0.0.0"  # noqa: S104  the pod's own address is not known beforehand
     port: int = 8080
     webhook_port: int = 9443
-    sidecar_image: str = ""
-    """What is injected; without it no webhook is served."""
-    sidecar_pull_policy: str = "IfNotPresent"
-    sidecar_pull_secrets: tuple[str, ...] = ()
-    sidecar_resources: Resources = field(default_factory=Resources)
     webhook_service: str = "globaltx-webhook"
     webhook_secret: str = "globaltx-webhook-certificate"  # noqa: S105  the name of one
     webhook_configuration: str = "globaltx"
+    injection: InjectionOptions | None = None
+    """How what is injected looks; without it no webhook is served."""
     workers: int = 16
     log_level: str = "info"
 
@@ -56,7 +53,6 @@ def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         description="Reconciles GlobalTransactions, Branches and TransactionPolicies, and injects sidecars.",
         epilog="Each flag may be given as a variable instead: --lease as GLOBALTX_LEASE.",
     )
-
     usual = OperatorSettings(namespace=environment.get("POD_NAMESPACE", "default"))
 
     def option(flag: str, default: object, text: str, **more: Any) -> None:
@@ -64,30 +60,36 @@ def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         made.add_argument(f"--{flag}", default=environment.get(variable, default), help=text, **more)
 
     option(
-        "namespace",
-        usual.namespace,
-        "the operator's own namespace, where its Lease lives (POD_NAMESPACE)",
+        "namespace", usual.namespace, "the operator's own namespace, where its Lease lives (POD_NAMESPACE)"
     )
-    option("namespaces", "", "namespaces to serve, separated by commas; all unless some are named")
+    option(
+        "namespaces", "", "namespaces to serve, separated by commas; all unless some are named", type=_list
+    )
     option("lease", usual.lease, "name of the Lease that elects the leader")
     option("host", usual.host, "address of the probes, metrics and webhook")
     option("port", usual.port, "port of /healthz, /readyz and /metrics", type=_port)
-    option("webhook-port", usual.webhook_port, "port of the webhook", type=_port)
-    option("sidecar-image", "", "image of the sidecar; without it no webhook is served")
-    option("sidecar-pull-policy", usual.sidecar_pull_policy, "imagePullPolicy of the sidecar")
-    option("sidecar-pull-secrets", "", "imagePullSecrets of the sidecar, separated by commas")
-    resources = usual.sidecar_resources
-    option("sidecar-cpu-request", resources.cpu_request, "what the sidecar requests; empty: nothing")
-    option("sidecar-cpu-limit", resources.cpu_limit, "what the sidecar may use; empty: no limit")
-    option("sidecar-memory-request", resources.memory_request, "what the sidecar requests; empty: nothing")
-    option("sidecar-memory-limit", resources.memory_limit, "what the sidecar may use; empty: no limit")
-    option("webhook-service", usual.webhook_service, "name of the Service that leads to the webhook")
-    option("webhook-secret", usual.webhook_secret, "name of the Secret that holds its certificate")
-    option("webhook-configuration", usual.webhook_configuration, "name of both webhook configurations")
     option("workers", usual.workers, "transactions that are worked on at once", type=_count)
     option("log-level", usual.log_level, "debug, info, warning or error", choices=_LEVELS)
+    option("webhook-port", usual.webhook_port, "port of the webhook", type=_port)
+    option("webhook-service", usual.webhook_service, "name of the webhook's Service")
+    option("webhook-secret", usual.webhook_secret, "name of the Secret with the webhook's certificate")
+    option("webhook-configuration", usual.webhook_configuration, "name of both webhook configurations")
+    _sidecar_options(option)
     made.add_argument("--version", action="version", version=__version__)
     return made
+
+
+def _sidecar_options(option: Callable[..., None]) -> None:
+    usual, resources = InjectionOptions(image=""), Resources()
+    option("sidecar-image", usual.image, "image of the sidecar; without it no webhook is served")
+    option("sidecar-pull-policy", usual.image_pull_policy, "imagePullPolicy of the sidecar")
+    option("sidecar-pull-secrets", "", "imagePullSecrets that the sidecar needs, by commas", type=_list)
+    option("sidecar-cpu-request", resources.cpu_request, "CPU that the sidecar asks for; empty: none")
+    option("sidecar-cpu-limit", resources.cpu_limit, "CPU that the sidecar may use; empty: any")
+    option(
+        "sidecar-memory-request", resources.memory_request, "memory that the sidecar asks for; empty: none"
+    )
+    option("sidecar-memory-limit", resources.memory_limit, "memory that the sidecar may use; empty: any")
 
 
 def parse(
@@ -99,30 +101,38 @@ def parse(
     name = environment.get("POD_NAME")
     return OperatorSettings(
         namespace=found.namespace,
-        namespaces=_names(found.namespaces),
+        namespaces=found.namespaces,
         lease=found.lease,
         identity=f"{name}-{secrets.token_hex(4)}" if name else _identity(),
         host=found.host,
         port=found.port,
         webhook_port=found.webhook_port,
-        sidecar_image=found.sidecar_image,
-        sidecar_pull_policy=found.sidecar_pull_policy,
-        sidecar_pull_secrets=_names(found.sidecar_pull_secrets),
-        sidecar_resources=Resources(
-            cpu_request=found.sidecar_cpu_request,
-            cpu_limit=found.sidecar_cpu_limit,
-            memory_request=found.sidecar_memory_request,
-            memory_limit=found.sidecar_memory_limit,
-        ),
         webhook_service=found.webhook_service,
         webhook_secret=found.webhook_secret,
         webhook_configuration=found.webhook_configuration,
+        injection=_injection(found),
         workers=found.workers,
         log_level=found.log_level,
     )
 
 
-def _names(text: str) -> tuple[str, ...]:
+def _injection(found: argparse.Namespace) -> InjectionOptions | None:
+    if not found.sidecar_image:
+        return None
+    return InjectionOptions(
+        image=found.sidecar_image,
+        image_pull_policy=found.sidecar_pull_policy,
+        image_pull_secrets=found.sidecar_pull_secrets,
+        resources=Resources(
+            cpu_request=found.sidecar_cpu_request,
+            cpu_limit=found.sidecar_cpu_limit,
+            memory_request=found.sidecar_memory_request,
+            memory_limit=found.sidecar_memory_limit,
+        ),
+    )
+
+
+def _list(text: str) -> tuple[str, ...]:
     return tuple(each.strip() for each in text.split(",") if each.strip())
 
 

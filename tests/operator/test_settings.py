@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
-from globaltx_operator.settings import parse
+from globaltx.manifest.injection import InjectionOptions, Resources
+from globaltx_operator.settings import parse, parser
 
 
 def test_what_is_left_out_has_its_default() -> None:
     settings = parse([], {})
     assert (settings.namespace, settings.namespaces, settings.lease) == ("default", (), "globaltx-operator")
-    assert (settings.port, settings.webhook_port, settings.sidecar_image) == (8080, 9443, "")
+    assert (settings.port, settings.webhook_port, settings.injection) == (8080, 9443, None)
 
 
 def test_a_variable_stands_for_its_flag_and_the_flag_goes_first() -> None:
@@ -35,3 +39,35 @@ def test_what_is_wrong_is_told(wrong: list[str], capsys: pytest.CaptureFixture[s
         parse(wrong, {})
     assert refusal.value.code == 2
     assert wrong[0] in capsys.readouterr().err
+
+
+def test_every_variable_of_the_chart_is_understood() -> None:
+    environment = {
+        "GLOBALTX_WEBHOOK_SERVICE": "service",
+        "GLOBALTX_WEBHOOK_SECRET": "secret",
+        "GLOBALTX_WEBHOOK_CONFIGURATION": "configuration",
+        "GLOBALTX_SIDECAR_IMAGE": "image",
+        "GLOBALTX_SIDECAR_PULL_POLICY": "Always",
+        "GLOBALTX_SIDECAR_PULL_SECRETS": "a,b",
+        "GLOBALTX_SIDECAR_CPU_REQUEST": "1",
+        "GLOBALTX_SIDECAR_CPU_LIMIT": "2",
+        "GLOBALTX_SIDECAR_MEMORY_REQUEST": "3",
+        "GLOBALTX_SIDECAR_MEMORY_LIMIT": "4",
+    }
+    settings = parse([], environment)
+    names = (settings.webhook_service, settings.webhook_secret, settings.webhook_configuration)
+    assert names == ("service", "secret", "configuration")
+    assert settings.injection == InjectionOptions(
+        image="image",
+        image_pull_policy="Always",
+        image_pull_secrets=("a", "b"),
+        resources=Resources("1", "2", "3", "4"),
+    )
+
+
+def test_the_chart_sets_only_what_is_understood() -> None:
+    chart = (Path(__file__).parents[2] / "charts/globaltx/templates/deployment.yaml").read_text()
+    understood = {action.option_strings[0] for action in parser({})._actions}
+    for variable in re.findall(r"GLOBALTX_([A-Z_]+)", chart):
+        flag = "--" + variable.lower().replace("_", "-")
+        assert any(each.startswith(flag) for each in understood), variable
