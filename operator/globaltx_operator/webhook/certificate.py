@@ -50,7 +50,7 @@ class Lifetimes:
     authority: timedelta = timedelta(days=3650)
     certificate: timedelta = timedelta(days=90)
     trust: timedelta = timedelta(minutes=2)
-    """How long every API server takes at most to hear of a new authority."""
+    """How long every API server takes at most to hear of a new authority; far less than renewal leaves."""
     skew: timedelta = timedelta(minutes=5)
     """How far another machine's clock may be behind ours; what is made is valid from so long ago."""
 
