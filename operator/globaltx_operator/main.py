@@ -15,7 +15,7 @@ import signal
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import kopf
 
@@ -39,7 +39,6 @@ from globaltx_operator.webhook import WebhookOptions, run_webhook
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
-    from typing import Any
 
     from globaltx.manifest.injection import InjectionOptions
     from globaltx.stores.kubernetes.access import Access
@@ -195,7 +194,10 @@ class Replica:
         stop, ready = asyncio.Event(), asyncio.Event()
         ours = asyncio.all_tasks()
         self._readiness.needs("the watches to begin", ready.is_set)
+        # Left to itself, kopf asks for the user's name, and in a container the user has none.
+        identity: Any = self._settings.identity
         tasks = await kopf.spawn_tasks(
+            identity=identity,
             registry=handlers.registry(self._access, self._cache, self._policies),
             settings=handlers.settings(),
             standalone=True,
