@@ -32,9 +32,14 @@ class Ledger:
         self._savepoints[name.casefold()] = len(self._records)
 
     def rollback_to(self, name: str) -> None:
-        """ROLLBACK TO: forget what came after it; later savepoints go, this one stays."""
+        """ROLLBACK TO: forget what came after it; later savepoints go, this one stays.
+
+        A name that is not known here (the server has answered with OK) was set before the first
+        record, so all of them came after it.
+        """
         mark = self._savepoints.get(name.casefold())
         if mark is None:
+            self.clear()
             return
         del self._records[mark:]
         self._drop_after(name.casefold())
