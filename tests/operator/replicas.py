@@ -59,6 +59,9 @@ class Replica:
     kubeconfig: Path
     namespace: str
     folder: Path
+    lease: str = "globaltx-operator"
+    namespaces: str | None = None
+    """Those that it serves, its own unless others are named; empty: all."""
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
@@ -67,7 +70,8 @@ class Replica:
         return (self.folder / f"operator-{self.port}.log").read_text()
 
     def start(self) -> Replica:
-        arguments = ["--namespace", self.namespace, "--namespaces", self.namespace]
+        served = self.namespace if self.namespaces is None else self.namespaces
+        arguments = ["--namespace", self.namespace, "--namespaces", served, "--lease", self.lease]
         arguments += ["--host", "127.0.0.1", "--port", str(self.port), "--log-level", "info"]
         with (self.folder / f"operator-{self.port}.log").open("ab") as log:
             self.process = subprocess.Popen(

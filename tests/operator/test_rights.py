@@ -1,0 +1,78 @@
+"""The operator with no more rights than the chart gives it, for all namespaces and for a few."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from globaltx.stores.kubernetes.resource import SECRETS
+from globaltx.transaction.states import State
+from tests.operator.replicas import Replica
+from tests.operator.test_policies import DATASOURCE, ROUTE, Policies
+
+if TYPE_CHECKING:
+    from dev.cluster import Cluster
+    from tests.operator.replicas import Field
+
+pytestmark = pytest.mark.control_plane
+
+CHART = Path(__file__).parents[2] / "charts" / "globaltx"
+RIGHTS = {"ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
+
+
+def rights(cluster: Cluster, namespace: str, *values: str) -> str:
+    """What the chart installs that gives rights."""
+    sets = [part for value in values for part in ("--set", value)]
+    text = cluster.helm("template", f"globaltx-{namespace}", str(CHART), "--namespace", namespace, *sets)
+    chosen = [each for each in yaml.safe_load_all(text) if each and each["kind"] in RIGHTS]
+    return yaml.safe_dump_all(chosen)
+
+
+def kubeconfig(cluster: Cluster, token: str) -> str:
+    """The cluster's own kubeconfig, for somebody else."""
+    found: dict[str, Any] = yaml.safe_load(cluster.kubeconfig.read_text())
+    for user in found["users"]:
+        user["user"] = {"token": token}
+    return yaml.safe_dump(found)
+
+
+@pytest.mark.parametrize("few", [False, True], ids=["all namespaces", "a few namespaces"])
+async def test_the_chart_gives_the_rights_that_are_needed(
+    control_plane: Cluster,
+    field: Field,
+    tmp_path: Path,
+    few: bool,  # noqa: FBT001  a parameter of the test
+) -> None:
+    namespace = field.namespace
+    values = [f"watchNamespaces={{{namespace}}}"] if few else []
+    manifests = await asyncio.to_thread(rights, control_plane, namespace, *values)
+    await asyncio.to_thread(control_plane.kubectl, "apply", "-n", namespace, "-f", "-", stdin=manifests)
+    account = f"globaltx-{namespace}-operator"
+    token = await asyncio.to_thread(control_plane.kubectl, "-n", namespace, "create", "token", account)
+    config = tmp_path / "kubeconfig"
+    config.write_text(kubeconfig(control_plane, token.strip()))
+    replica = Replica(config, namespace, tmp_path, lease=account, namespaces=namespace if few else "").start()
+    try:
+        await replica.ready()
+        secret: dict[str, Any] = {
+            "metadata": {"name": "database"},
+            "stringData": {"username": "u", "password": "p"},
+        }
+        await field.client.create(SECRETS, secret, namespace)
+        policies = Policies(field)
+        await policies.create("order", http={"port": "http", "routes": [ROUTE]}, datasources=[DATASOURCE])
+        await policies.says("order", "True", "Ready")
+        xid = await field.begin_with_branches("order", ttl=1)
+        async with field.sidecar("order"):
+            await field.commit(xid)
+            await field.gone(xid)
+        deadline = await field.begin(deadline=1)
+        await field.reaches(deadline, State.ROLLED_BACK)
+        assert await field.events(deadline)
+    finally:
+        await replica.end()
+    assert " cannot " not in replica.log  # as in: User "..." cannot patch resource "..."
