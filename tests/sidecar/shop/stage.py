@@ -46,7 +46,6 @@ ROUTES = (
 )
 SIDECAR_ACCOUNT = Account("globaltx", "globaltx-demo")
 REQUEST_SECONDS = 60.0
-KEEP_NOTHING = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +96,6 @@ class Shop:
                 namespace=namespace,
                 app="aggregation-svc",
                 http=http_settings(ports["aggregation"], ROUTES),
-                ttl=KEEP_NOTHING,
                 control_port=free_port(),
             ),
         )
@@ -167,6 +165,12 @@ class Shop:
         )
         found = self.database.execute("SELECT " + ", ".join(counts)).split()
         return Rows(*(int(each) for each in found))
+
+    def leading_operator(self) -> Program:
+        """The replica that holds the lease."""
+        path = "jsonpath={.spec.holderIdentity}"
+        holder = self.cluster.kubectl("get", "lease", "globaltx-operator", "-n", self.namespace, "-o", path)
+        return next(each for each in self.operators if holder.startswith(each.name + "-"))
 
     def unsettled(self) -> list[str]:
         """The transactions and branches that are not at their end."""
