@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dev.demo import manifests
+from dev.demo.rollout import rolled_out
 from dev.errors import ToolError
 from dev.progress import step
 
@@ -44,11 +45,11 @@ def install(kubectl: Kubectl, images: Images) -> None:
             SYSTEM,
             "--create-namespace",
             *_values(images),
-            "--wait",
-            f"--timeout={_READY_SECONDS}s",
         )
         for crd in CRDS:
             kubectl("wait", "--for=condition=Established", f"crd/{crd}", f"--timeout={_READY_SECONDS}s")
+    with step("the operator is ready"):
+        rolled_out(kubectl, SYSTEM, f"{RELEASE}-operator")
 
 
 def deploy(kubectl: Kubectl, images: Images, database: Sequence[dict[str, Any]], namespace: str) -> None:
@@ -84,16 +85,7 @@ def deploy(kubectl: Kubectl, images: Images, database: Sequence[dict[str, Any]],
 
 def _rolled_out(kubectl: Kubectl, namespace: str, deployments: Sequence[dict[str, Any]]) -> None:
     for deployment in deployments:
-        name = deployment["metadata"]["name"]
-        kubectl(
-            "-n",
-            namespace,
-            "rollout",
-            "status",
-            f"deployment/{name}",
-            f"--timeout={_READY_SECONDS}s",
-            timeout=_READY_SECONDS + 10,
-        )
+        rolled_out(kubectl, namespace, deployment["metadata"]["name"])
 
 
 def _injected(kubectl: Kubectl, namespace: str) -> None:
