@@ -10,7 +10,7 @@ import pytest
 from globaltx.coordinator.conditions import Status, shorten, why
 from globaltx.coordinator.decide import UNKNOWN_AFTER, decide, decide_unknown
 from globaltx.coordinator.observed import Observed, ObservedBranch, Plan
-from globaltx.coordinator.reasons import SENTENCES, Reason
+from globaltx.coordinator.reasons import Reason
 from globaltx.transaction.model import Branch, BranchId, Decision, GlobalTransaction
 from globaltx.transaction.states import IllegalMoveError, Outcome, State
 from globaltx.transaction.xid import Xid
@@ -23,11 +23,6 @@ BRANCH = ObservedBranch(Branch(BranchId(XID, "order", "db")), born_at=NOW)
 
 def transaction(decision: Decision | None = None) -> GlobalTransaction:
     return GlobalTransaction(XID, "a", timedelta(seconds=60), begun_at=NOW, decision=decision)
-
-
-def test_every_reason_has_a_sentence() -> None:
-    assert set(SENTENCES) == set(Reason)
-    assert all(sentence.endswith(".") for sentence in SENTENCES.values())
 
 
 def test_a_recorded_state_against_the_outcome_is_a_bug() -> None:
