@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from globaltx.coordinator.reasons import SENTENCES, Reason
 from globaltx.manifest.resources import CONDITION_SUCCEEDED, parse_time
-from globaltx.transaction.states import State
+from globaltx.transaction.states import ENDS, State
 from globaltx.transaction.xid import InvalidXidError, Xid
 from globaltx_cli.errors import CliError
 from globaltx_cli.table import age, fields, table
@@ -59,7 +59,7 @@ def describe(transaction: Resource, branches: Sequence[Resource]) -> str:
     head = fields(
         [
             ("Transaction", f"{metadata['namespace']}.{metadata['name']}"),
-            ("State", _with_sentence(_state(transaction), found.get("message", ""))),
+            ("State", _with_sentence(_state(transaction), _progress(transaction))),
             ("Outcome", spec.get("outcome", "")),
             ("Reason", _with_sentence(reason, spec.get("outcomeMessage", ""))),
             ("Decided", _joined(found.get("decidedAt", ""), _prefixed("by ", spec.get("decidedBy", "")))),
@@ -69,6 +69,11 @@ def describe(transaction: Resource, branches: Sequence[Resource]) -> str:
         ]
     )
     return f"{head}\n\n{_branches(branches)}"
+
+
+def _progress(transaction: Resource) -> str:
+    """What is waited for, or what is in conflict; an end has nothing to add to the outcome's reason."""
+    return "" if _state(transaction) in ENDS else (transaction.get("status") or {}).get("message", "")
 
 
 def _branches(branches: Sequence[Resource]) -> str:
