@@ -72,6 +72,8 @@ class Webhook:
     port: int
     now: timedelta = timedelta()
     """How far its clock is ahead."""
+    looks: int = 0
+    """How often it has looked at its clock."""
     task: asyncio.Task[None] | None = None
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     options: dict[str, Any] = field(default_factory=dict)
@@ -89,14 +91,16 @@ class Webhook:
             **self.options,
         )
         self.ready.clear()
-        running = run_webhook(
-            self.client, options, ready=self.ready, clock=lambda: datetime.now(UTC) + self.now
-        )
-        self.task = asyncio.create_task(running)
+        self.task = asyncio.create_task(run_webhook(self.client, options, ready=self.ready, clock=self.clock))
         ready = asyncio.create_task(self.ready.wait())
         await asyncio.wait({ready, self.task}, return_when=asyncio.FIRST_COMPLETED, timeout=WAIT_SECONDS)
         ready.cancel()
         assert self.ready.is_set(), self.task
+
+    def clock(self) -> datetime:
+        """The time as the webhook sees it."""
+        self.looks += 1
+        return datetime.now(UTC) + self.now
 
     async def stop(self) -> None:
         """Stop serving; the configurations stay."""
