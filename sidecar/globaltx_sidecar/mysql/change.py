@@ -136,6 +136,7 @@ def _in_autocommit(standing: Standing, wanted: Wanted, planned: Plan) -> Generat
         yield from commit(standing, wanted.xid, records, COMMIT)
     else:
         end_of((yield from ask(standing, single(COMMIT))))
+        standing.ended()
     return ok.with_status(clear=Status.MORE_RESULTS_EXISTS | Status.IN_TRANS)
 
 

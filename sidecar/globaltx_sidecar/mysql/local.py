@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from globaltx_sidecar.mysql.results import Follower
 
 
+_IN_TRANS = int(Status.IN_TRANS)
+
+
 @dataclass(slots=True)
 class LocalTransaction:
     """An open local transaction that belongs to an xid."""
@@ -49,6 +52,10 @@ class Standing:
     settings: Settings | None = None
     """None: not known, or something has passed that may have changed them."""
     local: LocalTransaction | None = None
+    lent: bool = False
+    """Multi-statements are on for our trains although the application does not have them."""
+    owed: bool = False
+    """They were switched off behind a train, and the answer to that is still on its way."""
     carried: Xid | None = None
     """From ``SET @globaltx_xid``: every statement takes part."""
     wrote_unhinted: bool = False
@@ -58,7 +65,7 @@ class Standing:
     @property
     def in_transaction(self) -> bool:
         """Whether the server says that a local transaction is open."""
-        return bool(self.follower.status & Status.IN_TRANS)
+        return bool(self.follower.status & _IN_TRANS)
 
     @property
     def autocommits(self) -> bool:
@@ -73,7 +80,7 @@ class Standing:
     @property
     def inspects(self) -> bool:
         """Whether every statement must be looked into."""
-        return self.local is not None or self.carried is not None
+        return self.lent or self.local is not None or self.carried is not None
 
     def told(self, status: int | None) -> None:
         """The server told its status flags, or (None) answered by an error, which tells none."""

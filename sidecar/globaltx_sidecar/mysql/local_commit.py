@@ -73,7 +73,7 @@ def _write(
     pause = _PAUSE_FIRST_SECONDS
     while True:
         insert = locks.undo_insert(standing.schema, xid, records, committed)
-        arrived = yield from run(standing, [insert, statement])
+        arrived = yield from run(standing, [insert, statement], switch_back=True)
         error = arrived.error
         if error is None:
             return end_of(arrived), (0.0 if began is None else (yield Now()) - began)

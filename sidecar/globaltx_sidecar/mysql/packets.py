@@ -24,7 +24,7 @@ EOF_LENGTH: Final = 5
 """An EOF has exactly this length, an OK that stands for one (DEPRECATE_EOF) at least seven."""
 
 _LENENC_WIDTHS: Final = {0xFC: 2, 0xFD: 3, 0xFE: 8}
-_LENENC_BYTE_MAX: Final = 0xFA
+LENENC_BYTE_MAX: Final = 0xFA
 _U16_MAX: Final = 0xFFFF
 _U24_MAX: Final = 0xFF_FF_FF
 _ERR_LENGTH_MIN: Final = 3
@@ -119,7 +119,7 @@ def read_lenenc(data: bytes, position: int) -> tuple[int, int]:
     """
     try:
         first = data[position]
-        if first <= _LENENC_BYTE_MAX:
+        if first <= LENENC_BYTE_MAX:
             return first, position + 1
         width = _LENENC_WIDTHS[first]
     except (IndexError, KeyError):
@@ -148,7 +148,7 @@ def read_lenenc_bytes(data: bytes, position: int) -> tuple[bytes, int]:
 
 def lenenc(value: int) -> bytes:
     """Write a length-encoded integer."""
-    if value <= _LENENC_BYTE_MAX:
+    if value <= LENENC_BYTE_MAX:
         return bytes((value,))
     if value <= _U16_MAX:
         return b"\xfc" + _U16.pack(value)

@@ -30,6 +30,9 @@ _BINARIES: Final = frozenset({249, 250, 251, 252, 255})
 _TEXTS: Final = frozenset({15, 16, 245, 247, 248, 253, 254})
 """VARCHAR, BIT, JSON, ENUM, SET, VAR_STRING, STRING: sent as strings in the connection's charset."""
 
+_UNICODE: Final = frozenset({"utf8mb4", "utf8mb3", "utf8"})
+_FOUR_BYTES: Final = 0xF0
+"""The first byte of a character outside of utf8mb3."""
 _DATETIME_LENGTHS: Final = frozenset({0, 4, 7, 11})
 _TIME_LENGTHS: Final = frozenset({0, 8, 12})
 
@@ -122,9 +125,22 @@ def _string(kind: int, data: bytes, charset: str) -> Value:
     if kind in _DECIMALS:
         return _decimal(data, charset)
     if kind in _TEXTS:
-        return Text(data, charset)
+        return data if charset in _UNICODE and not _is_text(data, charset) else Text(data, charset)
     message = f"a parameter of the unknown type {kind}"
     raise PacketError(message)
+
+
+def _is_text(data: bytes, charset: str) -> bool:
+    """Whether a literal of that character set may hold the bytes.
+
+    The server does not look at a parameter's bytes until it needs characters: drivers send
+    binary data as strings into BLOBs. A literal must be text, so such bytes become a binary one.
+    """
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return charset == "utf8mb4" or max(data, default=0) < _FOUR_BYTES
 
 
 def _decimal(data: bytes, charset: str) -> Value:

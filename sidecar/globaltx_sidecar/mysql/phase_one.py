@@ -27,6 +27,7 @@ from globaltx_sidecar.mysql.steps import (
     ServerError,
     ask,
     end_of,
+    give_back,
     settings_of,
     settle_status,
 )
@@ -42,12 +43,15 @@ if TYPE_CHECKING:
 
 CHANGES = (Insert, Update, Delete)
 XID_VARIABLE = b"globaltx_xid"
+_SEPARATOR = b";"
 
 
 def handle(standing: Standing, packet: Packet) -> Work:
     """Do what a packet asks for; every refusal and every error of the server becomes its answer."""
     try:
         yield from settle_status(standing)
+        if standing.local is None or _SEPARATOR in packet.raw:
+            yield from give_back(standing)
         yield from _HANDLERS.get(packet.payload[0], _pass_on)(standing, packet)
     except refusal.RefusedError as refused:
         error = errors.refuse(Reason(refused.reason), refused.sentence)
@@ -58,6 +62,8 @@ def handle(standing: Standing, packet: Packet) -> Work:
         yield Answer(refused.error.encode())
     except ServerError as failed:
         yield Answer(failed.error.encode())
+    if standing.owed or standing.local is None:
+        yield from give_back(standing)
 
 
 def _pass_on(standing: Standing, packet: Packet) -> Work:

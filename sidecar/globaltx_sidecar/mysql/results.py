@@ -23,11 +23,11 @@ from globaltx_sidecar.mysql.packets import (
     EOF_LENGTH,
     ERR_BYTE,
     HEADER_LENGTH,
+    LENENC_BYTE_MAX,
     LOCAL_INFILE_BYTE,
     OK_BYTE,
     PAYLOAD_LENGTH_MAX,
     Command,
-    Ok,
     PacketError,
     PrepareOk,
     Status,
@@ -40,6 +40,7 @@ from globaltx_sidecar.mysql.packets import (
 _LOOK: Final = 32
 """So many bytes of a payload tell everything that is asked here (an OK's flags end at byte 23)."""
 
+_SHORT_OK_LENGTH: Final = 7
 _MORE_RESULTS = int(Status.MORE_RESULTS_EXISTS)
 _CURSOR = int(Status.CURSOR_EXISTS)
 
@@ -67,15 +68,13 @@ SILENT: Final = frozenset({Command.QUIT, Command.STMT_SEND_LONG_DATA, Command.ST
 """Commands that are never answered."""
 
 
-class _At(IntEnum):
-    """Where in a response the next packet stands."""
-
-    FIRST = 0
-    COLUMNS = 1
-    COLUMNS_END = 2
-    ROWS = 3
-    DEFINITIONS = 4
-    INFILE = 5
+# Where in a response the next packet stands; plain numbers, because every packet asks.
+_FIRST: Final = 0
+_COLUMNS: Final = 1
+_COLUMNS_END: Final = 2
+_ROWS: Final = 3
+_DEFINITIONS: Final = 4
+_INFILE: Final = 5
 
 
 class Follower:
@@ -93,7 +92,7 @@ class Follower:
         """One entry for each prepare that was answered, None if it failed; the session takes them."""
         self._deprecate_eof = deprecate_eof
         self._expected: deque[Shape] = deque()
-        self._at = _At.FIRST
+        self._at: int = _FIRST
         self._left = 0
         self._skip = 0
         self._continued = False
@@ -107,7 +106,7 @@ class Follower:
     @property
     def wants_file(self) -> bool:
         """Whether the server waits for the client's file (LOAD DATA LOCAL)."""
-        return self._at is _At.INFILE
+        return self._at == _INFILE
 
     def expect(self, shape: Shape) -> None:
         """A command was sent on whose response has this shape."""
@@ -115,7 +114,7 @@ class Follower:
 
     def file_sent(self) -> None:
         """The client has ended its file; the server's verdict comes next."""
-        self._at = _At.FIRST
+        self._at = _FIRST
 
     def follow(self, data: bytes) -> None:
         """Take in what the server sent.
@@ -129,14 +128,14 @@ class Follower:
         position = self._skip
         size = len(data)
         while position < size:
-            if self._at is _At.ROWS:
+            if self._at == _ROWS:
                 position = self._pass_rows(data, position)
-                if position >= size:
-                    break
+            elif self._at == _COLUMNS:
+                position = self._pass_columns(data, position)
             start = position + HEADER_LENGTH
             if start > size:
                 break
-            length = int.from_bytes(data[position : position + 3], "little")
+            length = data[position] | data[position + 1] << 8 | data[position + 2] << 16
             if size - start < length and size - start < _LOOK:
                 break
             if self._continued:
@@ -144,8 +143,22 @@ class Follower:
             else:
                 self._packet(data[start : start + min(length, _LOOK)], length)
             position = start + length
-        self._held = data[position:]
-        self._skip = max(0, position - size)
+        if position >= size:
+            self._held = b""
+            self._skip = position - size
+        else:
+            self._held = data[position:]
+            self._skip = 0
+
+    def _pass_columns(self, data: bytes, position: int) -> int:
+        """Walk column definitions; nothing in them matters here."""
+        last = len(data) - HEADER_LENGTH
+        while self._left and position <= last:
+            position += HEADER_LENGTH + (data[position] | data[position + 1] << 8 | data[position + 2] << 16)
+            self._left -= 1
+        if not self._left:
+            self._at = _ROWS if self._deprecate_eof else _COLUMNS_END
+        return position
 
     def _pass_rows(self, data: bytes, position: int) -> int:
         """Walk rows as fast as can be; stop at what may be no row."""
@@ -171,17 +184,13 @@ class Follower:
             self._unasked(head)
             return
         self._continued = length == PAYLOAD_LENGTH_MAX
-        if self._at is _At.FIRST:
+        if self._at == _FIRST:
             self._first(head, length)
-        elif self._at is _At.COLUMNS:
-            self._left -= 1
-            if self._left == 0:
-                self._at = _At.ROWS if self._deprecate_eof else _At.COLUMNS_END
-        elif self._at is _At.COLUMNS_END:
+        elif self._at == _COLUMNS_END:
             self._columns_end(head)
-        elif self._at is _At.ROWS:
+        elif self._at == _ROWS:
             self._row(head, length)
-        elif self._at is _At.DEFINITIONS:
+        elif self._at == _DEFINITIONS:
             self._left -= 1
             if self._left == 0:
                 self._end()
@@ -207,49 +216,49 @@ class Follower:
             self._end()
         elif shape is Shape.AUTHENTICATION:
             if head[0] == OK_BYTE:
-                self._end_with(parse_ok(head))
+                self._end_with(_status_of_ok(head))
         else:
-            self._at = _At.ROWS
+            self._at = _ROWS
             self._row(head, length)
 
     def _first_of_result(self, head: bytes, length: int) -> None:
         if head[0] == OK_BYTE:
-            self._end_with(parse_ok(head))
+            self._end_with(_status_of_ok(head))
         elif head[0] == EOF_BYTE:
-            self._end_with(_parse_end(head, length))
+            self._end_with(_status_of_end(head, length))
         elif head[0] == LOCAL_INFILE_BYTE:
-            self._at = _At.INFILE
+            self._at = _INFILE
         else:
             self._left, _ = read_lenenc(head, 0)
-            self._at = _At.COLUMNS
+            self._at = _COLUMNS
 
     def _first_of_prepare(self, head: bytes) -> None:
         prepared = parse_prepare_ok(head)
         self.prepared.append(prepared)
         ends = 0 if self._deprecate_eof else 1
         self._left = sum(count + ends for count in (prepared.parameters, prepared.columns) if count)
-        self._at = _At.DEFINITIONS
+        self._at = _DEFINITIONS
         if self._left == 0:
             self._end()
 
     def _columns_end(self, head: bytes) -> None:
-        end = parse_eof(head)
-        if end.status & _CURSOR:
-            self._end_with(end)
+        status = _status_of_eof(head)
+        if status & _CURSOR:
+            self._end_with(status)
         else:
-            self._at = _At.ROWS
+            self._at = _ROWS
 
     def _row(self, head: bytes, length: int) -> None:
         if head[0] == ERR_BYTE:
             self._fail()
         elif head[0] == EOF_BYTE and length < PAYLOAD_LENGTH_MAX:
-            self._end_with(_parse_end(head, length))
+            self._end_with(_status_of_end(head, length))
 
-    def _end_with(self, ok: Ok) -> None:
-        self.status = ok.status
+    def _end_with(self, status: int) -> None:
+        self.status = status
         self.certain = True
-        if ok.status & _MORE_RESULTS:
-            self._at = _At.FIRST
+        if status & _MORE_RESULTS:
+            self._at = _FIRST
         else:
             self._end()
 
@@ -260,10 +269,21 @@ class Follower:
         self._end()
 
     def _end(self) -> None:
-        self._at = _At.FIRST
+        self._at = _FIRST
         self._expected.popleft()
 
 
-def _parse_end(head: bytes, length: int) -> Ok:
-    """Read what ends rows: an EOF, or an OK that stands for one."""
-    return parse_eof(head) if length == EOF_LENGTH else parse_ok(head)
+def _status_of_ok(head: bytes) -> int:
+    """Read the flags of an OK; both counts before them are nearly always one byte each."""
+    if len(head) >= _SHORT_OK_LENGTH and head[1] <= LENENC_BYTE_MAX and head[2] <= LENENC_BYTE_MAX:
+        return head[3] | head[4] << 8
+    return parse_ok(head).status
+
+
+def _status_of_eof(head: bytes) -> int:
+    return head[3] | head[4] << 8 if len(head) >= EOF_LENGTH else parse_eof(head).status
+
+
+def _status_of_end(head: bytes, length: int) -> int:
+    """Read the flags of what ends rows: an EOF, or an OK that stands for one."""
+    return _status_of_eof(head) if length == EOF_LENGTH else _status_of_ok(head)

@@ -30,10 +30,12 @@ _WRITES: Final = frozenset({b"insert", b"update", b"delete", b"replace"})
 _ENDS: Final = frozenset({b"commit", b"begin", b"start", b"rollback"})
 _SETTINGS: Final = (b"char", b"names", b"mode")
 """One of these stands in every SET that changes how SQL is read."""
-_HINTS: Final = (b"/*+", b"globaltx_xid")
+_HINT: Final = b"/*+"
+_VARIABLE: Final = b"globaltx_xid"
 """One of these stands, with ``xid``, in every statement that carries one."""
 _QUERY: Final = int(Command.QUERY)
 _EXECUTE: Final = int(Command.STMT_EXECUTE)
+_RESULT: Final = Shape.RESULT
 _REPLICATION: Final = frozenset({Command.BINLOG_DUMP, Command.BINLOG_DUMP_GTID, Command.TABLE_DUMP})
 
 
@@ -57,10 +59,10 @@ class Road:
         command = packet[HEADER_LENGTH]
         if command == _QUERY:
             text = packet.lower()
-            if b"xid" in text and any(each in text for each in _HINTS):
+            if b"xid" in text and (_HINT in text or _VARIABLE in text):
                 return False
             self._note_query(text)
-            self._follower.expect(Shape.RESULT)
+            self._follower.expect(_RESULT)
             return True
         if command == _EXECUTE:
             return self._passes_execute(packet)
@@ -84,7 +86,7 @@ class Road:
     def _may_carry_xid(self, command: int, packet: bytes) -> bool:
         if command == Command.STMT_PREPARE:
             text = packet.lower()
-            return b"xid" in text and _HINTS[0] in text
+            return b"xid" in text and _HINT in text
         if command in {Command.STMT_SEND_LONG_DATA, Command.STMT_BULK_EXECUTE}:
             prepared = self._standing.statements.get(statement_id_of(packet[HEADER_LENGTH:]))
             return prepared is not None and prepared.xid is not None
@@ -106,6 +108,7 @@ class Road:
                 standing.wrote_unhinted = True
             case Command.SET_OPTION:
                 standing.multi_statements = packet[_TEXT_AT : _TEXT_AT + 1] == b"\0"
+                standing.lent = False
             case Command.INIT_DB:
                 standing.settings = None
             case Command.RESET_CONNECTION:

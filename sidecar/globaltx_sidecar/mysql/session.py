@@ -32,6 +32,7 @@ from globaltx_sidecar.mysql.packets import (
     Capability,
     Command,
     PacketError,
+    Status,
     frame,
 )
 from globaltx_sidecar.mysql.replies import Collector
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 _RESPONSE_SEQUENCE: Final = 2
 """An ERR after the greeting (0) and the client's response (1)."""
+_IN_TRANS: Final = int(Status.IN_TRANS)
 _STATEMENTS: Final = frozenset({Command.QUERY, Command.STMT_PREPARE})
 
 
@@ -281,7 +283,7 @@ class Session:
             return
         if self.phase is Phase.AUTHENTICATION:
             self.phase = Phase.READY
-        if follower.certain and not self._standing.in_transaction:
+        if follower.certain and not follower.status & _IN_TRANS:
             self._standing.ended()
 
     # Work on one packet

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from globaltx_sidecar.mysql.local import Standing
+    from globaltx_sidecar.mysql.replies import Reply, Result
     from globaltx_sidecar.mysql.statements import Prepared
     from globaltx_sidecar.mysql.trains import Arrival, Train
 
@@ -61,30 +62,90 @@ COMMIT: Final = b"COMMIT AND NO CHAIN NO RELEASE"
 
 
 def ask(standing: Standing, train: Train) -> Generator[Step, Any, Arrival]:
-    """Send a train and take in what its answer says about the local transaction."""
-    replies = yield Ask(train)
-    arrived = trains.arrival(train, replies)
+    """Send a train of one answer and take in what it says about the local transaction."""
+    yield from _collect(standing)
+    (reply,) = yield Ask(train)
+    arrived = trains.Arrival(reply.results)
     standing.told(arrived.status)
     return arrived
 
 
-def run(standing: Standing, statements: Sequence[bytes]) -> Generator[Step, Any, Arrival]:
-    """Run statements until the first error: in one train, or one by one if one holds a semicolon."""
-    if len(statements) > 1 and not any(trains.SEPARATOR in statement for statement in statements):
-        train = trains.together(statements, multi_statements=standing.multi_statements)
-        return (yield from ask(standing, train))
-    gathered: Arrival = trains.Arrival([], None)
+def run(
+    standing: Standing, statements: Sequence[bytes], *, switch_back: bool = False
+) -> Generator[Step, Any, Arrival]:
+    """Run statements until the first error: in one train, or one by one if one holds a semicolon.
+
+    ``switch_back``: multi-statements are no longer needed behind them. After an error the
+    standing is certain again.
+    """
+    if len(statements) == 1 or any(trains.SEPARATOR in statement for statement in statements):
+        arrived = yield from _one_by_one(standing, statements)
+    else:
+        arrived = yield from _together(standing, statements, switch_back=switch_back)
+    yield from settle_status(standing)
+    return arrived
+
+
+def _one_by_one(standing: Standing, statements: Sequence[bytes]) -> Generator[Step, Any, Arrival]:
+    results: list[Result] = []
     for statement in statements:
+        if trains.SEPARATOR in statement:
+            yield from give_back(standing)
         arrived = yield from ask(standing, trains.single(statement))
-        gathered = trains.Arrival(gathered.results + arrived.results, arrived.status)
+        results += arrived.results
         if arrived.error is not None:
-            yield from settle_status(standing)
             break
-    return gathered
+    return trains.Arrival(results)
+
+
+def _together(
+    standing: Standing, statements: Sequence[bytes], *, switch_back: bool
+) -> Generator[Step, Any, Arrival]:
+    yield from _collect(standing)
+    parts = [trains.together(statements)]
+    lend = not (standing.lent or standing.multi_statements)
+    if lend:
+        parts.insert(0, trains.switch(on=True))
+        standing.lent = True
+    back = switch_back and standing.lent
+    if back:
+        parts.append(trains.switch(on=False))
+    data = trains.coupled(*parts).data
+    replies = yield Ask(trains.Train(data, 2 if lend else 1))
+    standing.owed = back
+    if lend:
+        _switched(replies[0])
+    arrived = trains.Arrival(replies[-1].results)
+    standing.told(arrived.status)
+    return arrived
+
+
+def give_back(standing: Standing) -> Generator[Step, Any, None]:
+    """Switch multi-statements off if they are lent; take in the answer if that is under way."""
+    if standing.lent:
+        (reply,) = yield Ask(trains.Train(b"", 1) if standing.owed else trains.switch(on=False))
+        standing.lent = standing.owed = False
+        standing.told(_switched(reply))
+
+
+def _collect(standing: Standing) -> Generator[Step, Any, None]:
+    """Take in the answer to the last switch, if it is under way: others will come behind it."""
+    if standing.owed:
+        yield from give_back(standing)
+
+
+def _switched(reply: Reply) -> int:
+    end = reply.last.end
+    if isinstance(end, Err):
+        message = f"the server refused COM_SET_OPTION: {end.code}"
+        raise PacketError(message)
+    return end.status
 
 
 def settle_status(standing: Standing) -> Generator[Step, Any, None]:
     """After an error: ask whether the local transaction still stands."""
+    if not standing.follower.certain:
+        yield from give_back(standing)
     if not standing.follower.certain:
         arrived = yield from ask(standing, trains.ping())
         if arrived.error is not None:

@@ -50,48 +50,58 @@ class Worker:
         Raises:
             PacketError: it is no answer to it.
         """
-        commands: list[Command] = []
-        for reply in self._collector.collect(data):
-            if not self._awaited:
-                message = "the database answered what was not asked"
-                raise PacketError(message)
-            self._replies.append(reply)
-            if len(self._replies) == self._awaited:
-                replies, self._replies, self._awaited = self._replies, [], 0
-                commands += self.answered(replies)
-        return commands
+        self._replies += self._collector.collect(data)
+        if not self._awaited:
+            message = "the database answered what was not asked"
+            raise PacketError(message)
+        return self.answered(self._arrived()) if len(self._replies) >= self._awaited else []
+
+    def _arrived(self) -> list[Reply]:
+        """The replies that are awaited; later ones to the same bytes stay for the next step."""
+        arrived, self._replies = self._replies[: self._awaited], self._replies[self._awaited :]
+        self._awaited = 0
+        return arrived
 
     def _run(self, resume: Callable[[], Step]) -> list[Command]:
         """Run until the work waits for something, or ends."""
         commands: list[Command] = []
         try:
-            while not self._waits_for(resume(), commands):
-                resume = self._resume
+            while (again := self._take(resume(), commands)) is not None:
+                resume = again
         except StopIteration:
             self._finish()
         return commands
 
-    def _resume(self) -> Step:
-        return self._work.send(None)
-
-    def _waits_for(self, step: Step, commands: list[Command]) -> bool:
-        """Turn a step into commands; whether it must be answered before the next one."""
+    def _take(self, step: Step, commands: list[Command]) -> Callable[[], Step] | None:
+        """Turn a step into commands; give how to go on, None if it must be answered before."""
         if isinstance(step, Ask):
             self._awaited = step.train.responses
-            commands.append(ToDatabase(step.train.data))
-            return True
-        if isinstance(step, Answer):
-            commands.append(ToClient(frame(step.payload, self._packet.next_sequence)))
-            return False
+            if step.train.data:
+                commands.append(ToDatabase(step.train.data))
+            if len(self._replies) < self._awaited:
+                return None
+            arrived = self._arrived()
+            return lambda: self._work.send(arrived)
         if isinstance(step, PassOn):
             self._road.pass_on(step.packet, step.prepared)
             commands.append(ToDatabase(step.packet))
-            return False
-        commands.append(step)
-        return not isinstance(step, Register | Refused | Committed)
+            return self._stop
+        if isinstance(step, Answer):
+            commands.append(ToClient(frame(step.payload, self._packet.next_sequence)))
+        else:
+            commands.append(step)
+        return self._resume if isinstance(step, Answer | Register | Refused | Committed) else None
+
+    def _resume(self) -> Step:
+        return self._work.send(None)
+
+    def _stop(self) -> Step:
+        """What is passed on is followed as if it had come from the client: the work is over."""
+        self._work.close()
+        return self._work.send(None)
 
     def _finish(self) -> None:
         self.done = True
-        if self._collector.pending:
+        if self._collector.pending or self._replies:
             message = "the database answered more than was asked"
             raise PacketError(message)

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 TABLES = """
 CREATE TABLE item (id BIGINT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(64), amount INT NOT NULL DEFAULT 0);
-CREATE TABLE keyed (code VARCHAR(32) PRIMARY KEY, note TEXT, price DECIMAL(10,2), born DATETIME(6), blob_ BLOB);
+CREATE TABLE keyed (
+  code VARCHAR(32) PRIMARY KEY, note TEXT, price DECIMAL(10,2), born DATETIME(6), data LONGBLOB, ratio DOUBLE
+);
 CREATE TABLE keyless (name VARCHAR(64));
 INSERT INTO item VALUES (1, 'bolt', 100), (2, 'nut', 200), (3, 'washer', 300);
 """
