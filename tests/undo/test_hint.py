@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from globaltx.undo import hint
+from globaltx.undo.hint import Taken
+from globaltx.undo.refusal import RefusedError
+from globaltx.undo.sqlmode import SqlMode
+
+
+@pytest.mark.parametrize(
+    ("sql", "taken"),
+    [
+        (b"SELECT 1", Taken(b"SELECT 1", None)),
+        (b"UPDATE /*+ XID('ns.a') */ t SET a=1", Taken(b"UPDATE   t SET a=1", "ns.a")),
+        (b'update /*+xid( "ns.a" )*/ t set a=1', Taken(b"update   t set a=1", "ns.a")),
+        (
+            b"INSERT/*+ XID('ns.a') TraceParent('00-ab-cd-01') */INTO t",
+            Taken(b"INSERT INTO t", "ns.a", "00-ab-cd-01"),
+        ),
+        (b"DELETE /*+ XID('ns.a') NO_MERGE(t) */ FROM t", Taken(b"DELETE /*+ NO_MERGE(t) */ FROM t", "ns.a")),
+        (b"DELETE FROM t /*+ XID('ns.a') */", Taken(b"DELETE FROM t  ", "ns.a")),
+        (b"UPDATE /*+ XID('') */ t SET a=1", Taken(b"UPDATE   t SET a=1", "")),
+        (b"UPDATE /*+ MY_XID('ns.a') */ t", Taken(b"UPDATE /*+ MY_XID('ns.a') */ t", None)),
+        (b"UPDATE /* XID('ns.a') */ t", Taken(b"UPDATE /* XID('ns.a') */ t", None)),
+        (b"SELECT '/*+ XID(''ns.a'') */'", Taken(b"SELECT '/*+ XID(''ns.a'') */'", None)),
+        (b"SELECT `/*+ XID('ns.a') */`", Taken(b"SELECT `/*+ XID('ns.a') */`", None)),
+        (b"SELECT 1 -- /*+ XID('ns.a') */", Taken(b"SELECT 1 -- /*+ XID('ns.a') */", None)),
+        (b"SELECT 1 /* /*+ XID('ns.a') */", Taken(b"SELECT 1 /* /*+ XID('ns.a') */", None)),
+        (b"SELECT 'open /*+ XID('ns.a') */", Taken(b"SELECT 'open /*+ XID('ns.a') */", None)),
+        (b"SELECT '\xff' /*+ XID('ns.a') */", Taken(b"SELECT '\xff'  ", "ns.a")),
+        (b"SET /*+ XID('ns.a') XID('ns.a') */ x", Taken(b"SET   x", "ns.a")),
+    ],
+)
+def test_hints_are_cut_out(sql: bytes, taken: Taken) -> None:
+    assert hint.take(sql) == taken
+
+
+def test_two_xids_are_refused() -> None:
+    with pytest.raises(RefusedError, match="InvalidXid"):
+        hint.take(b"UPDATE /*+ XID('ns.a') */ t SET /*+ XID('ns.b') */ a = 1")
+
+
+def test_a_quote_behind_a_backslash_depends_on_the_mode() -> None:
+    sql = b"UPDATE t SET a = 'x\\' /*+ XID('ns.a') */ '"
+    assert hint.take(sql, SqlMode()).xid is None
+    assert hint.take(sql[:-2], SqlMode(backslash_escapes=False)).xid == "ns.a"
+
+
+def test_a_two_byte_character_hides_no_quote() -> None:
+    sql = b"UPDATE t SET a = '\xbf\x5c' /*+ XID('ns.a') */"
+    assert hint.take(sql, SqlMode(charset="gbk")) == Taken(b"UPDATE t SET a = '\xbf\x5c'  ", "ns.a")
+
+
+@given(st.binary(max_size=80), st.sampled_from(["utf8mb4", "latin1", "gbk", "sjis"]))
+def test_anything_else_goes_on_untouched(data: bytes, charset: str) -> None:
+    sql = b"/*+ " + data
+    taken = hint.take(sql, SqlMode(charset=charset))
+    assert taken.xid is not None or taken.sql == sql
+
+
+@given(st.text(alphabet="abc '\"\\`?é", max_size=30), st.booleans())
+def test_a_hint_in_a_literal_is_none(text: str, double: bool) -> None:  # noqa: FBT001  drawn
+    quote = '"' if double else "'"
+    inner = (text + "/*+ XID(1) */").replace("\\", "\\\\").replace(quote, quote * 2)
+    sql = f"SELECT {quote}{inner}{quote}".encode()
+    assert hint.take(sql) == Taken(sql, None)
+
+
+def test_every_beginning_of_a_statement_can_be_looked_at() -> None:
+    sql = b"UPDATE /*+ XID('ns.a') TraceParent('x') */ t SET a='b''c\\'d' -- e\n WHERE `f`=\"g\" /* h */"
+    for end in range(len(sql)):
+        assert hint.take(sql[:end]).xid in {None, "ns.a"}

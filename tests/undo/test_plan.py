@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import pytest
+
+from globaltx.coordinator.reasons import Reason
+from globaltx.transaction.xid import Xid
+from globaltx.undo import locks, plan, refusal, statement
+from globaltx.undo.plan import Ok
+from globaltx.undo.refusal import RefusedError, RowsMissedError
+from globaltx.undo.shape import NoSuchColumnError
+from globaltx.undo.sqlmode import SqlMode
+from tests.undo import goldens
+from tests.undo.shapes import STOCK, TABLES
+
+XID = Xid("shop", "01h")
+
+
+def _plan(sql: str, *, mode: SqlMode = SqlMode(), parameters: tuple[int | None, ...] = ()) -> plan.Plan:  # noqa: B008
+    change = statement.analyse(sql.encode())
+    assert isinstance(change, (statement.Insert, statement.Update, statement.Delete))
+    return plan.make_plan(change, TABLES[change.table.name], mode, parameters)
+
+
+def _react(question: str) -> str:
+    """The image query of an UPDATE or DELETE; the rows of the undo INSERT for an INSERT whose first key is 7."""
+    try:
+        planned = _plan(question)
+    except (RefusedError, NoSuchColumnError) as refused:
+        return str(refused)
+    if planned.image is not None:
+        return planned.image.decode()
+    assert isinstance(planned, plan.InsertPlan)
+    records = planned.records([], Ok(affected_rows=len(planned.rows), insert_id=7))
+    text = locks.undo_insert("shop", XID, records).decode()
+    return text.split("NULL,1),", 1)[1].split(" ON DUPLICATE")[0]
+
+
+def test_plans() -> None:
+    goldens.check("plans.txt", _react)
+
+
+def test_undo_insert() -> None:
+    """One statement of ASCII without a semicolon: the fence, then the rows."""
+    update = _plan("UPDATE stock SET amount = 1").records(
+        [
+            (b"5", b'{"id": [5], "amount": [3]}'),
+            (b"6", b'{"id": [6], "amount": [null], "note": ["\xc3\xa9;\'"]}'),
+        ],
+        Ok(1, info=b"Rows matched: 2  Changed: 1  Warnings: 0"),
+    )
+    delete = _plan("DELETE FROM stock").records([(b"7", b'{"id": [7]}')], Ok(1))
+    text = locks.undo_insert("shop", XID, [*update, *delete])
+    taken_over = locks.undo_insert("shop", XID, delete, committed=[Xid("shop", "01g"), Xid("shop", "01f")])
+    goldens.check("undo_inserts.txt", {"plain": text.decode(), "taken over": taken_over.decode()}.__getitem__)
+    assert b";" not in text + taken_over
+
+
+@pytest.mark.parametrize(
+    "ok", [Ok(2, info=b"Rows matched: 3  Changed: 2"), Ok(1, info=b"Rows matched: 1"), Ok(3)], ids=repr
+)
+def test_an_update_that_met_other_rows_is_noticed(ok: Ok) -> None:
+    rows = [(b"5", b'{"id": [5]}'), (b"6", b'{"id": [6]}')]
+    with pytest.raises(RowsMissedError):
+        _plan("UPDATE stock SET amount = 1").records(rows, ok)
+
+
+def test_rows_that_were_matched_but_not_changed_are_no_surprise() -> None:
+    found = _plan("UPDATE stock SET amount = 1").records(
+        [(b"5", b'{"id": [5]}')], Ok(0, info="Zutreffende Zeilen: 1  Geändert: 0".encode())
+    )
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize(("affected", "insert_id"), [(1, 7), (3, 7), (2, 0)])
+def test_an_insert_that_wrote_other_rows_is_noticed(affected: int, insert_id: int) -> None:
+    with pytest.raises(RowsMissedError):
+        _plan("INSERT INTO stock (amount) VALUES (1), (2)").records([], Ok(affected, insert_id))
+
+
+def test_too_many_rows_are_refused() -> None:
+    rows = [(b"5", b'{"id": [5]}')] * (plan.ROWS_MAX + 1)
+    with pytest.raises(RefusedError, match="at most"):
+        _plan("DELETE FROM stock").records(rows, Ok(len(rows)))
+
+
+def test_an_image_that_is_none_is_refused() -> None:
+    with pytest.raises(RefusedError, match="collation_connection"):
+        _plan("DELETE FROM stock").records([(b"5", b'{"id": \0[\0')], Ok(1))
+
+
+def test_records_that_fit_into_no_packet_are_refused() -> None:
+    rows = [(b"5", b'{"id": [5], "note": ["%s"]}' % (b"\xc3\xa9" * 1024 * 1024))] * 5
+    records = _plan("DELETE FROM stock").records(rows, Ok(5))
+    with pytest.raises(RefusedError, match="fewer rows"):
+        locks.undo_insert("shop", XID, records)
+
+
+def test_zero_is_a_key_only_where_the_mode_says_so() -> None:
+    generated = _plan("INSERT INTO stock (id) VALUES (?)", parameters=(0,)).records([], Ok(1, 7))
+    given = _plan(
+        "INSERT INTO stock (id) VALUES (?)", mode=SqlMode.of("NO_AUTO_VALUE_ON_ZERO"), parameters=(0,)
+    ).records([], Ok(1, 0))
+    assert (generated[0].key, given[0].key) == (("7",), ("0",))
+
+
+@pytest.mark.parametrize(
+    ("value", "xid"),
+    [
+        (b"shop.01g", Xid("shop", "01g")),
+        (b"!shop.01h", Xid("shop", "01h")),
+        (None, None),
+        (b"", None),
+        (b"\xff", None),
+    ],
+)
+def test_the_holder_is_read(value: bytes | None, xid: Xid | None) -> None:
+    assert locks.holder(value) == xid
+
+
+def test_every_reason_is_known_above() -> None:
+    words = {
+        refusal.STATEMENT_NOT_UNDOABLE,
+        refusal.NO_PRIMARY_KEY,
+        refusal.INVALID_XID,
+        refusal.LOCK_CONFLICT,
+        refusal.ROW_CHANGED,
+    }
+    assert words <= {str(reason) for reason in Reason}
+
+
+def test_the_shape_names_columns_in_any_case() -> None:
+    assert STOCK.column("AMOUNT").name == "amount"
