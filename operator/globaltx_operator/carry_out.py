@@ -1,17 +1,17 @@
 """Carries one plan out, in the order of its fields, and nothing else.
 
 Every write may be repeated. One that meets an object that is gone has nothing to do; one that meets
-a newer version leaves it to the next pass, which that version wakes.
+other finalizers than were seen leaves it to the next pass, which their watch event wakes.
 """
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from globaltx.manifest.observed import write_release, write_report, write_stamp, write_status
 from globaltx.manifest.resources import decision_spec
+from globaltx.stores.kubernetes.client import PatchKind
 from globaltx.stores.kubernetes.errors import ConflictError, InvalidError, NotFoundError
 from globaltx.stores.kubernetes.resource import BRANCHES, TRANSACTIONS
 from globaltx_operator.cache import bare
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from globaltx.coordinator.conditions import Status
     from globaltx.coordinator.observed import Notice, Plan, Report, Stamp
     from globaltx.stores.kubernetes.client import KubernetesClient
+    from globaltx.stores.kubernetes.resource import Resource
     from globaltx.transaction.model import BranchId, Decision
     from globaltx_operator.cache import Cache
     from globaltx_operator.events import Recorder
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from globaltx_operator.metrics import Metrics
 
 Json = dict[str, Any]
-
-_log = logging.getLogger(__name__)
 
 
 class CarryOut:
@@ -99,21 +98,36 @@ class CarryOut:
         await self._patch_branch(report.branch, write_report(report, self._utc()), gathered, "status")
 
     async def _release_branch(self, branch: BranchId, gathered: Gathered) -> None:
-        await self._patch_branch(branch, write_release(gathered.branch(branch)), gathered)
+        try:
+            found = await self._free(BRANCHES, gathered.branch(branch))
+        except NotFoundError:
+            self._cache.drop_branch(gathered.xid, branch.name)
+        else:
+            self._cache.put_branch(found)
+
+    async def _free(self, kind: Resource, resource: Json) -> Json:
+        """Take our finalizer off.
+
+        Raises:
+            ConflictError: the finalizers are not those that were seen.
+        """
+        metadata = resource["metadata"]
+        try:
+            return await self._client.patch(
+                kind, metadata["name"], write_release(resource), metadata["namespace"], kind=PatchKind.JSON
+            )
+        except InvalidError as error:
+            raise ConflictError(str(error), error.status) from error
 
     async def _patch_branch(
         self, branch: BranchId, patch: Json, gathered: Gathered, subresource: str | None = None
     ) -> None:
-        """Patch a branch; whichever version is newer than ours comes by the watch and wakes us again."""
         try:
             found = await self._client.patch(
                 BRANCHES, branch.name, patch, gathered.xid.namespace, subresource=subresource
             )
         except NotFoundError:
             self._cache.drop_branch(gathered.xid, branch.name)
-        except ConflictError as error:
-            _log.debug("branch %s was changed meanwhile: %s", branch.name, error)
-            raise
         else:
             self._cache.put_branch(found)
 
@@ -133,9 +147,7 @@ class CarryOut:
 
     async def _release(self, gathered: Gathered) -> Gathered:
         assert gathered.transaction is not None  # noqa: S101  a release is planned for a transaction
-        xid = gathered.xid
-        patch = write_release(gathered.transaction)
-        return self._seen(await self._client.patch(TRANSACTIONS, xid.name, patch, xid.namespace), gathered)
+        return self._seen(await self._free(TRANSACTIONS, gathered.transaction), gathered)
 
     async def _forget(self, gathered: Gathered) -> None:
         """Remove the transaction, whose branches go with it; or branches that outlived theirs."""

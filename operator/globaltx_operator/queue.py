@@ -13,7 +13,7 @@ import random
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from globaltx.stores.kubernetes.errors import KubernetesError
+from globaltx.stores.kubernetes.errors import ConflictError, KubernetesError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
@@ -122,5 +122,6 @@ class WorkQueue(Generic[Key]):
         self._failures[key] += 1
         grown = min(BACKOFF_FIRST * 2.0 ** min(self._failures[key] - 1, 16), BACKOFF_MOST)
         delay = grown * (0.5 + self._chance() / 2)
-        _log.warning("%s: %s; again in %.1f s", key, error, delay)
+        level = logging.INFO if isinstance(error, ConflictError) else logging.WARNING
+        _log.log(level, "%s: %s; again in %.1f s", key, error, delay)
         self.add_later(key, delay)

@@ -83,9 +83,12 @@ def test_what_a_resource_carries_besides_is_observed() -> None:
     ]
 
 
-def test_a_release_takes_off_our_finalizer_alone_and_only_from_this_version() -> None:
-    patch = write_release(resource(finalizers=["other/one", FINALIZER]))
-    assert patch == {"metadata": {"finalizers": ["other/one"], "resourceVersion": "7"}}
+def test_a_release_takes_off_our_finalizer_alone_where_it_was_seen() -> None:
+    place = "/metadata/finalizers/1"
+    assert write_release(resource(finalizers=["other/one", FINALIZER])) == [
+        {"op": "test", "path": place, "value": FINALIZER},
+        {"op": "remove", "path": place},
+    ]
 
 
 def test_a_stamp_tells_outcome_and_owner() -> None:

@@ -135,11 +135,13 @@ def owner(transaction: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def write_release(resource: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the merge patch that takes our finalizer off, over this very version of the object."""
-    metadata = resource["metadata"]
-    others = [each for each in metadata.get("finalizers", ()) if each != FINALIZER]
-    return {"metadata": {"finalizers": others, "resourceVersion": metadata["resourceVersion"]}}
+def write_release(resource: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Write the JSON patch that takes our finalizer off, if it is still where it was seen.
+
+    The rest of the object may have changed meanwhile; other finalizers are left alone.
+    """
+    at = f"/metadata/finalizers/{resource['metadata']['finalizers'].index(FINALIZER)}"
+    return [{"op": "test", "path": at, "value": FINALIZER}, {"op": "remove", "path": at}]
 
 
 def duration(length: timedelta) -> str:
