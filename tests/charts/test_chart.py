@@ -1,0 +1,126 @@
+"""The chart as helm renders it. ``GLOBALTX_REWRITE=1`` writes the goldens anew, to be reviewed as a diff."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from dev.errors import ToolError
+from globaltx import __version__
+from tests.charts.conftest import CHART, CRDS, GOLDENS, rendered, template
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CASES = {
+    "default": (),
+    "namespaced": ("watchNamespaces={shop,bank}", "rbac.checkSecrets=false"),
+    "chosen": (
+        "image.operator=registry.example/globaltx/operator:2",
+        "image.sidecar=registry.example/globaltx/sidecar:2",
+        "image.pullSecrets={registry}",
+        "operator.replicas=1",
+        "operator.priorityClassName=system-cluster-critical",
+        "operator.nodeSelector.disk=ssd",
+        "sidecar.resources.limits.cpu=1",
+        "podDisruptionBudget.enabled=false",
+        "networkPolicy.enabled=false",
+        "webhook.timeoutSeconds=5",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_manifests_are_exactly_those_on_file(case: str, helm: Callable[..., str]) -> None:
+    text, golden = template(helm, *CASES[case]), GOLDENS / f"{case}.yaml"
+    if os.environ.get("GLOBALTX_REWRITE"):
+        golden.write_text(text, encoding="utf-8")
+    else:
+        assert text == golden.read_text(encoding="utf-8")
+
+
+def test_helm_finds_nothing_to_complain_about(helm: Callable[..., str]) -> None:
+    assert "0 chart(s) failed" in helm("lint", "--strict", str(CHART))
+
+
+def test_crds_are_those_that_are_generated() -> None:
+    ours = {path.name: path.read_text(encoding="utf-8") for path in (CHART / "crds").iterdir()}
+    assert ours == {path.name: path.read_text(encoding="utf-8") for path in CRDS.iterdir()}
+    assert not any(path.is_symlink() for path in (CHART / "crds").iterdir())
+
+
+def test_version_is_the_one_of_the_packages() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    assert chart["appVersion"] == chart["version"] == __version__
+
+
+def values(schema: dict[str, Any], where: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every object of the schema."""
+    if schema.get("type") == "object":
+        yield where, schema
+    for name, each in schema.get("properties", {}).items():
+        yield from values(each, f"{where}.{name}")
+
+
+def test_schema_refuses_what_it_does_not_know() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+    open_ones = [where for where, each in values(schema) if each.get("additionalProperties") is not False]
+    assert open_ones == [".global"], "helm itself adds what is in there"
+
+
+def test_schema_knows_every_value_and_no_other() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+    given = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    assert given.keys() == schema["properties"].keys() - {"global"}
+    for name, part in given.items():
+        if isinstance(part, dict):
+            assert part.keys() == schema["properties"][name]["properties"].keys()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "imgae.operator=x",
+        "operator.replica=1",
+        "operator.replicas=many",
+        "operator.logLevel=loud",
+        "image.pullPolicy=Sometimes",
+        "watchNamespaces={Shop}",
+        "webhook.timeoutSeconds=60",
+        "sidecar.resources.limits.memory=lots",
+    ],
+)
+def test_wrong_value_is_refused_by_name(value: str, helm: Callable[..., str]) -> None:
+    with pytest.raises(ToolError, match=value.partition(".")[0].partition("=")[0]):
+        template(helm, value)
+
+
+def test_with_named_namespaces_the_operator_has_no_rights_elsewhere(helm: Callable[..., str]) -> None:
+    objects = rendered(helm, *CASES["namespaced"])
+    [cluster_wide] = [
+        each
+        for each in objects
+        if each["kind"] == "ClusterRole" and each["metadata"]["name"] != "globaltx-sidecar"
+    ]
+    assert [rule["resources"] for rule in cluster_wide["rules"]] == [
+        ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"]
+    ]
+    namespaces = {each["metadata"]["namespace"] for each in objects if each["kind"] == "Role"}
+    assert namespaces == {"globaltx-system", "shop", "bank"}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_no_rule_has_a_wildcard(case: str, helm: Callable[..., str]) -> None:
+    for each in rendered(helm, *CASES[case]):
+        assert "*" not in json.dumps(each.get("rules", [])), each["metadata"]["name"]
+
+
+def test_uninstallation_takes_the_webhooks_along(helm: Callable[..., str]) -> None:
+    webhooks = [each for each in rendered(helm) if each["kind"].endswith("WebhookConfiguration")]
+    assert len(webhooks) == 2
+    for each in webhooks:
+        assert not each["metadata"].get("annotations"), "a hook or a keep policy would leave it behind"

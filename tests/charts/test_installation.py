@@ -1,0 +1,120 @@
+"""The chart on a real API server of its own: installed, upgraded, gone."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from dev.errors import ToolError
+from globaltx.manifest.policy import read_policy
+from globaltx_operator.webhook.minting import make_authority
+from tests.charts.conftest import CHART
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dev.cluster import Cluster
+
+pytestmark = pytest.mark.control_plane
+
+RELEASE = ("globaltx", str(CHART), "--namespace", "globaltx-system", "--create-namespace")
+LIFE = timedelta(days=1)
+AUTHORITY, _ = make_authority((datetime.now(UTC) - LIFE, datetime.now(UTC) + LIFE))
+CERTIFICATE = base64.b64encode(AUTHORITY.encode()).decode()
+POD = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "asks", "namespace": "default", "annotations": {"globaltx.io/inject": "true"}},
+    "spec": {"containers": [{"name": "a", "image": "b"}]},
+}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A control plane where nothing of ours is."""
+    from dev.cluster import Cluster  # noqa: PLC0415  only where such tests are run
+
+    with Cluster.up(f"chart-{os.getpid()}-{secrets.token_hex(3)}", "control-plane") as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def said(cluster: Cluster) -> str:
+    """What the installation said."""
+    return cluster.helm("install", *RELEASE)
+
+
+def objects(cluster: Cluster, kind: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(cluster.kubectl("get", kind, "-A", "-o", "json"))["items"]
+    return found
+
+
+@pytest.mark.usefixtures("said")
+def test_api_server_takes_everything(cluster: Cluster) -> None:
+    served = cluster.kubectl("api-resources", "--api-group=globaltx.io", "-o", "name").split()
+    assert {each.partition(".")[0] for each in served} == {
+        "globaltransactions",
+        "branches",
+        "transactionpolicies",
+    }
+    [deployment] = objects(cluster, "deployments")
+    assert deployment["spec"]["replicas"] == 2
+
+
+@pytest.mark.usefixtures("said")
+def test_operator_holds_to_pod_security_restricted(cluster: Cluster) -> None:
+    [deployment] = objects(cluster, "deployments")
+    template = deployment["spec"]["template"]
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "operator", "namespace": "strict", "labels": template["metadata"]["labels"]},
+        "spec": template["spec"] | {"serviceAccountName": "default"},
+    }
+    label = {"pod-security.kubernetes.io/enforce": "restricted"}
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "strict", "labels": label}}
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "x", "namespace": "strict"}}
+    pod["spec"]["serviceAccountName"] = "x"
+    cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all([namespace, account]))
+    cluster.kubectl("create", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump(pod))
+
+
+def test_notes_are_commands_to_paste(said: str, cluster: Cluster) -> None:
+    assert "kubectl -n globaltx-system rollout status deployment/globaltx-operator" in said
+    policy = said.partition("<<EOF\n")[2].partition("EOF")[0]
+    assert read_policy(yaml.safe_load(policy)).name == "orders"
+    cluster.kubectl("create", "namespace", "shop")
+    cluster.kubectl("apply", "-f", "-", stdin=policy)
+
+
+@pytest.mark.usefixtures("said")
+def test_upgrade_keeps_the_trust_that_the_operator_filled_in(cluster: Cluster) -> None:
+    trust = [{"op": "add", "path": "/webhooks/0/clientConfig/caBundle", "value": CERTIFICATE}]
+    cluster.kubectl(
+        "patch", "mutatingwebhookconfiguration", "globaltx", "--type=json", "-p", json.dumps(trust)
+    )
+    cluster.helm("upgrade", *RELEASE, "--set=webhook.timeoutSeconds=7")
+    [configuration] = objects(cluster, "mutatingwebhookconfigurations")
+    assert configuration["webhooks"][0]["timeoutSeconds"] == 7
+    assert configuration["webhooks"][0]["clientConfig"]["caBundle"] == CERTIFICATE
+
+
+@pytest.mark.usefixtures("said")
+def test_without_operator_only_pods_that_asked_are_blocked_and_after_uninstalling_none(
+    cluster: Cluster,
+) -> None:
+    asks = yaml.safe_dump(POD)
+    with pytest.raises(ToolError, match="failed calling webhook"):
+        cluster.kubectl("create", "--dry-run=server", "-f", "-", stdin=asks)
+    cluster.helm("uninstall", "globaltx", "--namespace", "globaltx-system")
+    assert not objects(cluster, "mutatingwebhookconfigurations")
+    assert not objects(cluster, "validatingwebhookconfigurations")
+    cluster.kubectl("create", "--dry-run=server", "-f", "-", stdin=asks)
+    assert len(objects(cluster, "transactionpolicies")) == 1, "what people made stays"
