@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import secrets
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -175,8 +174,9 @@ class Sidecar:
         carriers = {each.name: each.phase_two for each in databases}
         leader = Leader(self._store, settings.app, carriers, self._health, self._metrics)
         while True:
-            identity = f"{self._around.pod}-{secrets.token_hex(4)}"
-            elector = Elector(self._client, settings.namespace, f"globaltx-{settings.app}", identity)
+            # The pod's own name: a sidecar that crashed finds its lease again and need not wait it out.
+            lease = f"globaltx-{settings.app}"
+            elector = Elector(self._client, settings.namespace, lease, self._around.pod)
             began = asyncio.get_running_loop().time()
             try:
                 await elector.run(leader.lead)
