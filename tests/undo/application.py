@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import pymysql
 from pymysql.err import MySQLError
 
-from globaltx.transaction.xid import Xid
 from globaltx.undo import hint, ledger, locks, plan, statement
 from globaltx.undo.sqlmode import SqlMode
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from dev.databases import MariaDB
+    from globaltx.transaction.xid import Xid
     from globaltx.undo.literal import Value
     from globaltx.undo.shape import TableShape
     from globaltx_sidecar.ports import Schemas

@@ -28,7 +28,7 @@ def check(name: str, react: Callable[[str], str]) -> None:
 
 
 def _react(block: str, react: Callable[[str], str]) -> str:
-    lines = block.split("\n----")[0].split("\n")
+    lines = block.partition("\n----")[0].split("\n")
     question = [line for line in lines if not line.startswith("# ")]
     if not question:
         return block

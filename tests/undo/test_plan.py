@@ -12,17 +12,18 @@ from globaltx.undo.sqlmode import SqlMode
 from tests.undo import goldens
 from tests.undo.shapes import STOCK, TABLES
 
+_MODE = SqlMode()
 XID = Xid("shop", "01h")
 
 
-def _plan(sql: str, *, mode: SqlMode = SqlMode(), parameters: tuple[int | None, ...] = ()) -> plan.Plan:  # noqa: B008
+def _plan(sql: str, *, mode: SqlMode = _MODE, parameters: tuple[int | None, ...] = ()) -> plan.Plan:
     change = statement.analyse(sql.encode())
     assert isinstance(change, (statement.Insert, statement.Update, statement.Delete))
     return plan.make_plan(change, TABLES[change.table.name], mode, parameters)
 
 
 def _react(question: str) -> str:
-    """The image query of an UPDATE or DELETE; the rows of the undo INSERT for an INSERT whose first key is 7."""
+    """The image query; or, for an INSERT whose first generated key is 7, the rows of its undo INSERT."""
     try:
         planned = _plan(question)
     except (RefusedError, NoSuchColumnError) as refused:

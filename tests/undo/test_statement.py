@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from globaltx.undo import lexer, literal, statement
-from globaltx.undo.forms import Source
 from globaltx.undo.lexer import TokenKind
 from globaltx.undo.literal import Text
 from globaltx.undo.refusal import RefusedError
 from globaltx.undo.sqlmode import SqlMode
 from tests.undo import goldens
+
+if TYPE_CHECKING:
+    from globaltx.undo.forms import Source
 
 _MODES = [
     SqlMode(),

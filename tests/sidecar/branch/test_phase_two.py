@@ -10,6 +10,7 @@ from globaltx.transaction.states import State
 from globaltx.transaction.xid import Xid
 from globaltx.undo import locks
 from globaltx.undo.refusal import RefusedError
+from tests.sidecar.eventually import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,18 +23,19 @@ if TYPE_CHECKING:
     Make = Callable[..., Application]
 
 INVENTORY = """
-CREATE TABLE inventory (id BIGINT AUTO_INCREMENT PRIMARY KEY, product INT NOT NULL, available INT, allocated INT,
+CREATE TABLE inventory (id BIGINT AUTO_INCREMENT PRIMARY KEY, product INT NOT NULL,
+  available INT, allocated INT,
   changed TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3) ON UPDATE CURRENT_TIMESTAMP(3), KEY (product));
 INSERT INTO inventory (product, available, allocated, changed) VALUES
   (10, 100, 0, '2020-01-01'), (20, 100, 0, '2020-01-01'), (30, NULL, 0, '2020-01-01');
 """
-ALL = "SELECT id, product, available, allocated, changed FROM inventory ORDER BY id"
+EVERYTHING = "SELECT id, product, available, allocated, changed FROM inventory ORDER BY id"
 
 
 @pytest.fixture
 def inventory(sql: Sql) -> str:
     sql(INVENTORY)
-    return sql(ALL)
+    return sql(EVERYTHING)
 
 
 async def test_update_is_undone_whole(
@@ -44,9 +46,9 @@ async def test_update_is_undone_whole(
         "UPDATE inventory SET available = available - 2, allocated = allocated + 2 WHERE product = 10"
     )
     await app.commit()
-    assert sql(ALL) != inventory
+    assert sql(EVERYTHING) != inventory
     assert (await phase_two.rollback(xid)).state is State.ROLLED_BACK
-    assert sql(ALL) == inventory
+    assert sql(EVERYTHING) == inventory
 
 
 async def test_insert_with_generated_keys_is_undone(
@@ -58,7 +60,7 @@ async def test_insert_with_generated_keys_is_undone(
     await app.commit()
     assert sql("SELECT COUNT(*) FROM inventory").strip() == "6"
     assert (await phase_two.rollback(xid)).state is State.ROLLED_BACK
-    assert sql(ALL) == inventory
+    assert sql(EVERYTHING) == inventory
 
 
 async def test_delete_is_undone_whole(
@@ -69,7 +71,7 @@ async def test_delete_is_undone_whole(
     await app.commit()
     assert sql("SELECT COUNT(*) FROM inventory").strip() == "1"
     assert (await phase_two.rollback(xid)).state is State.ROLLED_BACK
-    assert sql(ALL) == inventory
+    assert sql(EVERYTHING) == inventory
 
 
 async def test_commit_forgets_every_record(
@@ -135,7 +137,7 @@ async def test_one_row_changed_several_times(
     await app.commit()
     settlement = await phase_two.rollback(xid)
     assert settlement.state is State.ROLLED_BACK, settlement.message
-    assert sql(ALL) == inventory
+    assert sql(EVERYTHING) == inventory
     assert sql("SELECT COUNT(*) FROM globaltx_undo WHERE table_name <> ''").strip() == "0"
 
 
@@ -168,7 +170,7 @@ async def test_a_row_changed_by_an_outsider_is_left_alone_and_shown(
     assert sql("SELECT row_key FROM globaltx_undo WHERE table_name <> ''").strip() == "2"
     sql("UPDATE inventory SET available = 100, changed = '2020-01-01' WHERE id = 2")
     assert (await phase_two.rollback(xid)).state is State.ROLLED_BACK
-    assert sql(ALL) == inventory
+    assert sql(EVERYTHING) == inventory
 
 
 @pytest.mark.parametrize(
@@ -189,9 +191,9 @@ async def test_every_kind_of_change_notices_an_outsider(
     await app.execute(statement)
     await app.commit()
     sql(outsider)
-    left = sql(ALL)
+    left = sql(EVERYTHING)
     assert (await phase_two.rollback(xid)).state is State.CONFLICT
-    assert sql(ALL) == left != inventory
+    assert sql(EVERYTHING) == left != inventory
 
 
 async def test_a_row_that_an_outsider_removed_needs_no_undo_of_its_insert(
@@ -202,7 +204,7 @@ async def test_a_row_that_an_outsider_removed_needs_no_undo_of_its_insert(
     await app.commit()
     sql("DELETE FROM inventory WHERE id = 9")
     assert (await phase_two.rollback(xid)).state is State.ROLLED_BACK
-    assert sql(ALL) == inventory
+    assert sql(EVERYTHING) == inventory
 
 
 async def test_anothers_row_is_a_lock_conflict_and_tells_its_holder(
@@ -220,7 +222,7 @@ async def test_anothers_row_is_a_lock_conflict_and_tells_its_holder(
     assert await two.holder() is None
     await two.roll_back()
     assert (await phase_two.rollback(xid)).state is State.ROLLED_BACK
-    assert sql(ALL) == inventory
+    assert sql(EVERYTHING) == inventory
 
 
 async def test_a_committed_transactions_record_is_taken_over(
@@ -230,14 +232,14 @@ async def test_a_committed_transactions_record_is_taken_over(
     one, two = application(xid), application(other)
     await one.execute("UPDATE inventory SET available = 1, allocated = 2 WHERE id = 1")
     await one.commit()
-    after_one = sql(ALL)
+    after_one = sql(EVERYTHING)
     await two.execute("UPDATE inventory SET available = 3 WHERE id IN (1, 2)")
     with pytest.raises(MySQLError):
         await two.commit()
     await two.commit(committed=[xid])
     await phase_two.commit([xid])
     assert (await phase_two.rollback(other)).state is State.ROLLED_BACK
-    assert sql(ALL) == after_one != inventory
+    assert sql(EVERYTHING) == after_one != inventory
 
 
 async def test_a_local_commit_after_the_rollback_is_refused_by_the_fence(
@@ -251,7 +253,7 @@ async def test_a_local_commit_after_the_rollback_is_refused_by_the_fence(
     assert refused.value.args[0] in locks.LOCK_CONFLICT_ERRORS
     assert await app.holder() == xid
     await app.roll_back()
-    assert sql(ALL) == inventory
+    assert sql(EVERYTHING) == inventory
 
 
 async def test_a_rollback_waits_for_a_local_commit_under_way_and_undoes_it(
@@ -261,16 +263,12 @@ async def test_a_rollback_waits_for_a_local_commit_under_way_and_undoes_it(
     await app.execute("UPDATE inventory SET available = 1 WHERE id = 1")
     await app.run(locks.undo_insert(app.schema, xid, app.work.records))
     rollback = asyncio.create_task(phase_two.rollback(xid))
-    async with asyncio.timeout(20):
-        while not sql(
-            f"SELECT 1 FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT'"
-            f" AND trx_query LIKE '%{app.schema}%'"
-        ):
-            await asyncio.sleep(0.01)
+    waits = "SELECT 1 FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT'"
+    await eventually(lambda: bool(sql(f"{waits} AND trx_query LIKE '%{app.schema}%'")))
     assert not rollback.done()
     await app.run(b"COMMIT")
     assert (await rollback).state is State.ROLLED_BACK
-    assert sql(ALL) == inventory
+    assert sql(EVERYTHING) == inventory
 
 
 async def test_many_local_commits_against_their_rollback(
@@ -286,7 +284,7 @@ async def test_many_local_commits_against_their_rollback(
         if commit.exception() is not None:
             await app.roll_back()
         assert (await rollback).state is State.ROLLED_BACK
-        assert sql(ALL) == inventory
+        assert sql(EVERYTHING) == inventory
 
 
 async def test_unique_keys_and_foreign_keys_are_restored_in_an_order_that_works(

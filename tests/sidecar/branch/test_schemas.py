@@ -50,7 +50,7 @@ async def test_a_shape_tells_all_that_matters(schemas: CachedSchemas, schema: st
         ("CREATE TABLE t (a DOUBLE PRIMARY KEY)", "primary key has the double a"),
         ("CREATE TABLE s (a INT PRIMARY KEY); CREATE VIEW t AS SELECT * FROM s", "VIEW"),
         (
-            "CREATE TABLE t (a INT PRIMARY KEY); CREATE TRIGGER tr BEFORE DELETE ON t FOR EACH ROW SET @x = 1",
+            "CREATE TABLE t (a INT PRIMARY KEY); CREATE TRIGGER tr BEFORE DELETE ON t FOR EACH ROW DO 1",
             "trigger tr",
         ),
         ("CREATE TABLE t (a INT PRIMARY KEY) WITH SYSTEM VERSIONING", "SYSTEM VERSIONED"),
@@ -93,7 +93,12 @@ async def test_an_unknown_table_is_told(schemas: CachedSchemas, schema: str) -> 
     ],
 )
 async def test_an_account_that_sees_no_triggers_is_found_out(
-    mariadb: MariaDB, schema: str, sql: Sql, tmp_path: Path, grant: str, known: bool
+    mariadb: MariaDB,
+    schema: str,
+    sql: Sql,
+    tmp_path: Path,
+    grant: str,
+    known: bool,  # noqa: FBT001  expected
 ) -> None:
     user = f"u{schema}"
     sql("CREATE TABLE t (a INT PRIMARY KEY); CREATE TABLE other_table (a INT PRIMARY KEY)")
