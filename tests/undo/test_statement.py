@@ -176,3 +176,16 @@ def test_a_refusal_is_raised_anew_each_time() -> None:
         with pytest.raises(RefusedError) as refused:
             statement.analyse(b"TRUNCATE t")
         assert refused.value.__traceback__ is not None
+
+
+@pytest.mark.parametrize("value", ["1", "'a''b'", "_latin1'c' 'd WHERE'", "?", "X'00'"])
+@pytest.mark.parametrize("blank", [" ", "/* SET b = 2 */", "-- WHERE\n"])
+def test_statements_of_one_template_keep_their_own_pieces(value: str, blank: str) -> None:
+    """Pieces are found once for all of them, by counting tokens."""
+    found = statement.analyse(f"UPDATE t SET{blank}a = {value} WHERE b = {value}".encode())
+    assert isinstance(found, statement.Update)
+    assert found.source.render(found.tail) == f"WHERE b = {value}"
+    assert (found.table.name, found.assigned) == ("t", ("a",))
+    inserted = statement.analyse(f"INSERT INTO t VALUES{blank}({value}, {value})".encode())
+    assert isinstance(inserted, statement.Insert)
+    assert [inserted.source.render(span) for span in inserted.rows[0]] == [value, value]

@@ -12,7 +12,8 @@ All of it is pure: bytes and numbers in, SQL and values out. What the MySQL sess
 
 An UPDATE in autocommit, two trips (with the registration beside the first)::
 
-    -> BEGIN; {planned.image}; {taken.sql}         one multi-statement COM_QUERY
+    sql = statement.text(change, mode)             # taken.sql with a keyword schema quoted
+    -> BEGIN; {planned.image}; {sql}               one multi-statement COM_QUERY
     <- OK, resultset [(row_key, image), ...], OK   the last OK is the application's answer
     records = planned.records(rows, Ok(affected_rows, insert_id, info))
                                                    # RowsMissedError -> ROLLBACK, ERR 1213
@@ -36,7 +37,7 @@ transaction is still open::
 A local transaction of three statements, the second of which fails::
 
     BEGIN                      -> as it is         analyse: Control(Verb.BEGIN)
-    INSERT /*+ XID(..) */ ...  -> taken.sql        planned.image is None for an INSERT
+    INSERT /*+ XID(..) */ ...  -> {sql}            planned.image is None for an INSERT
                                <- OK               work.add(planned.records([], ok))
     UPDATE ...                 -> {image}; {sql}
                                <- resultset, ERR   passed on; nothing is added to the ledger, the
@@ -48,5 +49,5 @@ A local transaction of three statements, the second of which fails::
 
 SAVEPOINT a, ROLLBACK TO a and RELEASE a are passed on and, once the server said OK, told to
 the ledger. COM_STMT_EXECUTE: ``plan.make_plan(change, shape, mode, parameters)`` and
-``statement.bind(change, parameters, mode)`` in place of ``taken.sql``.
+``statement.bind(change, parameters, mode)`` in place of ``statement.text``.
 """

@@ -7,6 +7,7 @@ undoable, the statement is refused.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
@@ -16,12 +17,21 @@ from globaltx.undo.cursor import CLAUSES, Cursor, not_understood
 from globaltx.undo.forms import Delete, Insert, Source, Span, Table, Update
 from globaltx.undo.lexer import BLANK, Token, TokenKind, name_value
 from globaltx.undo.refusal import refuse
-from globaltx.undo.second_reading import REFUSED_PARTS, facts_of
+from globaltx.undo.second_reading import (
+    REFUSED_PARTS,
+    TEMPLATE_LENGTH_MAX,
+    facts_of,
+    is_understood,
+    template,
+)
 
 if TYPE_CHECKING:
     from globaltx.undo.forms import Change
 
 _MODIFIERS = frozenset({"IGNORE", "LOW_PRIORITY", "HIGH_PRIORITY", "DELAYED", "QUICK"})
+_KNOWN_MAX = 512
+_known: dict[str, Change] = {}
+"""Changes by template: pieces are counted in tokens, so they fit every statement of the same template."""
 
 
 def change(source: Source) -> Change:
@@ -31,6 +41,19 @@ def change(source: Source) -> Change:
         RefusedError: it is none that can be undone.
     """
     source = _with_quoted_schema(source)
+    key = template(source)
+    known = _known.get(key)
+    if known is not None:
+        return replace(known, source=source)
+    found = _cut(source)
+    if len(key) <= TEMPLATE_LENGTH_MAX and is_understood(key):
+        if len(_known) >= _KNOWN_MAX:
+            _known.clear()
+        _known[key] = found
+    return found
+
+
+def _cut(source: Source) -> Change:
     cursor = Cursor(source.tokens)
     _check_modifier(source.tokens)
     match cursor.word():

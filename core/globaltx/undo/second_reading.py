@@ -16,7 +16,7 @@ from globaltx.undo.forms import Limited, Source, Span, Table
 from globaltx.undo.lexer import BLANK, LITERALS, Token, TokenKind, name_value
 from globaltx.undo.refusal import refuse
 
-_TEMPLATE_LENGTH_MAX = 8192
+TEMPLATE_LENGTH_MAX = 8192
 _UNDERSTOOD: dict[type[exp.Expression], frozenset[str]] = {
     exp.Update: frozenset({"this", "expressions", "where", "order", "limit"}),
     exp.Delete: frozenset({"this", "where", "order", "limit"}),
@@ -54,7 +54,7 @@ def facts_of(source: Source, verb: type[exp.Expression], table: Table, clauses: 
     Raises:
         RefusedError: it does not understand the statement, or understands another one.
     """
-    facts = _parsed(_template(source, with_literals=False)) or _parsed(_template(source, with_literals=True))
+    facts = _parsed(template(source)) or _parsed(template(source, with_literals=True))
     words = frozenset(token.word() for token in _outermost(source.tokens[clauses[0] : clauses[1]])) & CLAUSES
     if "RETURNING" in words:
         refuse(*REFUSED_PARTS["returning"])
@@ -74,8 +74,13 @@ def _outermost(tokens: tuple[Token, ...]) -> list[Token]:
     return found
 
 
-def _template(source: Source, *, with_literals: bool) -> str:
-    """The statement in the spelling that sqlglot reads, and that the cache is keyed by."""
+def is_understood(text: str) -> bool:
+    """Whether sqlglot can read a template (its literals taken out)."""
+    return _parsed(text) is not None
+
+
+def template(source: Source, *, with_literals: bool = False) -> str:
+    """Write the statement in the spelling that sqlglot reads; statements that give the same are cut alike."""
     return "".join(_spelled(token, with_literals=with_literals) for token in source.tokens)
 
 
@@ -90,7 +95,7 @@ def _spelled(token: Token, *, with_literals: bool) -> str:
 
 
 def _parsed(template: str) -> Facts | None:
-    return _parse_cached(template) if len(template) <= _TEMPLATE_LENGTH_MAX else _parse(template)
+    return _parse_cached(template) if len(template) <= TEMPLATE_LENGTH_MAX else _parse(template)
 
 
 def _parse(template: str) -> Facts | None:
