@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from globaltx.transaction.xid import Xid
     from globaltx_operator.cache import Cache
     from globaltx_operator.metrics import Metrics
+    from globaltx_operator.missed import MissedPods
     from globaltx_operator.policies import PolicyCache, PolicyReconciler
     from globaltx_operator.reconcile import Reconciler
 
@@ -29,6 +30,7 @@ class Leadership:
         policy_reconciler: PolicyReconciler,
         metrics: Metrics,
         workers: int,
+        missed_pods: MissedPods | None = None,
     ) -> None:
         self._cache = cache
         self._reconciler = reconciler
@@ -36,6 +38,7 @@ class Leadership:
         self._policy_reconciler = policy_reconciler
         self._metrics = metrics
         self._workers = workers
+        self._missed_pods = missed_pods
         self._transactions: WorkQueue[Xid] | None = None
         metrics.queue("transactions", lambda: self._transactions.depth if self._transactions else 0)
 
@@ -56,6 +59,8 @@ class Leadership:
             async with asyncio.TaskGroup() as group:
                 group.create_task(transactions.run(), name="transactions")
                 group.create_task(policies.run(), name="policies")
+                if self._missed_pods is not None:
+                    group.create_task(self._missed_pods.run(), name="missed pods")
         finally:
             self._metrics.leader.set(0)
             self._cache.changed = self._policy_cache.changed = None

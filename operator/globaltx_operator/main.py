@@ -31,6 +31,7 @@ from globaltx_operator.election import Leadership
 from globaltx_operator.events import Recorder
 from globaltx_operator.gather import Gatherer
 from globaltx_operator.metrics import Metrics
+from globaltx_operator.missed import MissedPods
 from globaltx_operator.policies import PolicyCache, PolicyReconciler
 from globaltx_operator.probes import Readiness, probes
 from globaltx_operator.reconcile import Reconciler
@@ -170,6 +171,9 @@ class Replica:
             PolicyReconciler(self._client, self._policies, recorder, utc),
             self._metrics,
             settings.workers,
+            MissedPods(self._client, settings.namespaces, recorder, self._metrics.uninjected)
+            if settings.injection is not None
+            else None,
         )
         elector = Elector(self._client, settings.namespace, settings.lease, settings.identity)
         await elector.run(leadership.lead)

@@ -49,6 +49,11 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        self.uninjected = Gauge(
+            "globaltx_pods_without_sidecar",
+            "Pods that asked for a sidecar and run without one, as the leader last saw.",
+            registry=self.registry,
+        )
         self.registry.register(_States(cache))
 
     def queue(self, name: str, depth: Callable[[], float]) -> None:

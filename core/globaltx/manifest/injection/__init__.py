@@ -4,6 +4,7 @@ The webhook, ``globaltx inject`` and the golden tests call the same function.
 """
 
 from globaltx.manifest.injection.inject import inject, inject_workload
+from globaltx.manifest.injection.missed import missed
 from globaltx.manifest.injection.options import (
     APP_ANNOTATION,
     INJECT_ANNOTATION,
@@ -30,4 +31,5 @@ __all__ = [
     "apply",
     "inject",
     "inject_workload",
+    "missed",
 ]
