@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from globaltx.undo import control, grammar, lexer
+from globaltx.undo import control, lexer
 from globaltx.undo.forms import (
     Change,
     Control,
@@ -116,6 +116,9 @@ def _statement(source: Source, mode: SqlMode) -> Statement:
     if steering is not None:
         return steering
     if verb in {"INSERT", "UPDATE", "DELETE"}:
+        # Only here, and only now: sqlglot takes 8 MiB, and most sidecars rest.
+        from globaltx.undo import grammar  # noqa: PLC0415
+
         return grammar.change(source)
     if verb == "SET":
         return control.settings(source, mode)
