@@ -33,12 +33,28 @@ PAGE = 500
 _log = logging.getLogger(__name__)
 
 
+class NoDifferences(kopf.DiffBaseStorage):
+    """Keeps kopf from copying each object twice to find out what changed: that is for other handlers."""
+
+    def build(self, **_: Any) -> Any:
+        """Make nothing of an object."""
+        return {}
+
+    def fetch(self, **_: Any) -> Any:
+        """Remember nothing."""
+        return
+
+    def store(self, **_: Any) -> None:
+        """Store nothing."""
+
+
 def settings() -> kopf.OperatorSettings:
     """How kopf behaves: alone, quiet, and as small as it can be."""
     made = kopf.OperatorSettings()
     made.peering.standalone = True
     made.posting.enabled = False
     made.scanning.disabled = True  # the kinds are waited for before; namespaces are named or all
+    made.persistence.diffbase_storage = NoDifferences()
     made.queueing.idle_timeout = WORKER_IDLE_SECONDS
     made.watching.chunk_size = PAGE
     made.watching.connect_timeout = 5
