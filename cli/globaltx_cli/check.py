@@ -38,7 +38,7 @@ def check(arguments: argparse.Namespace, connect: Callable[[str | None], Cluster
         if account is None or arguments.no_database:
             continue
         address = addresses.get(datasource.name) or Address(datasource.host, datasource.port)
-        findings += _database(datasource, address, account, "the sidecars' account")
+        findings += _database(datasource, address, account, "the sidecars' account", triggers=True)
         secret = app_secrets.get(datasource.name)
         if secret is None:
             continue
@@ -86,11 +86,13 @@ def _account(cluster: Cluster, name: str, subject: str, findings: list[Finding])
     return Account(values["username"], values["password"])
 
 
-def _database(datasource: Datasource, address: Address, account: Account, whose: str) -> Iterator[Finding]:
+def _database(
+    datasource: Datasource, address: Address, account: Account, whose: str, *, triggers: bool = False
+) -> Iterator[Finding]:
     subject = f"datasource {datasource.name}"
     told = f"{whose} {account.user}"
     try:
-        found = rights(address, account, datasource.schema)
+        found = rights(address, account, datasource.schema, triggers=triggers)
     except UnreachableError as error:
         yield Finding(
             Level.WARNING,
@@ -102,7 +104,7 @@ def _database(datasource: Datasource, address: Address, account: Account, whose:
     except CliError as error:
         yield Finding(Level.PROBLEM, subject, f"{told}: {error}")
         return
-    if found.table_missing:
+    if found.table_missing and not found.missing:
         if datasource.manage_undo_table:
             yield Finding(Level.WARNING, subject, "globaltx_undo is not there yet; the sidecar makes it")
         else:
@@ -116,10 +118,14 @@ def _database(datasource: Datasource, address: Address, account: Account, whose:
         yield Finding(
             Level.PROBLEM,
             subject,
-            f"{told} lacks {lacks} on {datasource.schema}.globaltx_undo: see `globaltx schema`",
+            f"{told} lacks {lacks} on {_place(datasource, found.missing)}: see `globaltx schema`",
         )
     else:
         yield Finding(Level.OK, subject, f"{told} has its rights on {datasource.schema}.globaltx_undo")
+
+
+def _place(datasource: Datasource, missing: Sequence[str]) -> str:
+    return f"{datasource.schema}.*" if "TRIGGER" in missing else f"{datasource.schema}.globaltx_undo"
 
 
 def _pairs(option: str, texts: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from globaltx.undo.table import UNDO_TABLE
@@ -20,6 +20,13 @@ _PROBES = {
     "UPDATE": "UPDATE {table} SET xid = xid WHERE FALSE",
     "DELETE": "DELETE FROM {table} WHERE FALSE",
 }
+
+_TRIGGER_RIGHT = (
+    "SELECT 1 FROM information_schema.USER_PRIVILEGES WHERE PRIVILEGE_TYPE = 'TRIGGER' "
+    "UNION SELECT 1 FROM information_schema.SCHEMA_PRIVILEGES "
+    "WHERE PRIVILEGE_TYPE = 'TRIGGER' AND %s LIKE TABLE_SCHEMA"
+)
+"""Both list the account's own rights only; a schema may be granted as a pattern."""
 
 
 class UnreachableError(CliError):
@@ -56,8 +63,8 @@ class Rights:
     missing: tuple[str, ...]
 
 
-def rights(address: Address, account: Account, schema: str) -> Rights:
-    """Try each statement that globaltx writes.
+def rights(address: Address, account: Account, schema: str, *, triggers: bool = False) -> Rights:
+    """Try each statement that globaltx writes; with `triggers`, look for the right to see them too.
 
     Raises:
         UnreachableError: no connection, or the login was refused.
@@ -80,7 +87,10 @@ def rights(address: Address, account: Account, schema: str) -> Rights:
         message = f"{account.user} at {address}, schema {schema}: {_text(error)}"
         raise UnreachableError(message) from error
     with closing(connection), connection.cursor() as cursor:
-        return _probe(cursor, pymysql.MySQLError)
+        found = _probe(cursor, pymysql.MySQLError)
+        if triggers and not _sees_triggers(cursor, schema):
+            return replace(found, missing=(*found.missing, "TRIGGER"))
+        return found
 
 
 def _probe(cursor: Any, failure: type[Exception]) -> Rights:
@@ -96,6 +106,11 @@ def _probe(cursor: Any, failure: type[Exception]) -> Rights:
                 raise CliError(message) from error
             missing.append(right)
     return Rights(table_missing=False, missing=tuple(missing))
+
+
+def _sees_triggers(cursor: Any, schema: str) -> bool:
+    cursor.execute(_TRIGGER_RIGHT, (schema,))
+    return cursor.fetchone() is not None
 
 
 def _text(error: Exception) -> str:

@@ -49,6 +49,16 @@ def test_a_right_that_is_missing_is_named(server: MariaDB, right: str) -> None:
 
 
 @pytest.mark.database
+def test_an_account_that_does_not_see_triggers(server: MariaDB) -> None:
+    schema, account = _schema(server, "triggers")
+    server.execute(statements(schema, f"'{account.user}'@'%'", f"'{account.user}'@'%'"))
+    assert rights(_address(server), account, schema, triggers=True).missing == ()
+    server.execute(f"REVOKE TRIGGER ON `{schema}`.* FROM '{account.user}'@'%'")
+    assert rights(_address(server), account, schema, triggers=True).missing == ("TRIGGER",)
+    assert rights(_address(server), account, schema).missing == ()
+
+
+@pytest.mark.database
 def test_a_login_that_is_refused_tells_neither_way(server: MariaDB) -> None:
     schema, account = _schema(server, "refused")
     with pytest.raises(UnreachableError, match="Access denied") as refused:
