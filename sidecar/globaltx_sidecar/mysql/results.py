@@ -100,8 +100,8 @@ class Follower:
 
     @property
     def in_flight(self) -> int:
-        """How many responses have not come to their end."""
-        return len(self._expected)
+        """How many responses have not come to their last byte."""
+        return len(self._expected) + (self._skip > 0)
 
     @property
     def wants_file(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import threading
+import time
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,7 +26,7 @@ from globaltx_sidecar.metrics import Metrics
 from globaltx_sidecar.mysql.server import Limits, MysqlServer, serve
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
     from pathlib import Path
 
     from globaltx.transaction.states import Outcome
@@ -157,6 +158,14 @@ class Proxy:
     def connect(self, **options: Any) -> Any:
         """Connect through the sidecar."""
         return self.place.connect(host="127.0.0.1", port=self.port, **options)
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Poll for what no event tells of, with a deadline."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.005)
 
 
 async def _awaited(awaitable: Awaitable[Answer]) -> Answer:
