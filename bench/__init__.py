@@ -1,0 +1,1 @@
+"""What a sidecar costs: ``python -m bench`` measures it and writes results.json and results.svg."""
