@@ -119,6 +119,16 @@ async def test_role_is_bound_at_admission_but_not_on_dry_run(
     assert not await can("get", "secrets")
 
 
+async def test_pod_that_was_injected_offline_is_left_as_it_is_and_gets_the_role(webhook: Webhook) -> None:
+    await started(webhook, policy())
+    image = {"name": "globaltx-sidecar", "image": "other", "restartPolicy": "Always"}
+    created = await webhook.create(pod(initContainers=[image]), dry_run=False)
+    ours = sidecar(created)
+    assert ours is not None
+    assert ours["image"] == "other"
+    await webhook.client.get(ROLE_BINDINGS, BINDING, webhook.namespace)
+
+
 async def test_refusals_reach_whoever_creates_the_pod(webhook: Webhook) -> None:
     await started(webhook, policy())
     with pytest.raises(ForbiddenError, match="HostNetwork: the pod has hostNetwork: true"):

@@ -170,12 +170,12 @@ def _datasource_problems(policy: Policy) -> Iterator[str]:
 
 def _alias_is_host(datasources: Iterable[Datasource]) -> Iterator[str]:
     every = tuple(datasources)
-    hosts = {each.host: each.name for each in every}
+    hosts = {each.host.rstrip(".").lower(): each.name for each in every}  # as a hosts file is read
     for each in every:
         for alias in each.aliases:
-            if alias in hosts:
+            if owner := hosts.get(alias.rstrip(".").lower()):
                 yield (
-                    f"the alias {alias!r} of {each.name!r} is the host of {hosts[alias]!r}, so the sidecar "
+                    f"the alias {alias!r} of {each.name!r} is the host of {owner!r}, so the sidecar "
                     "would connect to itself; give host the fully qualified name or an IP address"
                 )
 

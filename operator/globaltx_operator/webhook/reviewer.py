@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from globaltx.coordinator.reasons import Reason
-from globaltx.manifest.injection import Injected, InjectionOptions, Refused, inject
+from globaltx.manifest.injection import Injected, InjectionOptions, Refused, has_sidecar, inject
 from globaltx.manifest.policy import InvalidPolicyError, read_policy
 from globaltx.stores.kubernetes.errors import KubernetesError, UnavailableError
 from globaltx.stores.kubernetes.resource import POLICIES
@@ -56,15 +56,15 @@ class Reviewer:
         injection = inject(request.object, policies, self._options, namespace=request.namespace)
         if isinstance(injection, Refused):
             return denied(request, str(injection))
-        if not isinstance(injection, Injected):
-            return allowed(request)
-        if not request.dry_run:
+        patch = injection.patch if isinstance(injection, Injected) else ()
+        if (patch or has_sidecar(request.object)) and not request.dry_run:
+            # A pod may come with its sidecar, injected offline: it needs the role all the same.
             account = request.object["spec"].get("serviceAccountName") or "default"
             try:
                 await bind_role(self._client, request.namespace, account)
             except KubernetesError as error:
                 return _failed(request, f"the sidecar's role could not be given to {account!r}", error)
-        return allowed(request, injection.patch)
+        return allowed(request, patch)
 
     async def _policies(self, namespace: str) -> tuple[dict[str, Any], ...]:
         return (await self._client.list(POLICIES, namespace)).items

@@ -14,6 +14,7 @@ from globaltx.manifest.injection.options import (
     Resources,
 )
 from globaltx.manifest.injection.patch import apply
+from globaltx.manifest.injection.pod import has_sidecar
 from globaltx.manifest.injection.result import Injected, Injection, Operation, Refused, Unchanged
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Resources",
     "Unchanged",
     "apply",
+    "has_sidecar",
     "inject",
     "inject_workload",
     "missed",
