@@ -49,8 +49,8 @@ class Health:
 
     def gone(self, name: str) -> None:
         """Forget a part that is no more."""
-        self._parts.pop(name, None)
-        self._metrics.part_up.remove(name)
+        if self._parts.pop(name, None) is not None:
+            self._metrics.part_up.remove(name)
 
     @property
     def ready(self) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,12 +17,8 @@ from typing import TYPE_CHECKING
 from globaltx.stores.kubernetes.client import KubernetesClient
 from globaltx.stores.kubernetes.lease import Elector
 from globaltx.stores.kubernetes.store import KubernetesStore
-from globaltx.stores.kubernetes.watcher import Backoff
 from globaltx_sidecar import control
-from globaltx_sidecar.attached import AttachedDatasource
-from globaltx_sidecar.branch.leader import Leader
 from globaltx_sidecar.branch.registrar import Registrar
-from globaltx_sidecar.faults import reason_of
 from globaltx_sidecar.health import Health
 from globaltx_sidecar.http import server as http_server
 from globaltx_sidecar.http.filter import Filter
@@ -34,6 +29,7 @@ from globaltx_sidecar.metrics import Metrics
 from globaltx_sidecar.policies import PolicyFollower
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
     from pathlib import Path
 
     from globaltx.manifest.settings import SidecarSettings
@@ -41,15 +37,13 @@ if TYPE_CHECKING:
     from globaltx_sidecar.http.server import HttpServer
     from globaltx_sidecar.mysql.server import MysqlServer
 
+    Work = Coroutine[None, None, None]
+
 HTTP_PART = "http"
-LEADER_PART = "phase two"
-GOOD_SECONDS = 60.0
-"""A term that lasted this long was a good one: the next failure counts as the first."""
 LAST_SECONDS = 2.0
 """What the stop may take beyond the grace period, to cancel what did not end in it."""
 
 _log = logging.getLogger(__name__)
-_AGAIN = Backoff(first=0.5, most=30.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +104,12 @@ class Sidecar:
                 self._health, self._metrics, self._around.control_host, self._settings.control_port
             )
             parts.push_async_callback(endpoint.stop)
-            databases = await self._open_databases(parts, limit, tasks)
+            works = await self._open_databases(parts, limit, tasks)
             proxy = None if upstream is None else await self._open_http(parts, limit, upstream, tasks)
-            background = self._start_background(databases, proxy, tasks)
+            works.append(
+                PolicyFollower(self._client, self._settings, self._health, partial(_use, proxy)).run()
+            )
+            background = [tasks.create_task(work) for work in works]
             _log.info("ready: %s in %s", self._settings.app, self._settings.namespace)
             await stop.wait()
             grace = self._around.grace.total_seconds()
@@ -127,17 +124,26 @@ class Sidecar:
 
     async def _open_databases(
         self, parts: AsyncExitStack, limit: asyncio.Timeout, tasks: asyncio.TaskGroup
-    ) -> list[AttachedDatasource]:
-        registrar = Registrar(self._store, self._settings.app, tasks, self._metrics)
-        databases = [
-            AttachedDatasource(each, self._around.credentials, self._health)
-            for each in self._settings.datasources
-        ]
-        for each in databases:
-            parts.callback(each.close)
-            server = await each.serve(registrar, self._settings.lock_wait, self._metrics)
+    ) -> list[Work]:
+        settings = self._settings
+        if not settings.datasources:
+            return []
+        # Only where there are databases: drivers and protocol take 15 MiB.
+        from globaltx_sidecar.databases import Databases  # noqa: PLC0415
+
+        databases = Databases(settings, self._around.credentials, self._health, self._metrics)
+        parts.callback(databases.close)
+        branches = Registrar(self._store, settings.app, tasks, self._metrics)
+        for server in await databases.serve(branches):
             parts.push_async_callback(_stop, server, limit)
-        return databases
+        elector = Elector(
+            self._client,
+            settings.namespace,
+            f"globaltx-{settings.app}",
+            # The pod's own name: a sidecar that crashed finds its lease again and need not wait it out.
+            self._around.pod,
+        )
+        return databases.works(self._store, elector)
 
     async def _open_http(
         self,
@@ -158,36 +164,6 @@ class Sidecar:
         parts.push_async_callback(_stop, server, limit)
         self._health.ok(HTTP_PART)
         return proxy
-
-    def _start_background(
-        self, databases: list[AttachedDatasource], proxy: Proxy | None, tasks: asyncio.TaskGroup
-    ) -> list[asyncio.Task[None]]:
-        works = [("databases", self._lead(databases))] if databases else []
-        works += [(f"undo table of {each.name}", each.prepare()) for each in databases]
-        follower = PolicyFollower(self._client, self._settings, self._health, partial(_use, proxy))
-        works.append(("policies", follower.run()))
-        return [tasks.create_task(work, name=name) for name, work in works]
-
-    async def _lead(self, databases: list[AttachedDatasource]) -> None:
-        """Stand for election, for ever; whatever goes wrong is told and tried again."""
-        settings, failures = self._settings, 0
-        carriers = {each.name: each.phase_two for each in databases}
-        leader = Leader(self._store, settings.app, carriers, self._health, self._metrics)
-        while True:
-            # The pod's own name: a sidecar that crashed finds its lease again and need not wait it out.
-            lease = f"globaltx-{settings.app}"
-            elector = Elector(self._client, settings.namespace, lease, self._around.pod)
-            began = asyncio.get_running_loop().time()
-            try:
-                await elector.run(leader.lead)
-            except Exception as error:  # noqa: BLE001  whatever it is, phase two must go on
-                if asyncio.get_running_loop().time() - began > GOOD_SECONDS:
-                    failures = 0
-                failures += 1
-                _log.exception("phase two stopped and is taken up again")
-                self._health.waits(LEADER_PART, reason_of(error), repr(error))
-            await asyncio.sleep(_AGAIN.delay(max(failures, 1), random.random()))  # noqa: S311  jitter
-            self._health.gone(LEADER_PART)
 
 
 def _use(proxy: Proxy | None, routes: Filter) -> None:

@@ -25,6 +25,7 @@ from globaltx.stores.base import StoreError
 from globaltx.stores.kubernetes.watcher import Backoff
 from globaltx.transaction.model import Settlement
 from globaltx.transaction.states import Outcome, State
+from globaltx_sidecar.branch.undo_table import UndoTableMissingError
 from globaltx_sidecar.faults import reason_of
 
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ class Desk:
         job.due = self._now() + self._pace.conflict_seconds
 
     def _failed(self, jobs: list[_Job], error: Exception) -> None:
-        reason = reason_of(error) if isinstance(error, StoreError) else Reason.DATASOURCE_UNAVAILABLE
+        reason = _reason(error)
         self._metrics.phase_two_retries.labels(self._resource, reason).inc()
         self._health.waits(self._part, reason, f"{len(jobs)} branches: {type(error).__name__}: {error}")
         chance = random.random()  # noqa: S311  jitter
@@ -233,3 +234,10 @@ class Desk:
 
 def _failures(job: _Job) -> int:
     return job.failures
+
+
+def _reason(error: Exception) -> Reason:
+    if isinstance(error, StoreError):
+        return reason_of(error)
+    missing = isinstance(error, UndoTableMissingError)
+    return Reason.UNDO_TABLE_MISSING if missing else Reason.DATASOURCE_UNAVAILABLE
