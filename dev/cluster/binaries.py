@@ -118,7 +118,7 @@ def _compile(name: str, out: Path, building: Step) -> None:
         compiled += 1
         building.tell(f"{compiled} of about {_COMPILED} packages")
 
-    command = ["go", "build", "-v", "-mod=readonly", "-trimpath", "-ldflags", flags]
+    command = ["go", "build", "-v", "-mod=readonly", "-buildvcs=false", "-trimpath", "-ldflags", flags]
     follow(
         *command,
         "-o",

@@ -61,7 +61,8 @@ class MariaDB:
         It listens at the addresses given. `options` are added to its command
         line. Without `durable`, a commit survives kill -9 but not a power cut.
         """
-        install.ensure(install.MARIADB, "the database")
+        if _found() is None:
+            install.ensure(install.MARIADB, "the database")
         where = folder.absolute() if folder else database_folder(name)
         server = cls(where, bind=tuple(bind), options=tuple(options), durable=durable)
         with locked(where.with_name(where.name + ".lock")):
@@ -211,8 +212,12 @@ def database_folder(name: str) -> Path:
     return state_root() / "_databases" / name
 
 
+def _found() -> str | None:
+    return shutil.which(_PROGRAM, path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")
+
+
 def _program() -> str:
-    found = shutil.which(_PROGRAM, path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")
+    found = _found()
     if found is None:
         message = f"{_PROGRAM} is not on the PATH; install MariaDB 10.11 or later"
         raise ToolError(message)
