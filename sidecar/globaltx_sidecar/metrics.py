@@ -27,7 +27,8 @@ class Metrics:
     """The metrics of one sidecar, in a registry of their own."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # a second series for each, which nobody looks at
+        # A second series for each, which nobody looks at.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library does not type it
         registry = self.registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self.requests = Counter(
