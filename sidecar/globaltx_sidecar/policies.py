@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from globaltx.coordinator.reasons import Reason
 from globaltx.manifest.policy import InvalidPolicyError, PolicyConflictError, merge, read_policy
 from globaltx.stores.kubernetes.client import EventType, Listing
+from globaltx.stores.kubernetes.errors import ForbiddenError
 from globaltx.stores.kubernetes.resource import POLICIES
 from globaltx.stores.kubernetes.watcher import Watcher
 from globaltx_sidecar.http.filter import AmbiguousRoutesError, Filter
@@ -95,7 +96,9 @@ class PolicyFollower:
         watch = self._watcher.health
         while True:
             if watch.last_fault:
-                self._health.waits(STORE_PART, Reason.STORE_UNAVAILABLE, watch.last_fault)
+                refused = watch.last_fault.startswith(ForbiddenError.__name__)
+                reason = Reason.STORE_REFUSED if refused else Reason.STORE_UNAVAILABLE
+                self._health.waits(STORE_PART, reason, watch.last_fault)
             elif watch.synced:
                 self._health.ok(STORE_PART)
             await asyncio.sleep(LOOK_SECONDS)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -159,11 +160,12 @@ class Proxy:
     async def _hold(self, response: ClientResponse) -> bytes:
         held = bytearray()
         try:
-            async for chunk in self._upstream.chunks(response):
-                held += chunk
-                self._held_bytes += len(chunk)
-                if len(held) >= HOLD_BYTES_MAX or self._held_bytes >= HOLD_BYTES_ALL:
-                    break
+            async with aclosing(self._upstream.chunks(response)) as chunks:
+                async for chunk in chunks:
+                    held += chunk
+                    self._held_bytes += len(chunk)
+                    if len(held) >= HOLD_BYTES_MAX or self._held_bytes >= HOLD_BYTES_ALL:
+                        break
         except BaseException:
             self._held_bytes -= len(held)
             response.close()

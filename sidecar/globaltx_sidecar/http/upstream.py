@@ -10,7 +10,7 @@ from yarl import URL
 from globaltx.coordinator.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from aiohttp import web
     from multidict import CIMultiDict
@@ -81,7 +81,7 @@ class Upstream:
             message = f"the application at {self.address} gave no answer: {told(error)}"
             raise UpstreamError(502, message) from error
 
-    async def chunks(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    async def chunks(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
         """Yield the body as it comes in.
 
         Raises:
