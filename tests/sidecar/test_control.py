@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 async def served(health: Health, metrics: Metrics) -> AsyncIterator[str]:
     endpoint = await control.serve(health, metrics, "127.0.0.1", 0)
     try:
-        yield "http://{}:{}".format(*endpoint.address)
+        host, port = endpoint.address
+        yield f"http://{host}:{port}"
     finally:
         await endpoint.stop()
 
