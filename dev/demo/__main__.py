@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from dev.demo import deploy, manifests, places, report
 from dev.demo.cases import CASES
 from dev.demo.shop import Shop
+from dev.demo.turns import alone
 from dev.errors import ToolError
+from dev.folders import state_root
 from dev.progress import say, step
 
 if TYPE_CHECKING:
@@ -19,12 +21,18 @@ if TYPE_CHECKING:
     from dev.demo.places import Place
 
 NAMESPACE = manifests.NAMESPACE
+LOCK = state_root() / "demo.lock"
 
 
 def main() -> int:
     """Run it all; 0 only if everything held."""
     # A terminated demo cleans up as an interrupted one does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with alone(LOCK):
+        return _demo()
+
+
+def _demo() -> int:
     started = time.monotonic()
     try:
         place = _place()

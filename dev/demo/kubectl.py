@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import selectors
-import signal
 import subprocess
 import time
 from contextlib import contextmanager
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _FORWARD_SECONDS = 20
+_UNTIL_WE_END = '"$@" & child=$!; cat >/dev/null; kill $child'
+"""Standard input ends with our end, also a kill -9."""
 
 
 @dataclass(frozen=True)
@@ -63,17 +64,15 @@ class Kubectl:
         """Forward a port of this machine to a Service or Pod, and give its number."""
         command = self.command("-n", namespace, "port-forward", target, f":{port}")
         with subprocess.Popen(
-            command,
+            ["sh", "-c", _UNTIL_WE_END, "sh", *command],
             env={**os.environ, **self.env},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,  # a Ctrl-C is ours to pass on
         ) as process:
-            try:
-                yield _forwarded_port(process)
-            finally:
-                process.send_signal(signal.SIGKILL)
+            yield _forwarded_port(process)
 
 
 def _forwarded_port(process: subprocess.Popen[str]) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dev.cluster.cluster import Cluster, remove
 from dev.cluster.state import Mode, clusters
-from dev.databases.mariadb import MariaDB, database_folder
+from dev.databases import MariaDB
 from dev.demo import deploy, manifests
 from dev.demo.deploy import Images
 from dev.demo.kubectl import Kubectl
@@ -115,7 +115,7 @@ def abandon(name: str = NAME) -> None:
     if name in {each.name for each in clusters()}:
         with step("the cluster is down"):
             remove(name)
-    MariaDB(database_folder(name), bind=(), options=(), durable=False).down()
+    MariaDB.of(name).down()
 
 
 def images_hint(images: Images) -> str:
