@@ -1,0 +1,38 @@
+"""The sidecar's settings as one text of a variable."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from globaltx.coordinator.policy import Datasource, Route
+from globaltx.manifest.settings import DatasourceSettings, HttpSettings, SidecarSettings
+
+
+@given(st.text(), st.text(), st.integers(1, 65535))
+def test_any_texts_come_back_and_hold_nothing_that_kubernetes_expands(
+    path: str, schema: str, port: int
+) -> None:
+    datasource = Datasource(name="a", host="h", schema=schema, secret="s", port=port, aliases=("x", "y"))
+    settings = SidecarSettings(
+        namespace="shop",
+        app="orders",
+        policies=("p",),
+        http=HttpSettings(upstream_port=port, routes=(Route(name="r", path=path),)),
+        datasources=(DatasourceSettings(datasource, "127.0.0.2", port),),
+    )
+    text = settings.to_json()
+    assert "$" not in text
+    assert SidecarSettings.from_json(text) == settings
+
+
+def test_least_settings_come_back() -> None:
+    settings = SidecarSettings(namespace="shop", app="orders")
+    assert SidecarSettings.from_json(settings.to_json()) == settings
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", "{}", '{"http": 3}', '{"http": {}}'])
+def test_other_texts_are_told(text: str) -> None:
+    with pytest.raises(ValueError, match=r"GLOBALTX_SETTINGS|Expecting"):
+        SidecarSettings.from_json(text)
