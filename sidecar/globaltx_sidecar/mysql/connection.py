@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _SILENT: Final = frozenset({Command.STMT_CLOSE, Command.STMT_SEND_LONG_DATA})
+_KEEP_ALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+"""Seconds idle before the first probe, seconds between probes, probes that may stay unanswered."""
 _QUICK_ACK: Final = getattr(socket, "TCP_QUICKACK", None)
 
 
@@ -107,7 +109,11 @@ class Connection(asyncio.Protocol):
 
     def database_made(self, transport: asyncio.Transport) -> None:
         """The database has accepted the connection."""
+        if self._ended:  # the client was faster to leave
+            transport.abort()
+            return
         self._database = transport
+        _keep_alive(transport)
         transport.set_write_buffer_limits(high=self._environment.limits.buffer_bytes)
 
     def database_data(self, data: bytes) -> None:
@@ -280,6 +286,16 @@ class Connection(asyncio.Protocol):
         if self._database is not None:
             self._database.close()
         self._environment.closed(self)
+
+
+def _keep_alive(transport: asyncio.Transport) -> None:
+    """Find out that a database's machine is gone, which an idle connection would never notice."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEP_ALIVE.items():
+            if hasattr(socket, name):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 class _DatabaseSide(asyncio.Protocol):

@@ -23,7 +23,7 @@ from globaltx.undo import locks, refusal
 from globaltx_sidecar.commands import Committed, Join, LookUp, Now, Pause
 from globaltx_sidecar.faults import reason_of
 from globaltx_sidecar.mysql import errors, trains
-from globaltx_sidecar.mysql.steps import ServerError, ask, end_of, roll_back, run
+from globaltx_sidecar.mysql.steps import ServerError, ask, end_of, only_row, roll_back, run
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -99,7 +99,7 @@ def _holder(standing: Standing, xid: Xid) -> Generator[Step, Any, Xid]:
     """
     arrived = yield from ask(standing, trains.single(locks.HOLDER_QUERY))
     end_of(arrived)
-    holder = locks.holder(arrived.results[0].rows[0][0])
+    holder = locks.holder(only_row(arrived, columns=2)[0])
     if holder is None:
         details = "an inserted row was not found again by its primary key; write the key as a literal"
         raise errors.refuse(Reason.STATEMENT_NOT_UNDOABLE, details)

@@ -19,6 +19,7 @@ from globaltx_sidecar.mysql import errors
 from globaltx_sidecar.mysql.change import Wanted, carry_out, pin
 from globaltx_sidecar.mysql.local_commit import commit
 from globaltx_sidecar.mysql.packets import Command, Status, frame, statement_id_of
+from globaltx_sidecar.mysql.results import SILENT
 from globaltx_sidecar.mysql.statements import Prepared
 from globaltx_sidecar.mysql.steps import (
     COMMIT,
@@ -61,7 +62,8 @@ def handle(standing: Standing, packet: Packet) -> Work:
         yield Refused(refused.reason)
         yield Answer(refused.error.encode())
     except ServerError as failed:
-        yield Answer(failed.error.encode())
+        if packet.payload[0] not in SILENT:
+            yield Answer(failed.error.encode())
     if standing.owed or standing.local is None:
         yield from give_back(standing)
 

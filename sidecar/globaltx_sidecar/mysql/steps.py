@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from globaltx_sidecar.mysql.local import Standing
-    from globaltx_sidecar.mysql.replies import Reply, Result
+    from globaltx_sidecar.mysql.replies import Reply, Result, Row
     from globaltx_sidecar.mysql.statements import Prepared
     from globaltx_sidecar.mysql.trains import Arrival, Train
 
@@ -159,7 +159,7 @@ def settings_of(standing: Standing) -> Generator[Step, Any, Settings]:
         arrived = yield from ask(standing, trains.single(_SETTINGS))
         if arrived.error is not None:
             raise ServerError(arrived.error)
-        row = arrived.results[0].rows[0]
+        row = only_row(arrived, columns=3)
         schema, charset, sql_mode = (value and value.decode("latin-1") for value in row)
         mode = SqlMode.of(sql_mode or "", charset or "utf8mb4")
         standing.settings = Settings(bytes.fromhex(schema).decode() if schema else None, mode)
@@ -173,6 +173,19 @@ def roll_back(standing: Standing) -> Generator[Step, Any, None]:
         message = f"the server refused a ROLLBACK: {arrived.error.code}"
         raise PacketError(message)
     standing.ended()
+
+
+def only_row(arrived: Arrival, *, columns: int) -> Row:
+    """The one row that a question of ours is answered with.
+
+    Raises:
+        PacketError: it was not.
+    """
+    rows = arrived.results[-1].rows
+    if len(rows) != 1 or len(rows[0]) != columns:
+        message = "the server answered a question by other rows than were asked for"
+        raise PacketError(message)
+    return rows[0]
 
 
 class ServerError(Exception):

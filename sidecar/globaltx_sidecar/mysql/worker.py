@@ -77,6 +77,7 @@ class Worker:
         if isinstance(step, Ask):
             self._awaited = step.train.responses
             if step.train.data:
+                self._check_silence()
                 commands.append(ToDatabase(step.train.data))
             if len(self._replies) < self._awaited:
                 return None
@@ -102,6 +103,10 @@ class Worker:
 
     def _finish(self) -> None:
         self.done = True
+        self._check_silence()
+
+    def _check_silence(self) -> None:
+        """What came unasked must not be taken for the answer to the next question."""
         if self._collector.pending or self._replies:
             message = "the database answered more than was asked"
             raise PacketError(message)
