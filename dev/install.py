@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 NODE = ("containerd", "runc", "containernetworking-plugins", "iproute2", "iptables", "kmod", "nftables")
 IMAGES = ("buildah", "debootstrap", "ca-certificates")
 MARIADB = ("mariadb-server",)
-GROUPS = {"node": NODE, "images": IMAGES, "mariadb": MARIADB}
+MYSQL = ("debootstrap",)  # which fetches the rest
+GROUPS = {"node": NODE, "images": IMAGES, "mariadb": MARIADB, "mysql": MYSQL}
 
 _SECONDS = 1200
 _POLICY = Path("/usr/sbin/policy-rc.d")
@@ -92,7 +93,7 @@ def _services_stay_down() -> Iterator[None]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Install the groups named, or all: `python -m dev.install [node|images|mariadb ...]`."""
+    """Install the groups named, or all: `python -m dev.install [node|images|mariadb|mysql ...]`."""
     unknown = set(arguments) - set(GROUPS)
     if unknown:
         print(f"no such group: {', '.join(sorted(unknown))}; there are {', '.join(GROUPS)}", file=sys.stderr)

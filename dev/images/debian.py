@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,14 +15,24 @@ _ONE_LINE = re.compile(r"^deb\s+(?:\[[^]]*\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)",
 
 
 def mirror(suite: str) -> str | None:
-    """The mirror that apt uses for the suite, or None: then debootstrap knows best."""
+    """The mirror that apt uses for the suite or for this machine's own; None: then debootstrap knows best."""
     files = [_APT / "sources.list", *sorted((_APT / "sources.list.d").glob("*"))]
     texts = [
         (file.suffix == ".sources", file.read_text())
         for file in files
         if file.suffix in {".list", ".sources"} and file.is_file()
     ]
-    return find_mirror(texts, suite)
+    return next((found for each in (suite, *_own_suite()) if (found := find_mirror(texts, each))), None)
+
+
+def _own_suite() -> Iterator[str]:
+    """A mirror of one suite of Debian has the others too."""
+    try:
+        release = platform.freedesktop_os_release()
+    except OSError:
+        return
+    if release.get("ID") == "debian" and "VERSION_CODENAME" in release:
+        yield release["VERSION_CODENAME"]
 
 
 def find_mirror(texts: Iterable[tuple[bool, str]], suite: str) -> str | None:

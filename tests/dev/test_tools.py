@@ -130,4 +130,4 @@ def test_without_apt_the_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_an_unknown_group_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert install.main(["nodes"]) == 2
-    assert "there are node, images, mariadb" in capsys.readouterr().err
+    assert "there are node, images, mariadb, mysql" in capsys.readouterr().err
