@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 CASES = {
     "default": (),
-    "namespaced": ("watchNamespaces={shop,bank}", "rbac.checkSecrets=false"),
+    "namespaced": ("watchNamespaces={shop,bank}", "rbac.checkSecrets=true"),
     "chosen": (
         "image.operator=registry.example/globaltx/operator:2",
         "image.sidecar=registry.example/globaltx/sidecar:2",

@@ -48,7 +48,7 @@ async def test_the_chart_gives_the_rights_that_are_needed(
     few: bool,  # noqa: FBT001  a parameter of the test
 ) -> None:
     namespace = field.namespace
-    values = [f"watchNamespaces={{{namespace}}}"] if few else []
+    values = [f"watchNamespaces={{{namespace}}}", "rbac.checkSecrets=true"] if few else []
     manifests = await asyncio.to_thread(rights, control_plane, namespace, *values)
     await asyncio.to_thread(control_plane.kubectl, "apply", "-n", namespace, "-f", "-", stdin=manifests)
     account = f"globaltx-{namespace}-operator"
