@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint bench lock clean
+.PHONY: help demo test test-deep test-fast lint bench lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,8 +15,11 @@ demo: $(VENV)/ready ## a whole Kubernetes with globaltx, and an order across two
 test: $(VENV)/ready ## install what the tests need, then lint, types and all tests
 	$(BIN)/python -m dev.check
 
+test-deep: $(VENV)/ready ## the same, and MySQL (from Debian sid, once a machine)
+	$(BIN)/python -m dev.check --deep
+
 test-fast: $(VENV)/ready ## only what needs no database and no Kubernetes
-	$(BIN)/pytest -q -m "not control_plane and not database and not full_cluster"
+	$(BIN)/pytest -q -m "not control_plane and not database and not mysql and not full_cluster"
 
 lint: $(VENV)/ready ## ruff, mypy, import-linter
 	$(BIN)/python -m dev.check --only lint

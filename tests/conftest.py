@@ -19,10 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from dev.cluster import Cluster
-    from dev.databases import MariaDB
+    from dev.databases import MariaDB, MySQL, Server
 
 GLOBALTX_PASSWORD = "for-tests-only"
-"""Of the account ``globaltx``, which plays the sidecar's own in the fixture ``mariadb``."""
+"""Of the account ``globaltx``, which plays the sidecar's own in the fixture ``server``."""
+_ACCOUNTS = f"""
+    CREATE USER globaltx@'%' IDENTIFIED BY '{GLOBALTX_PASSWORD}';
+    GRANT ALL ON *.* TO globaltx@'%';
+"""
 _ROOT = Path(__file__).parent.parent
 
 
@@ -32,6 +36,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "mariadb" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.database)
+        if "mysql" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.mysql)
         if "control_plane" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.control_plane)
 
@@ -76,24 +82,46 @@ async def namespace(kubernetes: KubernetesClient) -> str:
 
 @pytest.fixture(scope="session")
 def mariadb() -> Iterator[MariaDB]:
-    """A real MariaDB of this test session; root enters by its socket, without a password.
-
-    All tests of the session share it: use the fixture ``schema``.
-    """
+    """A real MariaDB of this test session; root enters by its socket, without a password."""
     from dev.databases import MariaDB  # noqa: PLC0415  only where such tests are run
 
-    accounts = f"""
-        CREATE USER globaltx@'%' IDENTIFIED BY '{GLOBALTX_PASSWORD}';
-        GRANT ALL ON *.* TO globaltx@'%';
-    """
-    with MariaDB.up(f"test-{os.getpid()}-{secrets.token_hex(3)}", durable=False, sql=accounts) as server:
+    with MariaDB.up(_session_name(), durable=False, sql=_ACCOUNTS) as server:
         yield server
 
 
+@pytest.fixture(scope="session")
+def mysql() -> Iterator[MySQL]:
+    """The same as a MySQL."""
+    from dev.databases import MySQL  # noqa: PLC0415  only where such tests are run
+
+    with MySQL.up(_session_name(), durable=False, sql=_ACCOUNTS) as server:
+        yield server
+
+
+def _session_name() -> str:
+    return f"test-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+@pytest.fixture(
+    scope="session",
+    params=[
+        pytest.param("mariadb", marks=pytest.mark.database),
+        pytest.param("mysql", marks=pytest.mark.mysql),
+    ],
+)
+def server(request: pytest.FixtureRequest) -> Server:
+    """A real MariaDB, then a real MySQL: who asks for this runs on both.
+
+    All tests of the session share it: use the fixture ``schema``.
+    """
+    found: Server = request.getfixturevalue(request.param)
+    return found
+
+
 @pytest.fixture
-def schema(mariadb: MariaDB) -> Iterator[str]:
-    """An empty schema of MariaDB that nobody else uses."""
+def schema(server: Server) -> Iterator[str]:
+    """An empty schema that nobody else uses."""
     name = f"t_{secrets.token_hex(6)}"
-    mariadb.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+    server.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
     yield name
-    mariadb.execute(f"DROP DATABASE IF EXISTS {name}")
+    server.execute(f"DROP DATABASE IF EXISTS {name}")

@@ -1,4 +1,4 @@
-"""``python -m dev.check [--only WORD] [--keep-going]``: everything that guards main."""
+"""``python -m dev.check [--deep] [--only WORD]``: everything that guards main."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from dev.check.report import Counts, Result, count, table
-from dev.check.suites import SUITES, Suite, missing
+from dev.check.suites import DEEP, SUITES, Suite, missing
 
 _LINT_TIMEOUT_S = 900
 _SUITE_TIMEOUT_S = 2700
@@ -52,15 +52,18 @@ def _run(suite: Suite, folder: Path) -> Result:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="dev.check", description=__doc__)
     parser.add_argument("--only", default="", help="'lint', or a word of the titles of the suites to run")
+    parser.add_argument("--deep", action="store_true", help="the deep suites too")
     return parser.parse_args()
 
 
 def main() -> int:
     """Run all; 0 only if nothing failed."""
-    only = _arguments().only
+    arguments = _arguments()
+    only = arguments.only
+    suites = SUITES + DEEP if arguments.deep else SUITES
     results = [_lint(*each) for each in _LINT.items()] if only in {"", "lint"} else []
     with tempfile.TemporaryDirectory(prefix="globaltx-check-") as folder:
-        chosen = [suite for suite in SUITES if only in suite.title] if only != "lint" else []
+        chosen = [suite for suite in suites if only in suite.title] if only != "lint" else []
         results += [_run(suite, Path(folder)) for suite in chosen]
     _say("result")
     print(table(results), flush=True)

@@ -1,4 +1,4 @@
-"""What `make test` runs, by name, and what each part needs."""
+"""What `make test` and `make test-deep` run, by name, and what each part needs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import shutil
 import sys
 from dataclasses import dataclass
+
+from dev.databases import packages
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +19,7 @@ class Suite:
     needs: tuple[str, ...] = ()
 
 
-PURE = "not control_plane and not database and not full_cluster and not kill"
+PURE = "not control_plane and not database and not mysql and not full_cluster and not kill"
 
 SUITES = (
     Suite("pure core, parsers whole and byte by byte, injection goldens, chart", ("-m", PURE, "tests")),
@@ -54,6 +56,16 @@ SUITES = (
 )
 
 
+DEEP = (
+    Suite(
+        "deep: AT and the sidecar against a real MySQL with real clients, the same tests",
+        ("-m", "mysql", "tests"),
+        ("linux", "mysql"),
+    ),
+)
+"""What takes longer or needs more of the machine; run in addition, when asked for."""
+
+
 def missing(needs: tuple[str, ...]) -> str | None:
     """Say why a suite cannot run on this machine, or None where it can."""
     installs = os.geteuid() == 0 and shutil.which("apt-get") is not None
@@ -65,6 +77,10 @@ def missing(needs: tuple[str, ...]) -> str | None:
         "mariadb": (
             installs or shutil.which("mariadbd") is not None,
             "mariadbd is not installed, and without root it cannot be",
+        ),
+        "mysql": (
+            packages.folder().exists() or installs,
+            "MySQL is fetched from Debian sid by debootstrap, which needs root",
         ),
     }
     return next((why for need in needs for held, why in [checks[need]] if not held), None)

@@ -17,7 +17,7 @@ from globaltx.undo.sqlmode import SqlMode
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from dev.databases import MariaDB
+    from dev.databases import Server
     from globaltx.transaction.xid import Xid
     from globaltx.undo.literal import Value
     from globaltx.undo.shape import TableShape
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Application:
     """One connection of an application, in a local transaction from its first statement on."""
 
-    def __init__(self, server: MariaDB, schema: str, schemas: Schemas, xid: Xid, **options: Any) -> None:
+    def __init__(self, server: Server, schema: str, schemas: Schemas, xid: Xid, **options: Any) -> None:
         self.connection: Any = pymysql.connect(
             unix_socket=str(server.socket),
             user="root",

@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
-    from dev.databases import MariaDB
+    from dev.databases import Server
 
 _numbers = itertools.count(1)
 
 
 @pytest.fixture
-async def database(mariadb: MariaDB, schema: str, tmp_path: Path) -> AsyncIterator[Database]:
+async def database(server: Server, schema: str, tmp_path: Path) -> AsyncIterator[Database]:
     """The sidecar's own access to a fresh schema that has its undo table."""
     folder = tmp_path / "shop"
     folder.mkdir()
     (folder / "username").write_text("globaltx\n")
     (folder / "password").write_text(GLOBALTX_PASSWORD)
-    datasource = Datasource(name="shop", host="127.0.0.1", port=mariadb.port, schema=schema, secret="shop")
+    datasource = Datasource(name="shop", host="127.0.0.1", port=server.port, schema=schema, secret="shop")
     database = Database(datasource, str(tmp_path))
     await ensure_undo_table(database)
     yield database
@@ -56,13 +56,13 @@ def xid() -> Xid:
 
 @pytest.fixture
 def application(
-    mariadb: MariaDB, schema: str, schemas: CachedSchemas
+    server: Server, schema: str, schemas: CachedSchemas
 ) -> Iterator[Callable[..., Application]]:
     """Make applications: ``application(xid, charset="latin1")``."""
     made: list[Application] = []
 
     def make(xid: Xid, **options: Any) -> Application:
-        made.append(Application(mariadb, schema, schemas, xid, **options))
+        made.append(Application(server, schema, schemas, xid, **options))
         return made[-1]
 
     yield make
@@ -71,6 +71,6 @@ def application(
 
 
 @pytest.fixture
-def sql(mariadb: MariaDB, schema: str) -> Callable[[str], str]:
+def sql(server: Server, schema: str) -> Callable[[str], str]:
     """Run SQL in the schema as root, outside of all global transactions."""
-    return lambda text: mariadb.execute(text, schema=schema)
+    return lambda text: server.execute(text, schema=schema)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from dev.databases import MariaDB
+    from dev.databases import Server
 
     Sql = Callable[[str], str]
 
@@ -93,7 +93,7 @@ async def test_an_unknown_table_is_told(schemas: CachedSchemas, schema: str) -> 
     ],
 )
 async def test_an_account_that_sees_no_triggers_is_found_out(
-    mariadb: MariaDB,
+    server: Server,
     schema: str,
     sql: Sql,
     tmp_path: Path,
@@ -106,7 +106,7 @@ async def test_an_account_that_sees_no_triggers_is_found_out(
         f"CREATE USER {user}@'%' IDENTIFIED BY 'x'; GRANT SELECT ON {schema}.* TO {user}@'%';"
         f"GRANT {grant.format(schema)} TO {user}@'%'"
     )
-    limited = _database(mariadb, schema, tmp_path, user, "x")
+    limited = _database(server, schema, tmp_path, user, "x")
     shape = await CachedSchemas(limited).shape(schema, "t")
     limited.close()
     assert shape.triggers_known is known
@@ -116,9 +116,9 @@ async def test_an_account_that_sees_no_triggers_is_found_out(
 
 
 async def test_what_keeps_the_sidecar_out_is_told_without_its_password(
-    mariadb: MariaDB, schema: str, tmp_path: Path
+    server: Server, schema: str, tmp_path: Path
 ) -> None:
-    refused = _database(mariadb, schema, tmp_path, "nobody", "my-secret")
+    refused = _database(server, schema, tmp_path, "nobody", "my-secret")
     with pytest.raises(DatasourceUnavailableError, match="Access denied") as told:
         await CachedSchemas(refused).shape(schema, "t")
     assert "my-secret" not in str(told.value)
@@ -129,7 +129,7 @@ async def test_what_keeps_the_sidecar_out_is_told_without_its_password(
 
 
 async def test_the_undo_table_is_made_once_or_its_lack_is_told(
-    mariadb: MariaDB, database: Database, schema: str, sql: Sql, tmp_path: Path
+    server: Server, database: Database, schema: str, sql: Sql, tmp_path: Path
 ) -> None:
     await ensure_undo_table(database)
     assert sql("SHOW TABLES").split() == ["globaltx_undo"]
@@ -137,13 +137,13 @@ async def test_the_undo_table_is_made_once_or_its_lack_is_told(
     sql(f"CREATE USER v{schema}@'%' IDENTIFIED BY 'x'; GRANT SELECT ON {schema}.* TO v{schema}@'%'")
     folder = tmp_path / "second"
     folder.mkdir()
-    limited = _database(mariadb, schema, folder, f"v{schema}", "x")
+    limited = _database(server, schema, folder, f"v{schema}", "x")
     with pytest.raises(UndoTableMissingError, match="globaltx schema"):
         await ensure_undo_table(limited)
     limited.close()
 
 
-def _database(server: MariaDB, schema: str, folder: Path, user: str, password: str) -> Database:
+def _database(server: Server, schema: str, folder: Path, user: str, password: str) -> Database:
     shop = folder / "shop"
     shop.mkdir(exist_ok=True)
     (shop / "username").write_text(user)

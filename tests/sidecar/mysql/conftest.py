@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from dev.databases import MariaDB
+    from dev.databases import Server
 
 TABLES = """
 CREATE TABLE item (id BIGINT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(64), amount INT NOT NULL DEFAULT 0);
@@ -26,14 +26,14 @@ INSERT INTO item VALUES (1, 'bolt', 100), (2, 'nut', 200), (3, 'washer', 300);
 
 
 @pytest.fixture
-def place(mariadb: MariaDB, schema: str) -> Place:
-    mariadb.execute(
+def place(server: Server, schema: str) -> Place:
+    server.execute(
         f"CREATE USER IF NOT EXISTS '{ACCOUNT}'@'%' IDENTIFIED BY '{PASSWORD}';"
         f"GRANT ALL ON {schema}.* TO '{ACCOUNT}'@'%';"
     )
-    mariadb.execute(TABLES, schema=schema)
-    mariadb.execute(create_undo_table(schema))
-    return Place("127.0.0.1", mariadb.port, schema)
+    server.execute(TABLES, schema=schema)
+    server.execute(create_undo_table(schema))
+    return Place("127.0.0.1", server.port, schema)
 
 
 @pytest.fixture

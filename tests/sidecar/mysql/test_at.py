@@ -21,7 +21,7 @@ from tests.sidecar.mysql.harness import ACCOUNT, PASSWORD, hint
 from tests.sidecar.mysql.test_passthrough import connector
 
 if TYPE_CHECKING:
-    from dev.databases import MariaDB
+    from dev.databases import Server
     from tests.sidecar.mysql.harness import Place, Proxy
 
 ITEMS = [(1, "bolt", 100), (2, "nut", 200), (3, "washer", 300)]
@@ -374,9 +374,9 @@ def test_what_cannot_be_undone_is_refused_within(proxy: Proxy, statement: str) -
     assert items(proxy.place) == [(1, "bolt", 1), *ITEMS[1:]]
 
 
-def test_tables_that_cannot_take_part(mariadb: MariaDB, proxy: Proxy) -> None:
+def test_tables_that_cannot_take_part(server: Server, proxy: Proxy) -> None:
     xid = proxy.begin()
-    mariadb.execute(f"GRANT ALL ON other_{proxy.place.schema}.* TO '{ACCOUNT}'@'%'")
+    server.execute(f"GRANT ALL ON other_{proxy.place.schema}.* TO '{ACCOUNT}'@'%'")
     with proxy.connect() as connection, connection.cursor() as cursor:
         with pytest.raises(pymysql.MySQLError) as error:
             cursor.execute(f"INSERT {hint(xid)} INTO keyless VALUES ('x')")
@@ -496,7 +496,7 @@ def test_a_transaction_that_commits_in_time(proxy: Proxy) -> None:
     assert items(proxy.place)[0] == (1, "bolt", 2)
 
 
-def test_a_deadlock_in_the_image_leaves_nothing_behind(mariadb: MariaDB, proxy: Proxy) -> None:
+def test_a_deadlock_in_the_image_leaves_nothing_behind(server: Server, proxy: Proxy) -> None:
     xid = proxy.begin()
     with (
         proxy.connect(autocommit=False) as ours,
@@ -515,7 +515,7 @@ def test_a_deadlock_in_the_image_leaves_nothing_behind(mariadb: MariaDB, proxy: 
             "SELECT id FROM information_schema.processlist"
             f" WHERE id = {rival.thread_id()} AND state = 'Updating'"
         )
-        while not mariadb.execute(waiting):
+        while not server.execute(waiting):
             assert blocked.is_alive()
         with pytest.raises(pymysql.OperationalError) as deadlock:
             cursor.execute("UPDATE item SET amount = 2 WHERE id = 2")

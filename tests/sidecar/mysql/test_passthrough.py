@@ -18,7 +18,7 @@ from tests.sidecar.mysql.harness import ACCOUNT, PASSWORD
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dev.databases import MariaDB
+    from dev.databases import Server
     from tests.sidecar.mysql.harness import Place, Proxy
 
 
@@ -42,8 +42,8 @@ def test_wrong_password_is_the_servers_own_error(proxy: Proxy) -> None:
     assert refused.value.args[0] == 1045
 
 
-def test_rows_of_every_size(mariadb: MariaDB, proxy: Proxy) -> None:
-    mariadb.execute("SET GLOBAL max_allowed_packet = 67108864")
+def test_rows_of_every_size(server: Server, proxy: Proxy) -> None:
+    server.execute("SET GLOBAL max_allowed_packet = 67108864")
     with proxy.connect(max_allowed_packet=64 << 20) as connection, connection.cursor() as cursor:
         for size in (0, 1, 250, 251, 65_535, 65_536, (1 << 24) - 5, 1 << 24, (1 << 24) + 70_000):
             cursor.execute(f"SELECT REPEAT('x', {size}), 7")
@@ -52,8 +52,8 @@ def test_rows_of_every_size(mariadb: MariaDB, proxy: Proxy) -> None:
         assert sum(row[0] for row in cursor.fetchall()) == 50_000 * 50_001 // 2
 
 
-def test_statements_of_sixteen_mebibytes_and_more(mariadb: MariaDB, proxy: Proxy) -> None:
-    mariadb.execute("SET GLOBAL max_allowed_packet = 67108864")
+def test_statements_of_sixteen_mebibytes_and_more(server: Server, proxy: Proxy) -> None:
+    server.execute("SET GLOBAL max_allowed_packet = 67108864")
     data = secrets.token_bytes((1 << 24) + 1000)
     with proxy.connect(max_allowed_packet=64 << 20) as connection, connection.cursor() as cursor:
         cursor.execute("INSERT INTO keyed (code, data) VALUES ('big', %s)", (data,))
@@ -97,8 +97,8 @@ def test_procedures_with_results(place: Place, proxy: Proxy) -> None:
         assert cursor.fetchone() == (10,)
 
 
-def test_local_infile(mariadb: MariaDB, proxy: Proxy, tmp_path: Path) -> None:
-    mariadb.execute("SET GLOBAL local_infile = 1")
+def test_local_infile(server: Server, proxy: Proxy, tmp_path: Path) -> None:
+    server.execute("SET GLOBAL local_infile = 1")
     file = tmp_path / "rows.csv"
     file.write_text("".join(f"{number},xid {number}\n" for number in range(100, 30_100)))
     with proxy.connect(local_infile=True) as connection, connection.cursor() as cursor:
@@ -114,8 +114,8 @@ def test_local_infile(mariadb: MariaDB, proxy: Proxy, tmp_path: Path) -> None:
         assert cursor.fetchone() == (30_000,)
 
 
-def test_init_db_and_ping_and_statistics(mariadb: MariaDB, proxy: Proxy) -> None:
-    mariadb.execute(f"GRANT SELECT ON mysql.* TO '{ACCOUNT}'@'%'")
+def test_init_db_and_ping_and_statistics(server: Server, proxy: Proxy) -> None:
+    server.execute(f"GRANT SELECT ON mysql.* TO '{ACCOUNT}'@'%'")
     with proxy.connect() as connection, connection.cursor() as cursor:
         connection.select_db("information_schema")
         cursor.execute("SELECT DATABASE()")

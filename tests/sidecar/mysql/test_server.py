@@ -20,7 +20,7 @@ from tests.sidecar.mysql.harness import Place, Proxy, hint, wait_until
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dev.databases import MariaDB
+    from dev.databases import Server
     from globaltx.coordinator.reasons import Reason
 
 
@@ -115,23 +115,23 @@ def test_a_client_that_says_nothing(place: Place, credentials: Path) -> None:
         assert closed_by_peer(client)
 
 
-def test_a_connection_that_the_database_ends(mariadb: MariaDB, proxy: Proxy) -> None:
+def test_a_connection_that_the_database_ends(server: Server, proxy: Proxy) -> None:
     with proxy.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SELECT CONNECTION_ID()")
-        mariadb.execute(f"KILL {cursor.fetchone()[0]}")
+        server.execute(f"KILL {cursor.fetchone()[0]}")
         with pytest.raises(pymysql.MySQLError):
             cursor.execute("SELECT 1")
     with proxy.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SELECT 1")
 
 
-def test_the_connection_ends_in_the_middle_of_the_commit(mariadb: MariaDB, proxy: Proxy) -> None:
+def test_the_connection_ends_in_the_middle_of_the_commit(server: Server, proxy: Proxy) -> None:
     xid = proxy.begin()
     with proxy.connect(autocommit=False) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT CONNECTION_ID()")
         number = cursor.fetchone()[0]
         cursor.execute(f"UPDATE {hint(xid)} item SET amount = 1")
-        mariadb.execute(f"KILL {number}")
+        server.execute(f"KILL {number}")
         with pytest.raises(pymysql.MySQLError):
             connection.commit()
     assert proxy.place.rows("SELECT MAX(amount) FROM item") == [(300,)]
