@@ -46,7 +46,7 @@ class Figure:
 
 def table(figures: list[Figure]) -> str:
     """All figures, one a line."""
-    line = "{:44} {:>9} {:>19} {:>7} {:>8}  {}\n"
+    line = "{:50} {:>9} {:>19} {:>7} {:>8}  {}\n"
     text = line.format("", "median", "spread", "rounds", "bound", "")
     for each in figures:
         low, high = each.spread
