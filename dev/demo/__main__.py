@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dev.demo.places import Place
 
 NAMESPACE = manifests.NAMESPACE
-LOCK = state_root() / "demo.lock"
+LOCK = state_root() / "_demo.lock"  # no cluster's name begins like this
 
 
 def main() -> int:
