@@ -150,8 +150,9 @@ def describe_conflict(shape: TableShape, record: Record, current: Image | None) 
     """Tell a person which row was left alone: what it was, what the transaction made of it, what it is."""
     return (
         f"{shape.label} {_shown_key(shape, record)} was changed by somebody else and was left alone: "
-        f"before {_shown(record.before, record.after)}, after {_shown(record.after, record.before)}, "
-        f"now {_shown(current, None)}"
+        f"before {_shown(shape, record.before, record.after)}, "
+        f"after {_shown(shape, record.after, record.before)}, "
+        f"now {_shown(shape, current, None)}"
     )
 
 
@@ -172,12 +173,14 @@ def _shown_key(shape: TableShape, record: Record) -> str:
     return ", ".join(f"{name}={_short(image.get(name))}" for name in shape.primary_key)
 
 
-def _shown(image: Image | None, other: Image | None) -> str:
-    """The columns in which the two differ; all of them when there is no other."""
+def _shown(shape: TableShape, image: Image | None, other: Image | None) -> str:
+    """The columns in which the two differ, in the table's order; all of them when there is no other."""
     if image is None:
         return "(no row)"
-    shown = {name: value for name, value in image.items() if other is None or other.get(name) != value}
-    text = ", ".join(f"{name}={_short(value)}" for name, value in shown.items())
+    ordered = [column.name for column in shape.columns if column.name in image]
+    text = ", ".join(
+        f"{name}={_short(image[name])}" for name in ordered if other is None or other.get(name) != image[name]
+    )
     return text if len(text) <= _SHOWN_MAX else text[: _SHOWN_MAX - 3] + "..."
 
 

@@ -86,13 +86,17 @@ def _deleted_later(record: UndoRecord, records: Sequence[UndoRecord]) -> bool:
 
 
 def _on_duplicate(committed: Collection[Xid]) -> str:
-    """The names of the columns stand for what is there; each is assigned after its last use."""
+    """The names of the columns stand for what is there; each is assigned after its last use.
+
+    The holder is noted where nothing tells the server beforehand that the condition is false: MySQL
+    would not evaluate ``(@globaltx_holder:=xid) IS NULL``, because the column is NOT NULL.
+    """
     theirs = ",".join(_hex(str(each)) for each in sorted(committed))
     ours = f"(xid=VALUES(xid) OR xid IN ({theirs}))" if theirs else "xid=VALUES(xid)"
     merged = {"position": _MERGED_POSITION, "before_image": _MERGED_BEFORE, "after_image": _MERGED_AFTER}
     if theirs:
         merged = {name: f"IF(xid=VALUES(xid),{sql},VALUES({name}))" for name, sql in merged.items()}
-    assignments = {"owner": f"IF({ours},VALUES(owner),(@globaltx_holder:=xid) IS NULL)", **merged}
+    assignments = {"owner": f"IF({ours},VALUES(owner),LENGTH(@globaltx_holder:=xid)=0)", **merged}
     if theirs:
         assignments["xid"] = "VALUES(xid)"
     return ",".join(f"{name}={sql}" for name, sql in assignments.items())
@@ -132,10 +136,10 @@ def take_fence(schema: str, xid: Xid) -> str:
 
     It waits for a local commit that is under way, and must be committed by itself.
     """
+    taken = _hex(_ROLLBACK_MARK + str(xid))
     return (
         f"INSERT INTO {identifier(schema)}.{UNDO_TABLE} ({_COLUMNS})"
-        f" VALUES (X'',{_hex(str(xid))},{_hex(_ROLLBACK_MARK + str(xid))},0,NULL,NULL,1)"
-        " ON DUPLICATE KEY UPDATE xid=VALUES(xid)"
+        f" VALUES (X'',{_hex(str(xid))},{taken},0,NULL,NULL,1) ON DUPLICATE KEY UPDATE xid={taken}"
     )
 
 

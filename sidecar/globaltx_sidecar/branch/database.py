@@ -30,6 +30,8 @@ STATEMENT_SECONDS = 30.0
 LOCK_WAIT_SECONDS = 5
 LOCK_ERRORS = frozenset({1205, 1213, 1020})
 """Lock wait timeout, deadlock, and (MariaDB 11.6 on) a snapshot that is too old."""
+_NO_WARNINGS = "SET SESSION max_error_count=0"
+"""The driver would fetch each warning and print it: nobody asked for it, and it may quote a row."""
 _SERVER_GONE = frozenset(
     {1040, 1045, 1053, 1129, 1130, 1152, 1153, 1158, 1159, 1160, 1161, 1203, 1226, 1290, 1927, 4031}
 )
@@ -171,6 +173,7 @@ class Database:
             for statement in (
                 *compensate.SESSION,
                 f"SET SESSION innodb_lock_wait_timeout={LOCK_WAIT_SECONDS}",
+                _NO_WARNINGS,
             ):
                 await session.rows(statement)
         except BaseException:
