@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 _COMPILE = [
-    "uv",
+    str(Path(sys.executable).parent / "uv"),
     "pip",
     "compile",
     "--quiet",
