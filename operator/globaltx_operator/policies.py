@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 from globaltx.coordinator.conditions import shorten
 from globaltx.coordinator.observed import Notice, Weight
 from globaltx.coordinator.reasons import SENTENCES, Reason
-from globaltx.manifest.policy import InvalidPolicyError, conflicts, may_meet, read_policy
+from globaltx.manifest.policy import InvalidPolicyError, conflicts, may_meet, read_policy, secrets_of
 from globaltx.manifest.resources import CONDITION_READY, condition
 from globaltx.stores.kubernetes.errors import ForbiddenError, NotFoundError
 from globaltx.stores.kubernetes.resource import POLICIES, SECRETS
 from globaltx_operator.cache import bare, newer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
     from globaltx.coordinator.policy import Policy
@@ -34,7 +34,6 @@ Json = dict[str, Any]
 
 LOOK_AGAIN = timedelta(minutes=5)
 LOOK_AGAIN_UNREADY = timedelta(seconds=5)
-SECRET_KEYS = ("username", "password")
 
 _log = logging.getLogger(__name__)
 
@@ -139,21 +138,21 @@ class PolicyReconciler:
         return LOOK_AGAIN if ready else LOOK_AGAIN_UNREADY
 
     async def _secrets(self, policy: Policy) -> Verdict:
-        names = dict.fromkeys(each.secret for each in policy.datasources)
-        verdicts = await asyncio.gather(*(self._secret(policy.namespace, name) for name in names))
+        needed = dict.fromkeys(secret for each in policy.datasources for secret in secrets_of(each))
+        verdicts = await asyncio.gather(*(self._secret(policy.namespace, *secret) for secret in needed))
         return next((verdict for verdict in verdicts if not verdict.ready), READY)
 
-    async def _secret(self, namespace: str, name: str) -> Verdict:
+    async def _secret(self, namespace: str, name: str, keys: Sequence[str]) -> Verdict:
         """Look whether a Secret is there and has its keys; its values are not kept."""
         try:
             found = await self._client.get(SECRETS, name, namespace)
         except NotFoundError:
-            message = f"Secret {name!r} does not exist; create it with {' and '.join(SECRET_KEYS)}"
+            message = f"Secret {name!r} does not exist; create it with {' and '.join(keys)}"
             return Verdict(Reason.SECRET_MISSING, message)
         except ForbiddenError:
             _log.info("the operator may not look at Secret %s/%s", namespace, name)
             return READY
-        missing = [key for key in SECRET_KEYS if key not in (found.get("data") or {})]
+        missing = [key for key in keys if key not in (found.get("data") or {})]
         if missing:
             return Verdict(Reason.SECRET_INCOMPLETE, f"Secret {name!r} lacks {' and '.join(missing)}; add it")
         return READY

@@ -154,6 +154,30 @@ WRONG = [
         "spec.datasources[0].port: must be between 1 and 65535, is 70000",
     ),
     Wrong(
+        "identity without an authority",
+        {"datasources": [datasource(tls={"mode": "VerifyIdentity"})]},
+        "give caSecretName with mode VerifyIdentity",
+        "spec.datasources[0].tls: give caSecretName with mode VerifyIdentity",
+    ),
+    Wrong(
+        "an authority that nothing is checked against",
+        {"datasources": [datasource(tls={"caSecretName": "ca"})]},
+        "give caSecretName with mode VerifyIdentity, and only then",
+        "spec.datasources[0].tls: give caSecretName with mode VerifyIdentity, and only then",
+    ),
+    Wrong(
+        "TLS for the application alone",
+        {"datasources": [datasource(tls={"mode": "Disabled", "serverSecretName": "shown"})]},
+        "serverSecretName is of no use with mode Disabled",
+        "spec.datasources[0].tls: serverSecretName is of no use with mode Disabled",
+    ),
+    Wrong(
+        "unknown TLS mode",
+        {"datasources": [datasource(tls={"mode": "VerifyCA"})]},
+        "Unsupported value",
+        "must be one of Disabled, Preferred, Required, VerifyIdentity, is 'VerifyCA'",
+    ),
+    Wrong(
         "too long a wait",
         {**http(route()), "lockWaitMilliseconds": 3600000},
         "should be less than or equal to 60000",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from globaltx.coordinator.policy import Datasource, HttpCapture, Policy, Route
+from globaltx.coordinator.policy import Datasource, HttpCapture, Policy, Route, Tls, TlsMode
 from globaltx.manifest.policy import (
     InvalidPolicyError,
     Merged,
@@ -46,7 +46,14 @@ def test_what_is_given_is_read() -> None:
             "port": "web",
             "routes": [{"name": "r", "match": {"method": "PUT", "pathPrefix": "/a"}, "begin": begin}],
         },
-        "datasources": [datasource(port=1, manageUndoTable=False)],
+        "datasources": [
+            datasource(
+                port=1,
+                manageUndoTable=False,
+                tls={"mode": "VerifyIdentity", "caSecretName": "ca", "serverSecretName": "shown"},
+            ),
+            datasource("clear", tls={"mode": "Disabled"}),
+        ],
         "lockWaitMilliseconds": 1500,
         "ttlSecondsAfterFinished": 0,
     }
@@ -58,6 +65,8 @@ def test_what_is_given_is_read() -> None:
     )
     assert policy.http.routes[0].mode == "Saga"
     assert (policy.datasources[0].port, policy.datasources[0].manage_undo_table) == (1, False)
+    assert policy.datasources[0].tls == Tls(TlsMode.VERIFY_IDENTITY, "ca", "shown")
+    assert policy.datasources[1].tls == Tls(TlsMode.DISABLED)
     assert (policy.lock_wait, policy.ttl) == (timedelta(seconds=1.5), timedelta())
 
 

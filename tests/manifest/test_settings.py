@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from globaltx.coordinator.policy import Datasource, Route
+from globaltx.coordinator.policy import Datasource, Route, Tls, TlsMode
 from globaltx.manifest.settings import DatasourceSettings, HttpSettings, SidecarSettings
 
 
@@ -14,7 +14,15 @@ from globaltx.manifest.settings import DatasourceSettings, HttpSettings, Sidecar
 def test_any_texts_come_back_and_hold_nothing_that_kubernetes_expands(
     path: str, schema: str, port: int
 ) -> None:
-    datasource = Datasource(name="a", host="h", schema=schema, secret="s", port=port, aliases=("x", "y"))
+    datasource = Datasource(
+        name="a",
+        host="h",
+        schema=schema,
+        secret="s",
+        port=port,
+        aliases=("x", "y"),
+        tls=Tls(TlsMode.VERIFY_IDENTITY, "ca", "server"),
+    )
     settings = SidecarSettings(
         namespace="shop",
         app="orders",

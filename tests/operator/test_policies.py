@@ -96,3 +96,20 @@ async def test_a_datasource_needs_its_secret(policies: Policies) -> None:
     assert message == "Secret 'database' lacks password; add it"
     await policies.client.patch(SECRETS, "database", {"stringData": {"password": "p"}}, policies.namespace)
     await policies.says("order", "True", "Ready")
+
+
+@pytest.mark.usefixtures("replica")
+async def test_tls_needs_its_secrets(policies: Policies) -> None:
+    for name in ("database", "authority"):
+        secret = {"metadata": {"name": name}, "stringData": {"username": "u", "password": "p"}}
+        await policies.client.create(SECRETS, secret, policies.namespace)
+    tls = {"mode": "VerifyIdentity", "caSecretName": "authority", "serverSecretName": "shown"}
+    await policies.create("order", datasources=[{**DATASOURCE, "tls": tls}])
+    message = await policies.says("order", "False", "SecretIncomplete")
+    assert message == "Secret 'authority' lacks ca.crt; add it"
+    await policies.client.patch(SECRETS, "authority", {"stringData": {"ca.crt": "c"}}, policies.namespace)
+    message = await policies.says("order", "False", "SecretMissing")
+    assert message == "Secret 'shown' does not exist; create it with tls.crt and tls.key"
+    shown = {"metadata": {"name": "shown"}, "stringData": {"tls.crt": "c", "tls.key": "k"}}
+    await policies.client.create(SECRETS, shown, policies.namespace)
+    await policies.says("order", "True", "Ready")

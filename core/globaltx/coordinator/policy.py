@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import StrEnum
 
 from globaltx.transaction.model import Mode
 
@@ -36,6 +37,32 @@ class HttpCapture:
     routes: tuple[Route, ...] = ()
 
 
+class TlsMode(StrEnum):
+    """How the sidecar secures its connections to a database."""
+
+    DISABLED = "Disabled"
+    """In the clear."""
+    PREFERRED = "Preferred"
+    """TLS whenever the server offers it; who the server is, is not checked."""
+    REQUIRED = "Required"
+    """TLS or no connection; who the server is, is not checked."""
+    VERIFY_IDENTITY = "VerifyIdentity"
+    """TLS with a certificate of the given authority, made out to the datasource's host."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """The TLS of a datasource.
+
+    ``ca_secret`` holds ``ca.crt`` (set with VerifyIdentity, and only then), ``server_secret`` the
+    certificate that the sidecar shows to the application (``tls.crt``, ``tls.key``; empty: none).
+    """
+
+    mode: TlsMode = TlsMode.PREFERRED
+    ca_secret: str = ""
+    server_secret: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Datasource:
     """A database schema whose statements take part; ``name`` is the branch's resource.
@@ -52,6 +79,7 @@ class Datasource:
     port: int = 3306
     aliases: tuple[str, ...] = ()
     manage_undo_table: bool = True
+    tls: Tls = Tls()
 
 
 @dataclass(frozen=True, slots=True)

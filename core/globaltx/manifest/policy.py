@@ -21,6 +21,8 @@ from globaltx.coordinator.policy import (
     HttpCapture,
     Policy,
     Route,
+    Tls,
+    TlsMode,
     overlap,
 )
 from globaltx.manifest.check import filled, problems
@@ -127,7 +129,12 @@ def _datasource(raw: Mapping[str, Any]) -> Datasource:
         port=raw["port"],
         aliases=tuple(raw.get("aliases", ())),
         manage_undo_table=raw["manageUndoTable"],
+        tls=_tls(raw["tls"]),
     )
+
+
+def _tls(raw: Mapping[str, Any]) -> Tls:
+    return Tls(TlsMode(raw["mode"]), raw.get("caSecretName", ""), raw.get("serverSecretName", ""))
 
 
 def _empty(policy: Policy) -> Iterator[str]:
@@ -159,6 +166,7 @@ def _datasource_problems(policy: Policy) -> Iterator[str]:
     for alias in _twice(alias for each in policy.datasources for alias in each.aliases):
         yield f"spec.datasources: two claim the alias {alias!r}; give each the aliases that are its own"
     for index, each in enumerate(policy.datasources):
+        yield from (f"spec.datasources[{index}].tls: {sentence}" for sentence in _tls_problems(each.tls))
         for alias in each.aliases:
             if alias == "localhost" or _is_address(alias):
                 yield (
@@ -166,6 +174,13 @@ def _datasource_problems(policy: Policy) -> Iterator[str]:
                     "name that the application looks up"
                 )
     yield from (f"spec.datasources: {sentence}" for sentence in _alias_is_host(policy.datasources))
+
+
+def _tls_problems(tls: Tls) -> Iterator[str]:
+    if (tls.mode is TlsMode.VERIFY_IDENTITY) != bool(tls.ca_secret):
+        yield schemas.CA_SENTENCE
+    if tls.mode is TlsMode.DISABLED and tls.server_secret:
+        yield schemas.SHOWN_SENTENCE
 
 
 def _alias_is_host(datasources: Iterable[Datasource]) -> Iterator[str]:
@@ -178,6 +193,15 @@ def _alias_is_host(datasources: Iterable[Datasource]) -> Iterator[str]:
                     f"the alias {alias!r} of {each.name!r} is the host of {owner!r}, so the sidecar "
                     "would connect to itself; give host the fully qualified name or an IP address"
                 )
+
+
+def secrets_of(datasource: Datasource) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Name the Secrets that a datasource needs, each with its keys."""
+    yield datasource.secret, ("username", "password")
+    if datasource.tls.ca_secret:
+        yield datasource.tls.ca_secret, ("ca.crt",)
+    if datasource.tls.server_secret:
+        yield datasource.tls.server_secret, ("tls.crt", "tls.key")
 
 
 def selects(policy: Policy, labels: Mapping[str, str]) -> bool:

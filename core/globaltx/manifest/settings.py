@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from globaltx.coordinator.policy import Datasource, Route
+from globaltx.coordinator.policy import Datasource, Route, Tls, TlsMode
 from globaltx.transaction.model import Mode
 
 SETTINGS_VARIABLE = "GLOBALTX_SETTINGS"
@@ -20,7 +20,8 @@ HTTP_PORT = 15000
 CONTROL_PORT = 15021
 """``/healthz``, ``/readyz`` and ``/metrics``."""
 CREDENTIALS_FOLDER = "/etc/globaltx/credentials"
-"""One folder a datasource with the files ``username`` and ``password``; only the sidecar mounts it."""
+"""One folder a datasource with the files ``username`` and ``password``, and as far as its TLS asks for
+them ``ca.crt``, ``tls.crt`` and ``tls.key``; only the sidecar mounts it."""
 TOKEN_FOLDER = "/var/run/secrets/globaltx.io/serviceaccount"  # noqa: S105  a folder, not a secret
 """``token``, ``ca.crt`` and ``namespace``, projected; only the sidecar mounts it."""
 
@@ -121,6 +122,11 @@ def _datasource(settings: DatasourceSettings) -> dict[str, Any]:
         "secret": datasource.secret,
         "aliases": list(datasource.aliases),
         "manageUndoTable": datasource.manage_undo_table,
+        "tls": {
+            "mode": str(datasource.tls.mode),
+            "caSecret": datasource.tls.ca_secret,
+            "serverSecret": datasource.tls.server_secret,
+        },
         "listenHost": settings.listen_host,
         "listenPort": settings.listen_port,
     }
@@ -168,6 +174,7 @@ def _read_datasource(raw: dict[str, Any]) -> DatasourceSettings:
             secret=raw["secret"],
             aliases=tuple(raw["aliases"]),
             manage_undo_table=raw["manageUndoTable"],
+            tls=Tls(TlsMode(raw["tls"]["mode"]), raw["tls"]["caSecret"], raw["tls"]["serverSecret"]),
         ),
         listen_host=raw["listenHost"],
         listen_port=raw["listenPort"],

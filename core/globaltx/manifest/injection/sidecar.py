@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from globaltx.manifest.injection.http import CONTROL_PORT_NAME
 from globaltx.manifest.injection.options import SIDECAR_NAME
+from globaltx.manifest.policy import secrets_of
 from globaltx.manifest.settings import CREDENTIALS_FOLDER, SETTINGS_VARIABLE, TOKEN_FOLDER
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from globaltx.coordinator.policy import Datasource
     from globaltx.manifest.injection.options import InjectionOptions, Resources
-    from globaltx.manifest.settings import DatasourceSettings, SidecarSettings
+    from globaltx.manifest.settings import SidecarSettings
 
 TOKEN_VOLUME = "globaltx-token"  # noqa: S105  a volume, not a secret
 CREDENTIALS_VOLUME = "globaltx-credentials"
@@ -48,7 +52,7 @@ def sidecar_container(
 
 
 def sidecar_volumes(settings: SidecarSettings) -> list[dict[str, Any]]:
-    """The token with which it speaks to the API server, and the accounts that phase two uses."""
+    """The token with which it speaks to the API server, the accounts of phase two, what TLS needs."""
     token = {
         "name": TOKEN_VOLUME,
         "projected": {
@@ -59,14 +63,14 @@ def sidecar_volumes(settings: SidecarSettings) -> list[dict[str, Any]]:
             ]
         },
     }
-    sources = [_credentials(each) for each in settings.datasources]
+    sources = [source for each in settings.datasources for source in _credentials(each.datasource)]
     return [token] + [{"name": CREDENTIALS_VOLUME, "projected": {"sources": sources}}] * bool(sources)
 
 
-def _credentials(settings: DatasourceSettings) -> dict[str, Any]:
-    datasource = settings.datasource
-    items = [{"key": key, "path": f"{datasource.name}/{key}"} for key in ("username", "password")]
-    return {"secret": {"name": datasource.secret, "items": items}}
+def _credentials(datasource: Datasource) -> Iterator[dict[str, Any]]:
+    for secret, keys in secrets_of(datasource):
+        items = [{"key": key, "path": f"{datasource.name}/{key}"} for key in keys]
+        yield {"secret": {"name": secret, "items": items}}
 
 
 def _mounts(settings: SidecarSettings) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ and about several policies together.
 
 from __future__ import annotations
 
-from globaltx.coordinator.policy import DEFAULT_LOCK_WAIT, DEFAULT_TIMEOUT, DEFAULT_TTL
+from globaltx.coordinator.policy import DEFAULT_LOCK_WAIT, DEFAULT_TIMEOUT, DEFAULT_TTL, TlsMode
 from globaltx.manifest.schemas.fields import (
     DNS_LABEL,
     DNS_NAME,
@@ -32,6 +32,15 @@ ALIASES_MAX = 8
 PATH_LENGTH_MAX = 512
 PORT_MAX = 65535
 LOCK_WAIT_MILLISECONDS_MAX = 60_000
+
+CA_SENTENCE = (
+    "give caSecretName with mode VerifyIdentity, and only then: "
+    "it names the authority that the server's certificate is checked against"
+)
+SHOWN_SENTENCE = (
+    "serverSecretName is of no use with mode Disabled: "
+    "the application is offered TLS only where it goes on to the database; choose another mode"
+)
 
 _PATH = r"^/[^?#\s]*$"
 
@@ -287,8 +296,47 @@ def datasource() -> Schema:
                 "otherwise create it by `globaltx schema`.",
                 default=True,
             ),
+            "tls": tls(),
         },
         required=["name", "host", "schema", "secretName"],
+    )
+
+
+def tls() -> Schema:
+    """How the connections to a database are secured."""
+    return fields(
+        "How the connections to the database are secured. The sidecar ends the application's connection "
+        "and makes one of its own, so the application's settings of TLS hold only as far as the sidecar.",
+        {
+            "mode": choice(
+                "Between sidecar and database: Disabled is in the clear; Preferred is TLS whenever the "
+                "server offers it; Required is TLS or no connection; VerifyIdentity also checks that the "
+                "server's certificate is of the given authority and made out to the datasource's host.",
+                TlsMode,
+                default=str(TlsMode.PREFERRED),
+            ),
+            "caSecretName": text(
+                "The Secret whose ca.crt (PEM, one or more certificates) is the authority of the server's "
+                "certificate; for VerifyIdentity.",
+                253,
+                minLength=1,
+                pattern=DNS_NAME,
+            ),
+            "serverSecretName": text(
+                "The Secret (type kubernetes.io/tls: tls.crt, tls.key) with the certificate that the sidecar "
+                "shows to the application, which is then offered TLS as well. Its names are the aliases.",
+                253,
+                minLength=1,
+                pattern=DNS_NAME,
+            ),
+        },
+        default={"mode": str(TlsMode.PREFERRED)},  # whole, because the rules are asked about it
+        **{
+            "x-kubernetes-validations": [
+                rule("(self.mode == 'VerifyIdentity') == has(self.caSecretName)", CA_SENTENCE),
+                rule("self.mode != 'Disabled' || !has(self.serverSecretName)", SHOWN_SENTENCE),
+            ]
+        },
     )
 
 
