@@ -36,8 +36,14 @@ class Databases:
     """The attached datasources; ``credentials`` holds a folder for each."""
 
     def __init__(
-        self, settings: SidecarSettings, credentials: Path, health: Health, metrics: Metrics
+        self,
+        settings: SidecarSettings,
+        credentials: Path,
+        health: Health,
+        metrics: Metrics,
+        sweep_seconds: float,
     ) -> None:
+        self._sweep_seconds = sweep_seconds
         self._settings = settings
         self._health = health
         self._metrics = metrics
@@ -65,7 +71,14 @@ class Databases:
     async def _lead(self, store: Store, elector: Elector) -> None:
         """Stand for election, for ever; whatever goes wrong is told and tried again."""
         carriers = {each.name: each.phase_two for each in self._attached}
-        leader = Leader(store, self._settings.app, carriers, self._health, self._metrics)
+        leader = Leader(
+            store,
+            self._settings.app,
+            carriers,
+            self._health,
+            self._metrics,
+            sweep_seconds=self._sweep_seconds,
+        )
         now, failures = asyncio.get_running_loop().time, 0
         while True:
             began = now()

@@ -51,13 +51,15 @@ class Surroundings:
     """What is true of this process and not of the policy.
 
     ``credentials`` holds one folder a datasource; ``grace`` is how long a stop waits for what is
-    under way.
+    under way, ``sweep_seconds`` how old undo records are before somebody asks what became of their
+    transaction.
     """
 
     access: Access
     pod: str
     credentials: Path
     grace: timedelta = timedelta(seconds=20)
+    sweep_seconds: float = 60.0
     control_host: str = "0.0.0.0"  # noqa: S104  the kubelet probes the pod's own address
 
 
@@ -131,7 +133,9 @@ class Sidecar:
         # Only where there are databases: drivers and protocol take 15 MiB.
         from globaltx_sidecar.databases import Databases  # noqa: PLC0415
 
-        databases = Databases(settings, self._around.credentials, self._health, self._metrics)
+        databases = Databases(
+            settings, self._around.credentials, self._health, self._metrics, self._around.sweep_seconds
+        )
         parts.callback(databases.close)
         branches = Registrar(self._store, settings.app, tasks, self._metrics)
         for server in await databases.serve(branches):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from globaltx.coordinator.reasons import Reason
 from globaltx_sidecar.branch.desk import Desk
-from globaltx_sidecar.branch.sweeper import Sweeper
+from globaltx_sidecar.branch.sweeper import LEFT_SECONDS, Sweeper
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +40,10 @@ class Leader:
         health: Health,
         metrics: Metrics,
         pace: Pace | None = None,
+        *,
+        sweep_seconds: float = LEFT_SECONDS,
     ) -> None:
+        self._sweep_seconds = sweep_seconds
         self._store = store
         self._app = app
         self._carriers = carriers
@@ -61,7 +64,13 @@ class Leader:
             async with asyncio.TaskGroup() as tasks:
                 for name, desk in desks.items():
                     tasks.create_task(desk.run(), name=f"desk {name}")
-                    sweeper = Sweeper(name, self._carriers[name], self._store, self._health)
+                    sweeper = Sweeper(
+                        name,
+                        self._carriers[name],
+                        self._store,
+                        self._health,
+                        left_seconds=self._sweep_seconds,
+                    )
                     tasks.create_task(sweeper.run(), name=f"sweep {name}")
                 while True:
                     await self._follow_until_room(desks, room)

@@ -7,6 +7,7 @@ what an outcome has made worthless, a rollback does all of its work in one local
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -90,14 +91,14 @@ class PhaseTwo:
 
         return await self._insisting(swept)
 
-    async def stale(self, older_than_seconds: int = FENCE_SECONDS) -> list[Xid]:
+    async def stale(self, older_than_seconds: float) -> list[Xid]:
         """List transactions whose records are still here after so long (at most a thousand).
 
         Raises:
             DatasourceUnavailableError: a passing fault.
         """
         rows = await self._insisting(
-            lambda session: session.rows(locks.select_stale(self._schema, older_than_seconds))
+            lambda session: session.rows(locks.select_stale(self._schema, math.ceil(older_than_seconds)))
         )
         return [xid for (text,) in rows if (xid := _xid(text)) is not None]
 

@@ -2,7 +2,8 @@
 
 An application that answers before its local commit is through can leave undo records of a
 transaction that is settled already. They are locks, so they must go: as the outcome says while
-the store still knows it. What no store knows is told and never guessed at.
+the store still knows it, which is soon: a transaction is forgotten some time after it has settled.
+What no store knows is told and never guessed at.
 """
 
 from __future__ import annotations
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
     from globaltx.transaction.xid import Xid
     from globaltx_sidecar.health import Health
 
-FIRST_SECONDS = 60.0
-EVERY_SECONDS = 3600.0
+LEFT_SECONDS = 60.0
+"""How old undo records are before anybody asks what became of their transaction, and how often."""
+FENCES_SECONDS = 3600.0
+SWEEP_SECONDS = 600.0
+"""How long one sweep may take."""
 
 _log = logging.getLogger(__name__)
 
@@ -34,37 +38,50 @@ class Swept(Carrier, Protocol):
     async def sweep(self) -> int:
         """Drop the fences that nobody can meet any more; return how many."""
 
-    async def stale(self) -> list[Xid]:
-        """List transactions whose undo records have been there for longer than any transaction lives."""
+    async def stale(self, older_than_seconds: float) -> list[Xid]:
+        """List transactions whose undo records have been there for so long."""
 
 
 class Sweeper:
     """Sweeps one datasource, now and then."""
 
-    def __init__(self, resource: str, database: Swept, store: Store, health: Health) -> None:
+    def __init__(
+        self,
+        resource: str,
+        database: Swept,
+        store: Store,
+        health: Health,
+        *,
+        left_seconds: float = LEFT_SECONDS,
+    ) -> None:
+        self._left_seconds = left_seconds
+        self._fences_due = 0.0
+        self._resource = resource
         self._database = database
         self._store = store
         self._health = health
         self._part = f"leftovers in {resource}"
 
     async def run(self) -> None:
-        """Sweep soon after the start and every hour from then on, for ever."""
-        seconds = FIRST_SECONDS
+        """Sweep again and again, for ever."""
         while True:
-            await asyncio.sleep(seconds * random.uniform(0.8, 1.2))  # noqa: S311  jitter
+            await asyncio.sleep(self._left_seconds * random.uniform(0.8, 1.2))  # noqa: S311  jitter
             try:
-                async with asyncio.timeout(EVERY_SECONDS / 2):
+                async with asyncio.timeout(SWEEP_SECONDS):
                     await self.sweep()
             except Exception as error:  # noqa: BLE001  a sweep that fails is repeated, and it is told
                 self._health.waits(self._part, Reason.DATASOURCE_UNAVAILABLE, f"could not sweep: {error}")
-            seconds = EVERY_SECONDS
 
     async def sweep(self) -> None:
-        """Sweep once."""
-        fences = await self._database.sweep()
-        if fences:
-            _log.info("%s: dropped %d fences", self._part, fences)
-        unknown = [xid for xid in await self._database.stale() if not await self._clear(xid)]
+        """Sweep once; fences only now and then, for they hold nothing up."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._fences_due:
+            fences = await self._database.sweep()
+            self._fences_due = now + FENCES_SECONDS
+            if fences:
+                _log.info("%s: dropped %d fences", self._part, fences)
+        stale = await self._database.stale(self._left_seconds)
+        unknown = [xid for xid in stale if not await self._clear(xid)]
         if unknown:
             named = ", ".join(map(str, unknown[:10]))
             message = f"no store knows {named}; a person must look at their undo records"
@@ -73,12 +90,17 @@ class Sweeper:
             self._health.ok(self._part)
 
     async def _clear(self, xid: Xid) -> bool:
-        """Carry out a late outcome; False when nobody knows one. An undecided transaction is left alone."""
+        """Carry out a late outcome; False when nobody knows one.
+
+        An undecided transaction is left alone, and so is one whose branch here waits for phase two.
+        """
         try:
-            decision = (await self._store.read(xid)).transaction.decision
+            snapshot = await self._store.read(xid)
         except UnknownTransactionError:
             return False
-        if decision is None:
+        decision = snapshot.transaction.decision
+        waits = any(not each.settled for each in snapshot.branches if each.id.resource == self._resource)
+        if decision is None or waits:
             return True
         if decision.outcome is Outcome.COMMIT:
             await self._database.commit([xid])

@@ -41,6 +41,7 @@ class Database:
         self.side_by_side_max = 0
         self.swept = 0
         self.left_over: list[Xid] = []
+        self.asked_older_than = 0.0
 
     async def commit(self, xids: Sequence[Xid]) -> None:
         await self._work(xids)
@@ -57,7 +58,8 @@ class Database:
         self.swept += 1
         return 2
 
-    async def stale(self) -> list[Xid]:
+    async def stale(self, older_than_seconds: float) -> list[Xid]:
+        self.asked_older_than = older_than_seconds
         return self.left_over
 
     async def _work(self, xids: Sequence[Xid]) -> None:
