@@ -30,8 +30,6 @@ STATEMENT_SECONDS = 30.0
 LOCK_WAIT_SECONDS = 5
 LOCK_ERRORS = frozenset({1205, 1213, 1020})
 """Lock wait timeout, deadlock, and (MariaDB 11.6 on) a snapshot that is too old."""
-_NO_WARNINGS = "SET SESSION max_error_count=0"
-"""The driver would fetch each warning and print it: nobody asked for it, and it may quote a row."""
 _SERVER_GONE = frozenset(
     {1040, 1045, 1053, 1129, 1130, 1152, 1153, 1158, 1159, 1160, 1161, 1203, 1226, 1290, 1927, 4031}
 )
@@ -69,6 +67,13 @@ class Credentials:
             raise DatasourceUnavailableError(message) from error
 
 
+class _Cursor(aiomysql.Cursor):  # type: ignore[misc]  # the driver ships no types
+    """A cursor that leaves warnings where they are: nobody asked for them, and they may quote a row."""
+
+    async def _show_warnings(self, conn: Any) -> None:
+        """The driver would fetch each warning and print it."""
+
+
 class Session:
     """One connection, in autocommit unless told ``BEGIN``."""
 
@@ -85,7 +90,7 @@ class Session:
             pymysql.err.MySQLError: the server refused the statement.
         """
         try:
-            async with asyncio.timeout(STATEMENT_SECONDS), self._connection.cursor() as cursor:
+            async with asyncio.timeout(STATEMENT_SECONDS), self._connection.cursor(_Cursor) as cursor:
                 await cursor.execute(sql, arguments)
                 rows: Sequence[Row] = await cursor.fetchall()
                 return rows
@@ -173,7 +178,6 @@ class Database:
             for statement in (
                 *compensate.SESSION,
                 f"SET SESSION innodb_lock_wait_timeout={LOCK_WAIT_SECONDS}",
-                _NO_WARNINGS,
             ):
                 await session.rows(statement)
         except BaseException:

@@ -77,6 +77,13 @@ async def test_a_shape_is_read_again_after_a_while(database: Database, schema: s
     assert len((await kept.shape(schema, "t")).columns) == 2
 
 
+async def test_the_servers_warnings_are_not_printed(database: Database) -> None:
+    async with database.session() as session:
+        rows = await session.rows("SELECT CAST('a customer''s name' AS SIGNED)")  # a warning fails a test
+        assert rows == ((0,),)
+        assert await session.rows("SELECT @@warning_count") == ((1,),)
+
+
 async def test_an_unknown_table_is_told(schemas: CachedSchemas, schema: str) -> None:
     with pytest.raises(NoSuchTableError, match="nothing_here"):
         await schemas.shape(schema, "nothing_here")
