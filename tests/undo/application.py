@@ -13,6 +13,7 @@ from pymysql.err import MySQLError
 
 from globaltx.undo import hint, ledger, locks, plan, statement
 from globaltx.undo.sqlmode import SqlMode
+from globaltx_sidecar.mysql.packets import read_lenenc_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -91,7 +92,8 @@ class Application:
         self.connection._execute_command(3, sql)
         affected = self.connection._read_query_result()
         result = self.connection._result
-        return plan.Ok(affected, result.insert_id or 0, result.message or b"")
+        info = read_lenenc_bytes(result.message, 0)[0] if result.message else b""
+        return plan.Ok(affected, result.insert_id or 0, info)
 
     def close(self) -> None:
         self.connection.close()

@@ -55,9 +55,7 @@ def xid() -> Xid:
 
 
 @pytest.fixture
-def application(
-    server: Server, schema: str, schemas: CachedSchemas
-) -> Iterator[Callable[..., Application]]:
+def application(server: Server, schema: str, schemas: CachedSchemas) -> Iterator[Callable[..., Application]]:
     """Make applications: ``application(xid, charset="latin1")``."""
     made: list[Application] = []
 

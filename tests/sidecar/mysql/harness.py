@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import pymysql
 import uvloop
+from pymysql.constants import SERVER_STATUS
 
 from globaltx.coordinator.policy import Datasource
 from globaltx.manifest.settings import DatasourceSettings
@@ -170,6 +171,22 @@ def wait_until(holds: Callable[[], bool]) -> None:
 
 async def _awaited(awaitable: Awaitable[Answer]) -> Answer:
     return await awaitable
+
+
+def numbers(count: int) -> str:
+    """SQL of a table with the numbers from 1 to a power of ten in the column ``n``, on any server."""
+    digits = "SELECT 0 AS d" + "".join(f" UNION ALL SELECT {digit}" for digit in range(1, 10))
+    places = range(len(str(count)) - 1)
+    assert count == 10 ** len(places)
+    terms = " + ".join(f"t{place}.d * {10**place}" for place in places)
+    tables = " CROSS JOIN ".join(f"({digits}) AS t{place}" for place in places)
+    return f"(SELECT 1 + {terms} AS n FROM {tables}) AS numbers"
+
+
+def in_transaction(connection: Any) -> bool:
+    """Whether the server says that a local transaction is open."""
+    connection.ping(reconnect=False)
+    return bool(connection.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS)
 
 
 def hint(xid: object) -> str:

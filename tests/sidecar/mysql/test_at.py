@@ -17,7 +17,7 @@ from pymysql.constants import CLIENT, SERVER_STATUS
 from globaltx.stores.base import StoreUnavailableError
 from globaltx.transaction.states import Outcome
 from globaltx.transaction.xid import Xid
-from tests.sidecar.mysql.harness import ACCOUNT, PASSWORD, hint
+from tests.sidecar.mysql.harness import ACCOUNT, PASSWORD, hint, in_transaction, numbers
 from tests.sidecar.mysql.test_passthrough import connector
 
 if TYPE_CHECKING:
@@ -114,8 +114,7 @@ def test_a_failing_statement_leaves_nothing(proxy: Proxy) -> None:
             cursor.execute(f"UPDATE {hint(xid)} item SET amount = 1 WHERE nothing = 1")
         assert unknown.value.args[0] == 1054
         assert not connection.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS
-        cursor.execute("SELECT @@in_transaction")
-        assert cursor.fetchone() == (0,)
+        assert not in_transaction(connection)
     assert (items(proxy.place), undo(proxy.place)) == (ITEMS, [])
 
 
@@ -230,8 +229,7 @@ def test_an_application_whose_completion_type_chains(proxy: Proxy) -> None:
     with proxy.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SET completion_type = 'CHAIN'")
         cursor.execute(f"UPDATE {hint(xid)} item SET amount = 1 WHERE id = 1")
-        cursor.execute("SELECT @@in_transaction")
-        assert cursor.fetchone() == (0,)
+        assert not in_transaction(connection)
 
 
 def test_the_first_image_of_a_row_stays(proxy: Proxy) -> None:
@@ -244,10 +242,10 @@ def test_the_first_image_of_a_row_stays(proxy: Proxy) -> None:
 
 def test_many_rows(proxy: Proxy) -> None:
     xid = proxy.begin()
-    proxy.place.run("DELETE FROM item", "INSERT INTO item SELECT seq, MD5(seq), seq FROM seq_1_to_5000")
+    proxy.place.run("DELETE FROM item", f"INSERT INTO item SELECT n, SHA2(n, 224), n FROM {numbers(10_000)}")
     with proxy.connect() as connection, connection.cursor() as cursor:
-        assert cursor.execute(f"UPDATE {hint(xid)} item SET amount = amount + 1") == 5000
-    assert proxy.place.rows("SELECT COUNT(*) FROM globaltx_undo WHERE table_name <> ''") == [(5000,)]
+        assert cursor.execute(f"UPDATE {hint(xid)} item SET amount = amount + 1") == 10_000
+    assert proxy.place.rows("SELECT COUNT(*) FROM globaltx_undo WHERE table_name <> ''") == [(10_000,)]
 
 
 # Carrying the xid
@@ -290,8 +288,7 @@ def test_an_unknown_xid_is_refused(proxy: Proxy, *, explicit: bool) -> None:
         with pytest.raises(pymysql.MySQLError) as error:
             cursor.execute("COMMIT" if explicit else f"UPDATE {hint(xid)} item SET amount = 1")
         assert refused(error, "UnknownTransaction")
-        cursor.execute("SELECT @@in_transaction")
-        assert cursor.fetchone() == (0,)
+        assert not in_transaction(connection)
     assert (items(proxy.place), undo(proxy.place), fences(proxy.place)) == (ITEMS, [], [])
 
 
@@ -522,8 +519,7 @@ def test_a_deadlock_in_the_image_leaves_nothing_behind(server: Server, proxy: Pr
         assert deadlock.value.args[0] == 1213
         blocked.join(20)
         rival.commit()
-        cursor.execute("SELECT @@in_transaction")
-        assert cursor.fetchone() == (0,)
+        assert not in_transaction(ours)
         ours.commit()
     assert items(proxy.place) == [(1, "bolt", 10), (2, "nut!", 20), (3, "washer!", 20)]
     assert (undo(proxy.place), fences(proxy.place)) == ([], [])

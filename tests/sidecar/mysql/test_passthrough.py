@@ -13,7 +13,7 @@ import pymysql
 import pytest
 from pymysql.constants import CLIENT, COMMAND
 
-from tests.sidecar.mysql.harness import ACCOUNT, PASSWORD
+from tests.sidecar.mysql.harness import ACCOUNT, PASSWORD, numbers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,8 +48,8 @@ def test_rows_of_every_size(server: Server, proxy: Proxy) -> None:
         for size in (0, 1, 250, 251, 65_535, 65_536, (1 << 24) - 5, 1 << 24, (1 << 24) + 70_000):
             cursor.execute(f"SELECT REPEAT('x', {size}), 7")
             assert cursor.fetchall() == (("x" * size, 7),)
-        cursor.execute("SELECT seq, MD5(seq) FROM seq_1_to_50000")
-        assert sum(row[0] for row in cursor.fetchall()) == 50_000 * 50_001 // 2
+        cursor.execute(f"SELECT n, SHA2(n, 256) FROM {numbers(100_000)}")
+        assert sum(row[0] for row in cursor.fetchall()) == 100_000 * 100_001 // 2
 
 
 def test_statements_of_sixteen_mebibytes_and_more(server: Server, proxy: Proxy) -> None:
@@ -57,8 +57,8 @@ def test_statements_of_sixteen_mebibytes_and_more(server: Server, proxy: Proxy) 
     data = secrets.token_bytes((1 << 24) + 1000)
     with proxy.connect(max_allowed_packet=64 << 20) as connection, connection.cursor() as cursor:
         cursor.execute("INSERT INTO keyed (code, data) VALUES ('big', %s)", (data,))
-        cursor.execute("SELECT MD5(data), LENGTH(data) FROM keyed WHERE code = 'big'")
-        assert cursor.fetchone() == (hashlib.md5(data, usedforsecurity=False).hexdigest(), len(data))
+        cursor.execute("SELECT SHA2(data, 256), LENGTH(data) FROM keyed WHERE code = 'big'")
+        assert cursor.fetchone() == (hashlib.sha256(data).hexdigest(), len(data))
 
 
 def test_several_results(proxy: Proxy) -> None:
@@ -181,13 +181,13 @@ def test_long_data(proxy: Proxy) -> None:
         connection._socket.send(payload, 0, 0)
         assert connection._socket.recv()[4] == 0
         cursor = connection.cursor()
-        cursor.execute("SELECT MD5(data) FROM keyed WHERE code = 'long'")
-        assert cursor.fetchall() == [(hashlib.md5(data, usedforsecurity=False).hexdigest(),)]
+        cursor.execute("SELECT SHA2(data, 256) FROM keyed WHERE code = 'long'")
+        assert cursor.fetchall() == [(hashlib.sha256(data).hexdigest(),)]
 
 
 def test_cursors_on_the_server(proxy: Proxy) -> None:
     with closing(connector(proxy)) as connection:
-        prepared = connection.cmd_stmt_prepare(b"SELECT seq FROM seq_1_to_10")
+        prepared = connection.cmd_stmt_prepare(f"SELECT n FROM {numbers(10)}".encode())
         statement_id = prepared["statement_id"].to_bytes(4, "little")
         socket = connection._socket
         socket.send(bytes((COMMAND.COM_STMT_EXECUTE,)) + statement_id + b"\1\1\0\0\0", 0, 0)
