@@ -22,9 +22,13 @@ class Suite:
 PURE = "not control_plane and not database and not mysql and not full_cluster and not kill"
 
 SUITES = (
-    Suite("pure core, parsers whole and byte by byte, injection goldens, chart", ("-m", PURE, "tests")),
     Suite(
-        "store contract on memory and on a real API server, leases",
+        "pure core, parsers whole and byte by byte, injection goldens, chart",
+        ("-m", PURE, "tests", "--ignore=tests/stores"),
+    ),
+    Suite("store contract on memory", ("-m", PURE, "tests/stores")),
+    Suite(
+        "store contract on a real API server, leases",
         ("-m", "control_plane", "tests/stores"),
         ("linux", "go"),
     ),
