@@ -61,7 +61,10 @@ def _place() -> Place:
 def _run(place: Place) -> int:
     """Deploy, place the orders, and show what came of them."""
     try:
-        deploy.install(place.kubectl, place.images)
+        if place.installs:
+            deploy.install(place.kubectl, place.images)
+        else:
+            say("globaltx is installed in this cluster and is used as it is")
         deploy.deploy(place.kubectl, place.images, place.database_manifests, NAMESPACE)
         results = _orders(Shop(place.kubectl, NAMESPACE, place.database))
         _show(place, results)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 SYSTEM = "globaltx-system"
 RELEASE = "globaltx"
+SYSTEM_LABEL = "app.kubernetes.io/part-of=globaltx-demo"
+SHOP_LABEL = "app.kubernetes.io/part-of=globaltx-order-sample"
 APPS = ("aggregation-svc", "order-svc", "product-svc")
 CRDS = ("globaltransactions.globaltx.io", "branches.globaltx.io", "transactionpolicies.globaltx.io")
 _READY_SECONDS = 120
@@ -34,7 +36,9 @@ class Images:
 
 
 def install(kubectl: Kubectl, images: Images) -> None:
-    """Install or upgrade the chart."""
+    """Install or upgrade the chart, and its definitions, which helm installs but never upgrades."""
+    if is_installed(kubectl):
+        kubectl("apply", "--server-side", "--force-conflicts", "-f", str(manifests.CHART / "crds"))
     with step("helm upgrade --install globaltx charts/globaltx"):
         kubectl.helm(
             "upgrade",
@@ -48,6 +52,7 @@ def install(kubectl: Kubectl, images: Images) -> None:
         )
         for crd in CRDS:
             kubectl("wait", "--for=condition=Established", f"crd/{crd}", f"--timeout={_READY_SECONDS}s")
+    kubectl("label", "namespace", SYSTEM, SYSTEM_LABEL, "--overwrite")
     with step("the operator is ready"):
         rolled_out(kubectl, SYSTEM, f"{RELEASE}-operator")
 
@@ -95,6 +100,14 @@ def _injected(kubectl: Kubectl, namespace: str) -> None:
         if asked and "globaltx-sidecar" not in names:
             message = f"pod {pod['metadata']['name']} asked for a sidecar and has none: is the webhook there?"
             raise ToolError(message)
+
+
+def is_foreign(kubectl: Kubectl, namespace: str, label: str) -> bool:
+    """Whether the namespace is there and not ours; ours bears the label (``name=value``)."""
+    if namespace not in kubectl("get", "namespaces", "-o", "jsonpath={.items[*].metadata.name}").split():
+        return False
+    ours = kubectl("get", "namespaces", "-l", label, "-o", "jsonpath={.items[*].metadata.name}")
+    return namespace not in ours.split()
 
 
 def is_installed(kubectl: Kubectl) -> bool:

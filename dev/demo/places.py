@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,8 @@ class Place:
     database: Database
     database_manifests: list[dict[str, Any]]
     clean_up: Callable[[], None]
+    installs: bool = field(kw_only=True)
+    """Whether globaltx is ours to install and to take away; otherwise it is used as it is."""
     enter: str
     """What a person types to look at it."""
     leave: str
@@ -72,6 +74,7 @@ def local(namespace: str, name: str = NAME) -> Place:
         images=images,
         database=ServerDatabase("127.0.0.1", server.port, user, password),
         database_manifests=list(manifests.with_database(slices, cluster.bridge_ip, server.port)),
+        installs=True,
         clean_up=_clean_up(cluster, server, kubectl, namespace, own=cluster.name == name),
         enter=f'eval "$(.venv/bin/python -m dev.cluster env --name {cluster.name})"',
         leave=(
@@ -92,6 +95,12 @@ def given(context: str, namespace: str) -> Place:
     kubectl = Kubectl(_program("kubectl"), _program("helm"), {}, context)
     with step(f"the cluster of context {context} answers"):
         kubectl("version", timeout=20)
+    if deploy.is_foreign(kubectl, namespace, deploy.SHOP_LABEL):
+        message = f"the cluster has a namespace {namespace} that is not the demo's; it is left alone"
+        raise ToolError(message)
+    installs = not (
+        deploy.is_installed(kubectl) and deploy.is_foreign(kubectl, deploy.SYSTEM, deploy.SYSTEM_LABEL)
+    )
     user, password = _account()
     database = manifests.documents(
         manifests.moved(kubectl.kustomize(manifests.SAMPLE / "database"), namespace)
@@ -101,11 +110,12 @@ def given(context: str, namespace: str) -> Place:
         images=images,
         database=PodDatabase(kubectl, namespace, user, password),
         database_manifests=database,
-        clean_up=lambda: deploy.remove(kubectl, namespace, everything=True),
+        installs=installs,
+        clean_up=lambda: deploy.remove(kubectl, namespace, everything=installs),
         enter=f"kubectl config use-context {context}",
         leave=(
-            f"kubectl delete namespace {namespace}; helm uninstall {deploy.RELEASE} -n {deploy.SYSTEM}; "
-            f"kubectl delete namespace {deploy.SYSTEM}"
+            f"kubectl delete namespace {namespace}"
+            + (f"; helm uninstall {deploy.RELEASE} -n {deploy.SYSTEM}" if installs else "")
         ),
     )
 
