@@ -25,6 +25,7 @@ from globaltx_sidecar.http.filter import Filter
 from globaltx_sidecar.http.initiator import Initiator, Origin
 from globaltx_sidecar.http.proxy import Proxy
 from globaltx_sidecar.http.upstream import Upstream
+from globaltx_sidecar.later import CRYPTOGRAPHY, at_first_use
 from globaltx_sidecar.metrics import Metrics
 from globaltx_sidecar.policies import PolicyFollower
 
@@ -131,7 +132,8 @@ class Sidecar:
         if not settings.datasources:
             return []
         # Only where there are databases: drivers and protocol take 15 MiB.
-        from globaltx_sidecar.databases import Databases  # noqa: PLC0415
+        with at_first_use(*CRYPTOGRAPHY):
+            from globaltx_sidecar.databases import Databases  # noqa: PLC0415
 
         databases = Databases(
             settings, self._around.credentials, self._health, self._metrics, self._around.sweep_seconds
