@@ -19,7 +19,7 @@ _LINT = {
     "ruff check": [str(_BIN / "ruff"), "check", "--quiet"],
     "ruff format": [str(_BIN / "ruff"), "format", "--check", "--quiet"],
     "mypy --strict": [str(_BIN / "mypy"), "--no-error-summary"],
-    "import contracts": [str(_BIN / "lint-imports"), "--no-timings"],
+    "import contracts": [str(_BIN / "lint-imports")],
 }
 
 
