@@ -19,7 +19,7 @@ class Suite:
     needs: tuple[str, ...] = ()
 
 
-PURE = "not control_plane and not database and not mysql and not full_cluster and not kill"
+PURE = "not control_plane and not database and not mysql and not clients and not full_cluster and not kill"
 
 SUITES = (
     Suite(
@@ -34,7 +34,7 @@ SUITES = (
     ),
     Suite(
         "AT and the sidecar against a real MariaDB with real clients",
-        ("-m", "database and not control_plane and not full_cluster and not kill", "tests"),
+        ("-m", "database and not clients and not control_plane and not full_cluster and not kill", "tests"),
         ("linux", "mariadb"),
     ),
     Suite(
@@ -63,8 +63,13 @@ SUITES = (
 DEEP = (
     Suite(
         "deep: AT and the sidecar against a real MySQL with real clients, the same tests",
-        ("-m", "mysql", "tests"),
+        ("-m", "mysql and not clients", "tests"),
         ("linux", "mysql"),
+    ),
+    Suite(
+        "deep: drivers of other languages at a sidecar before a real MariaDB",
+        ("-m", "clients and not mysql", "tests"),
+        ("linux", "mariadb"),
     ),
 )
 """What takes longer or needs more of the machine; run in addition, when asked for."""
