@@ -1,0 +1,88 @@
+"""A driver, a schema in a real database, and a sidecar in front of it."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+import pytest
+
+from globaltx.undo.table import create_undo_table
+from tests.clients.conversation import Address, Client
+from tests.clients.programs import DRIVERS
+from tests.clients.story import TABLES
+from tests.sidecar.mysql.harness import ACCOUNT, PASSWORD, RESOURCE, Place, Proxy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from dev.databases import Server
+    from tests.clients.programs import Driver
+
+
+@pytest.fixture(params=DRIVERS, ids=lambda driver: driver.name)
+def driver(request: pytest.FixtureRequest) -> Driver:
+    chosen: Driver = request.param
+    why = chosen.language.missing()
+    if why is not None:
+        pytest.skip(why)
+    return chosen
+
+
+@pytest.fixture
+def place(server: Server, schema: str) -> Place:
+    """The schema that the sidecar stands before."""
+    return _made(server, schema)
+
+
+@pytest.fixture
+def twin(server: Server) -> Iterator[Place]:
+    """A schema that looks the same, for the run without a sidecar."""
+    name = f"t_{secrets.token_hex(6)}"
+    server.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+    yield _made(server, name)
+    server.execute(f"DROP DATABASE {name}")
+
+
+def _made(server: Server, schema: str) -> Place:
+    server.execute(
+        f"CREATE USER IF NOT EXISTS '{ACCOUNT}'@'%' IDENTIFIED BY '{PASSWORD}';"
+        f"GRANT ALL ON {schema}.* TO '{ACCOUNT}'@'%';"
+    )
+    server.execute(TABLES, schema=schema)
+    server.execute(create_undo_table(schema))
+    return Place("127.0.0.1", server.port, schema)
+
+
+@pytest.fixture
+def credentials(tmp_path: Path) -> Path:
+    folder = tmp_path / RESOURCE
+    folder.mkdir()
+    (folder / "username").write_text(ACCOUNT)
+    (folder / "password").write_text(PASSWORD)
+    return tmp_path
+
+
+@pytest.fixture
+def proxy(place: Place, credentials: Path) -> Iterator[Proxy]:
+    with Proxy(place, credentials) as running:
+        yield running
+
+
+@pytest.fixture
+def client(driver: Driver, proxy: Proxy) -> Iterator[Client]:
+    """The driver, connected through the sidecar."""
+    with Client(driver, _address(proxy.place, proxy.port)) as connected:
+        yield connected
+
+
+@pytest.fixture
+def direct(driver: Driver, twin: Place) -> Iterator[Client]:
+    """The same driver, connected to the twin without a sidecar."""
+    with Client(driver, _address(twin, twin.port)) as connected:
+        yield connected
+
+
+def _address(place: Place, port: int) -> Address:
+    return Address("127.0.0.1", port, ACCOUNT, PASSWORD, place.schema)
