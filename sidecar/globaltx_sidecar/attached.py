@@ -32,6 +32,7 @@ class AttachedDatasource:
     def __init__(self, settings: DatasourceSettings, credentials: Path, health: Health) -> None:
         self._settings = settings
         self._health = health
+        self._credentials = credentials
         self._database = Database(settings.datasource, str(credentials))
         self._schemas = CachedSchemas(self._database)
         self.name = settings.datasource.name
@@ -44,7 +45,14 @@ class AttachedDatasource:
         Raises:
             OSError: the address cannot be listened at.
         """
-        server = await serve(self._settings, branches, self._schemas, lock_wait=lock_wait, meter=meter)
+        server = await serve(
+            self._settings,
+            branches,
+            self._schemas,
+            lock_wait=lock_wait,
+            meter=meter,
+            credentials=self._credentials,
+        )
         self._health.ok(self._listener)
         return server
 

@@ -82,6 +82,28 @@ class Now:
 
 
 @dataclass(frozen=True, slots=True)
+class SecureDatabase:
+    """Make TLS of the database's connection; answered with None."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecureClient:
+    """Make TLS of the client's connection; answered with None."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShowKey:
+    """Fetch the public key that a client hides its password with; answered with its bytes (PEM)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decipher:
+    """Decipher what a client hid with that key; answered with the bytes."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """Count a refusal; not answered."""
 
@@ -95,5 +117,7 @@ class Committed:
     waited_seconds: float
 
 
-Answered: TypeAlias = Join | Describe | LookUp | Pause | Now
+Answered: TypeAlias = (
+    Join | Describe | LookUp | Pause | Now | SecureDatabase | SecureClient | ShowKey | Decipher
+)
 Command: TypeAlias = ToClient | ToDatabase | Close | Register | Refused | Committed | Answered

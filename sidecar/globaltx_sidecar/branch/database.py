@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import aiomysql
+from pymysql.constants import CLIENT
 from pymysql.err import Error, InterfaceError, MySQLError, OperationalError
 
+from globaltx.coordinator.policy import TlsMode
 from globaltx.manifest.settings import CREDENTIALS_FOLDER
 from globaltx.undo import compensate
+from globaltx_sidecar.mysql.handshake import Terms, no_tls
+from globaltx_sidecar.tls import DatasourceTls, told
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -111,6 +115,7 @@ class Database:
     def __init__(self, datasource: Datasource, credentials_folder: str = CREDENTIALS_FOLDER) -> None:
         self.datasource = datasource
         self._folder = Path(credentials_folder) / datasource.name
+        self._tls = DatasourceTls(datasource.tls, self._folder)
         self._room = asyncio.Semaphore(CONNECTIONS_MAX)
         self._idle: list[Any] = []
         self._closed = False
@@ -162,7 +167,8 @@ class Database:
         datasource = self.datasource
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                connection = await aiomysql.connect(
+                connection = _Connection(
+                    self._tls,
                     host=datasource.host,
                     port=datasource.port,
                     user=credentials.username,
@@ -170,6 +176,7 @@ class Database:
                     charset="utf8mb4",
                     autocommit=True,
                 )
+                await connection._connect()  # noqa: SLF001  as the driver's own `connect` does
         except (OSError, TimeoutError, MySQLError) as error:
             message = f"{datasource.host}:{datasource.port} does not let the sidecar in: {_told(error)}"
             raise DatasourceUnavailableError(message) from error
@@ -184,6 +191,30 @@ class Database:
             connection.close()
             raise
         return connection
+
+
+class _Connection(aiomysql.Connection):  # type: ignore[misc]  # the driver has no types
+    """A connection that keeps to the datasource's TLS.
+
+    The driver alone takes a server that offers no TLS as it is, and would give it the password.
+    """
+
+    def __init__(self, tls: DatasourceTls, **options: Any) -> None:
+        wanted = tls.mode is not TlsMode.DISABLED
+        super().__init__(**options, ssl=tls.to_database() if wanted else None)
+        self._mode = tls.mode
+
+    async def _request_authentication(self) -> None:
+        if Terms(self._mode).insists and not self.server_capabilities & CLIENT.SSL:
+            refused = no_tls(self._mode)
+            raise OperationalError(refused.code, refused.message)
+        await super()._request_authentication()
+
+    def close(self) -> None:
+        """Close at once: the end of TLS would be waited for, by whom nobody knows."""
+        if self._secure and self._writer is not None:
+            self._writer.transport.abort()
+        super().close()
 
 
 def code_of(error: MySQLError) -> int:
@@ -202,4 +233,4 @@ def _told(error: BaseException) -> str:
     """A sentence about an error; the driver's messages hold no password."""
     if isinstance(error, MySQLError) and len(error.args) > 1:
         return f"{error.args[1]} ({error.args[0]})"
-    return str(error) or type(error).__name__
+    return told(error)

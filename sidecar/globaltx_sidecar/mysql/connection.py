@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 from pymysql.err import MySQLError
@@ -17,6 +18,7 @@ from globaltx.stores.base import StoreError
 from globaltx_sidecar.commands import (
     Close,
     Committed,
+    Decipher,
     Describe,
     Join,
     LookUp,
@@ -24,14 +26,23 @@ from globaltx_sidecar.commands import (
     Pause,
     Refused,
     Register,
+    SecureClient,
+    SecureDatabase,
+    ShowKey,
     ToClient,
     ToDatabase,
 )
 from globaltx_sidecar.mysql import errors
+from globaltx_sidecar.mysql.handshake import Terms
 from globaltx_sidecar.mysql.packets import Command, frame
 from globaltx_sidecar.mysql.session import Session
+from globaltx_sidecar.mysql.upgrade import FirstPacket, upgrade
+from globaltx_sidecar.tls import TlsFilesError, told
 
 if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
     from globaltx.undo.shape import TableShape
     from globaltx_sidecar.commands import Answered
     from globaltx_sidecar.commands import Command as SessionCommand
@@ -51,7 +62,10 @@ class Connection(asyncio.Protocol):
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
         datasource = environment.datasource
-        self._session = Session(datasource.name, datasource.schema, environment.lock_wait.total_seconds())
+        terms = Terms(environment.tls.mode, environment.tls.shows_certificate)
+        self._session = Session(
+            datasource.name, datasource.schema, environment.lock_wait.total_seconds(), terms
+        )
         self._loop = asyncio.get_running_loop()
         self._client: asyncio.Transport | None = None
         self._database: asyncio.Transport | None = None
@@ -59,6 +73,10 @@ class Connection(asyncio.Protocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._database_is_slow = False
         self._reading = True
+        self._upgrading = False
+        self._database_socket: asyncio.Transport | None = None
+        """What is below TLS."""
+        self._early: Callable[[], None] | None = None
         self._draining = False
         self._ended = False
 
@@ -72,6 +90,13 @@ class Connection(asyncio.Protocol):
         if self._environment.stopping:
             self._turn_away(errors.STOPPING.encode_greeting())
             return
+        try:
+            self._environment.tls.check()
+        except TlsFilesError as error:
+            self._turn_away(self._cannot_connect(str(error)))
+            return
+        if self._environment.tls.shows_certificate:
+            self._client.set_protocol(FirstPacket(self._client, self))
         self._steer()
         self._deadline = self._loop.call_later(
             self._environment.limits.connect_seconds + self._environment.limits.authentication_seconds,
@@ -198,7 +223,11 @@ class Connection(asyncio.Protocol):
                 case Close():
                     _log.info("connection to %s closed: %s", self._environment.datasource.name, command.why)
                     self._end()
-                case Join() | Describe() | LookUp() | Pause() | Now():
+                case (
+                    Join() | Describe() | LookUp() | Pause() | Now() | SecureDatabase() | SecureClient()
+                    | ShowKey() | Decipher()
+                ):  # fmt: skip
+                    self._hold_still(command)
                     self._task = self._loop.create_task(self._answer(command))
         self._steer()
 
@@ -219,6 +248,7 @@ class Connection(asyncio.Protocol):
                 commands = self._session.answered(value)
             if not self._ended:
                 self._carry_out(commands)
+                self._take_early()
         except Exception:  # noqa: BLE001  a bug costs one connection, not the process; it is logged whole
             _log.exception("a session failed; its connection is closed")
             self._end()
@@ -230,7 +260,6 @@ class Connection(asyncio.Protocol):
         match command:
             case Join():
                 await environment.branches.joined(command.xid, environment.datasource.name)
-                return None
             case Describe():
                 return await self._describe(command)
             case LookUp():
@@ -238,9 +267,56 @@ class Connection(asyncio.Protocol):
                     return await environment.branches.outcome(command.xid)
             case Pause():
                 await asyncio.sleep(command.seconds)
-                return None
             case Now():
                 return self._loop.time()
+            case SecureDatabase():
+                await self._secure_database()
+            case SecureClient():
+                await self._secure_client()
+            case ShowKey():
+                return await environment.key.shown()
+            case Decipher():
+                return environment.key.deciphered(command.data)
+        return None
+
+    def _hold_still(self, command: Answered) -> None:
+        """Read nothing more in the clear from a side that is to have TLS."""
+        side = {SecureDatabase: self._database, SecureClient: self._client}.get(type(command))
+        if side is not None:
+            self._upgrading = True
+            side.pause_reading()
+
+    async def _secure_database(self) -> None:
+        if self._database is not None:
+            datasource, tls = self._environment.datasource, self._environment.tls
+            self._database_socket = self._database
+            self._database, early = await self._upgrade(self._database, tls.to_database(), datasource.host)
+            self._early = partial(self.database_data, early) if early else None
+
+    async def _secure_client(self) -> None:
+        if self._client is not None:
+            context = self._environment.tls.to_application()
+            self._client, early = await self._upgrade(self._client, context)
+            self._early = partial(self.data_received, early) if early else None
+            self._reading = True
+
+    async def _upgrade(
+        self, transport: asyncio.Transport, context: ssl.SSLContext, host: str | None = None
+    ) -> tuple[asyncio.Transport, bytes]:
+        limits = self._environment.limits
+        try:
+            secured, early = await upgrade(transport, context, seconds=limits.connect_seconds, host=host)
+        except OSError as error:
+            raise ConnectionError(told(error)) from error
+        secured.set_write_buffer_limits(high=limits.buffer_bytes)
+        self._upgrading = False
+        return secured, early
+
+    def _take_early(self) -> None:
+        """Take in what came over TLS while the session was not told of it yet."""
+        early, self._early = self._early, None
+        if early is not None and not self._ended:
+            early()
 
     async def _describe(self, command: Describe) -> TableShape:
         try:
@@ -251,7 +327,7 @@ class Connection(asyncio.Protocol):
 
     def _steer(self) -> None:
         """Read from the client, or not: there must be somebody who takes its bytes."""
-        if self._client is None or self._client.is_closing():
+        if self._client is None or self._client.is_closing() or self._upgrading:
             return
         full = self._session.held_back > self._environment.limits.buffer_bytes
         reading = self._database is not None and not self._database_is_slow and not full
@@ -283,7 +359,9 @@ class Connection(asyncio.Protocol):
             self._task.cancel()
         if self._client is not None:
             self._client.close()
-        if self._database is not None:
+        if self._database_socket is not None:  # nobody waits for the server to agree to the end of TLS
+            self._database_socket.close()
+        elif self._database is not None:
             self._database.close()
         self._environment.closed(self)
 

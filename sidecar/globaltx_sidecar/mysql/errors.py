@@ -5,7 +5,8 @@
 - 1205 (HY000): another global transaction holds a row and did not let go in time;
 - 1213 (40001): give way to another global transaction, restart the transaction;
 - 1053 (08S01): the sidecar is stopping;
-- 2003 (HY000): the database does not answer (the code that drivers know for it).
+- 2003 (HY000): the database does not answer (the code that drivers know for it);
+- 2026 (HY000): there is no TLS with the database where there should be (likewise).
 
 After 1205, 1213, and every refusal of a COMMIT the local transaction is rolled back.
 """
@@ -69,6 +70,12 @@ def no_such_table(schema: str, table: str) -> RefusedError:
 
 NO_DATABASE_SELECTED: Final = Err(1046, "3D000", "No database selected")
 STOPPING: Final = Err(1053, "08S01", "globaltx: the sidecar is stopping; connect again elsewhere")
+
+
+def not_secured(details: str) -> Err:
+    """What belongs to TLS or to a password that goes over it went wrong."""
+    message = f"globaltx: {Reason.DATASOURCE_UNAVAILABLE}: no TLS with the database: {details}"
+    return Err(2026, GENERAL_STATE, message)
 
 
 def cannot_connect(host: str, port: int, details: str) -> Err:

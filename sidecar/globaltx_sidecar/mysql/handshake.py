@@ -2,8 +2,11 @@
 
 The server's greeting and the client's response pass through unchanged but for the flags of
 what the sidecar cannot follow, which are taken out of both: whoever speaks through it speaks
-in the clear and uncompressed, and in shapes of responses that `results` knows. What follows
-(authentication switch, RSA key, scrambles) is bytes to us. The client's password never is.
+uncompressed, and in shapes of responses that `results` knows. TLS is each side's own: the
+sidecar asks the server for it as the policy says, and offers it to the client if it has a
+certificate and the server's side has it too, so that who asks for TLS has it all the way. What
+follows (authentication switch, scrambles) is bytes to us unless only one side is in the clear
+(see `authentication`).
 
 https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_connection_phase_packets.html
 """
@@ -13,6 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from globaltx.coordinator.policy import TlsMode
+from globaltx.coordinator.reasons import Reason
 from globaltx_sidecar.mysql.packets import ERR_BYTE, Capability, Err, PacketError
 
 NOT_FOLLOWED: Final = int(
@@ -31,6 +36,7 @@ packets of other shapes into responses."""
 
 GREETING_LENGTH_MAX: Final = 1024
 RESPONSE_LENGTH_MAX: Final = 256 * 1024
+NONCE_LENGTH: Final = 20
 
 _PROTOCOL_VERSION = 10
 _MYSQL_FLAG = 1
@@ -39,8 +45,8 @@ _MYSQL_FLAG = 1
 TLS_REFUSED = Err(
     1105,
     "08004",
-    "globaltx: this connection ends at the sidecar beside the application and carries no TLS;"
-    " connect with TLS disabled or preferred",
+    "globaltx: this connection ends at the sidecar beside the application and TLS was not offered; connect"
+    " with TLS disabled or preferred, or give the sidecar a certificate (tls.serverSecretName of the policy)",
 )
 COMPRESSION_REFUSED = Err(
     1105, "08004", "globaltx: compression was not offered; connect without it, the sidecar is on loopback"
@@ -50,12 +56,38 @@ TOO_OLD = Err(
 )
 
 
+def no_tls(mode: TlsMode) -> Err:
+    """The policy insists on TLS and the server does not offer it."""
+    return Err(
+        2026,
+        "HY000",
+        f"globaltx: {Reason.DATASOURCE_UNAVAILABLE}: the database offers no TLS and the policy's tls.mode is"
+        f" {mode}; switch TLS on at the server, or choose Preferred or Disabled",
+    )
+
+
 class HandshakeRefusedError(Exception):
-    """The client asks for what cannot be given; it gets ``error`` and the connection ends."""
+    """There is no way for the two to speak; the client gets ``error`` and the connection ends."""
 
     def __init__(self, error: Err) -> None:
         super().__init__(error.message)
         self.error = error
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the policy says about TLS; ``shows_certificate``: the client may have it too."""
+
+    mode: TlsMode = TlsMode.DISABLED
+    shows_certificate: bool = False
+
+    @property
+    def insists(self) -> bool:
+        """Whether there is no connection without TLS."""
+        return self.mode in {TlsMode.REQUIRED, TlsMode.VERIFY_IDENTITY}
+
+
+IN_THE_CLEAR: Final = Terms()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +100,23 @@ class Greeting:
     mariadb: bool
     refused: bool = False
     """The server sent an ERR instead of a greeting."""
+    secured: bool = False
+    """The server's side will have TLS."""
+    nonce: bytes = b""
+    """What scrambles are made of."""
+
+    @property
+    def offers_tls(self) -> bool:
+        """Whether the client may ask for TLS."""
+        return bool(self.capabilities & Capability.SSL)
 
 
-def read_greeting(payload: bytes) -> Greeting:
+def read_greeting(payload: bytes, terms: Terms = IN_THE_CLEAR) -> Greeting:
     """Read the server's first packet and take out what the sidecar cannot follow.
 
     Raises:
         PacketError: it is neither a greeting of protocol 10 nor an ERR.
+        HandshakeRefusedError: the terms ask for TLS, and the server does not offer it.
     """
     if payload[:1] == bytes((ERR_BYTE,)):
         return Greeting(payload, "", 0, mariadb=False, refused=True)
@@ -88,7 +130,12 @@ def read_greeting(payload: bytes) -> Greeting:
     capabilities = int.from_bytes(payload[low : low + 2], "little")
     capabilities |= int.from_bytes(payload[high : high + 2], "little") << 16
     mariadb = not capabilities & _MYSQL_FLAG
+    secured = bool(capabilities & Capability.SSL) and terms.mode is not TlsMode.DISABLED
+    if terms.insists and not secured:
+        raise HandshakeRefusedError(no_tls(terms.mode))
     capabilities &= ~NOT_FOLLOWED
+    if secured and terms.shows_certificate:
+        capabilities |= Capability.SSL
     edited = bytearray(payload)
     edited[low : low + 2] = (capabilities & 0xFFFF).to_bytes(2, "little")
     edited[high : high + 2] = (capabilities >> 16).to_bytes(2, "little")
@@ -96,7 +143,8 @@ def read_greeting(payload: bytes) -> Greeting:
         edited[extended] &= MARIADB_FOLLOWED
         edited[extended + 1 : extended + 4] = b"\0\0\0"
     version = payload[1:version_end].decode("latin-1").removeprefix("5.5.5-")
-    return Greeting(bytes(edited), version, capabilities, mariadb)
+    nonce = (payload[low - 9 : low - 1] + payload[extended + 4 :])[:NONCE_LENGTH]
+    return Greeting(bytes(edited), version, capabilities, mariadb, secured=secured, nonce=nonce)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +160,21 @@ class Response:
         return bool(self.capabilities & capability)
 
 
-def read_response(payload: bytes, greeting: Greeting) -> Response:
+def asks_for_tls(payload: bytes, greeting: Greeting) -> bool:
+    """Whether a client's packet is no response yet, but the request for TLS."""
+    wanted = int.from_bytes(payload[:4], "little")
+    return greeting.offers_tls and len(payload) == _FIXED_LENGTH and bool(wanted & Capability.SSL)
+
+
+def tls_request(response: Response) -> bytes:
+    """Ask the server for TLS in the client's name: by the beginning of its response.
+
+    A server reads flags, packet size and collation here, and not again in the response behind it.
+    """
+    return response.payload[:_FIXED_LENGTH]
+
+
+def read_response(payload: bytes, greeting: Greeting, *, over_tls: bool = False) -> Response:
     """Read the client's answer to the greeting and take out what was not offered.
 
     Raises:
@@ -122,15 +184,16 @@ def read_response(payload: bytes, greeting: Greeting) -> Response:
     wanted = int.from_bytes(payload[:4], "little")
     if not wanted & Capability.PROTOCOL_41:
         raise HandshakeRefusedError(TOO_OLD)
-    if wanted & Capability.SSL:
+    if wanted & Capability.SSL and not over_tls:
         raise HandshakeRefusedError(TLS_REFUSED)
     if wanted & (Capability.COMPRESS | Capability.ZSTD_COMPRESSION_ALGORITHM):
         raise HandshakeRefusedError(COMPRESSION_REFUSED)
     if len(payload) < _FIXED_LENGTH:
         message = f"a handshake response of {len(payload)} bytes is too short"
         raise PacketError(message)
+    told = wanted & ~NOT_FOLLOWED | (Capability.SSL if greeting.secured else 0)
     edited = bytearray(payload)
-    edited[:4] = (wanted & ~NOT_FOLLOWED).to_bytes(4, "little")
+    edited[:4] = told.to_bytes(4, "little")
     if greeting.mariadb:
         edited[_EXTENDED] &= MARIADB_FOLLOWED
         edited[_EXTENDED + 1 : _EXTENDED + 4] = b"\0\0\0"

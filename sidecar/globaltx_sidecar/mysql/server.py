@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from globaltx.manifest.settings import CREDENTIALS_FOLDER
 from globaltx_sidecar.mysql.connection import Connection
+from globaltx_sidecar.mysql.password_key import PasswordKey
 from globaltx_sidecar.ports import NoMeter
+from globaltx_sidecar.tls import DatasourceTls
 
 if TYPE_CHECKING:
     from globaltx.coordinator.policy import Datasource
@@ -38,6 +42,8 @@ class Environment:
     lock_wait: timedelta
     meter: Meter
     limits: Limits
+    tls: DatasourceTls
+    key: PasswordKey = field(default_factory=PasswordKey)
     stopping: bool = False
     connections: set[Connection] = field(default_factory=set)
     all_closed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -104,10 +110,12 @@ async def serve(
     lock_wait: timedelta = DEFAULT_LOCK_WAIT,
     meter: Meter | None = None,
     limits: Limits | None = None,
+    credentials: Path = Path(CREDENTIALS_FOLDER),
 ) -> MysqlServer:
     """Listen at ``settings.listen_host:listen_port`` and pass on to the datasource's database.
 
     The database need not be there: a client that comes while it is away gets an error that says so.
+    ``credentials`` holds a folder for each datasource, with the files of its TLS.
 
     Raises:
         OSError: the address cannot be listened at.
@@ -119,6 +127,7 @@ async def serve(
         lock_wait=lock_wait,
         meter=meter or NoMeter(),
         limits=limits or Limits(),
+        tls=DatasourceTls(settings.datasource.tls, credentials / settings.datasource.name),
     )
     server = await asyncio.get_running_loop().create_server(
         lambda: Connection(environment), settings.listen_host, settings.listen_port, backlog=_BACKLOG

@@ -22,7 +22,8 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
 from globaltx_sidecar.commands import Close, ToClient, ToDatabase
-from globaltx_sidecar.mysql import handshake
+from globaltx_sidecar.mysql import errors, handshake
+from globaltx_sidecar.mysql.authentication import Authentication
 from globaltx_sidecar.mysql.intake import Intake
 from globaltx_sidecar.mysql.local import Standing
 from globaltx_sidecar.mysql.login import Login
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
 
     from globaltx_sidecar.commands import Command as SessionCommand
 
-_RESPONSE_SEQUENCE: Final = 2
-"""An ERR after the greeting (0) and the client's response (1)."""
 _IN_TRANS: Final = int(Status.IN_TRANS)
 _STATEMENTS: Final = frozenset({Command.QUERY, Command.STMT_PREPARE})
 
@@ -66,12 +65,20 @@ class Session:
     """The conversation of one client.
 
     ``resource`` and ``schema`` are the datasource's; ``lock_wait_seconds`` bounds how long a
-    local commit waits for another global transaction's row.
+    local commit waits for another global transaction's row. ``terms`` are those of TLS.
     """
 
-    def __init__(self, resource: str, schema: str, lock_wait_seconds: float) -> None:
+    def __init__(
+        self,
+        resource: str,
+        schema: str,
+        lock_wait_seconds: float,
+        terms: handshake.Terms = handshake.IN_THE_CLEAR,
+    ) -> None:
         self.phase = Phase.LOGIN
-        self._login = Login()
+        self._login = Login(terms)
+        self._authentication: Authentication | None = None
+        self._nonce = b""
         self._intake = Intake()
         self._open_road = False
         self._worker: Worker | None = None
@@ -130,10 +137,21 @@ class Session:
 
     def answered(self, value: object) -> list[SessionCommand]:
         """What a command asked for has come."""
+        if self.phase is Phase.LOGIN:
+            return self._guarded(lambda: self._logged_in(self._login.secured()))
+        if self._authentication is not None and isinstance(value, bytes):
+            authentication = self._authentication
+            return self._guarded(lambda: authentication.answered(value))
         return self._resumed(lambda worker: worker.answered(value))
 
     def failed(self, error: Exception) -> list[SessionCommand]:
         """What a command asked for will not come; raises what the work does not expect."""
+        if self.phase is Phase.LOGIN and not self._login.tells_client:
+            self._close()
+            return [Close(f"no TLS with the client: {error}")]
+        if self.phase in {Phase.LOGIN, Phase.AUTHENTICATION}:
+            refused = handshake.HandshakeRefusedError(errors.not_secured(str(error)))
+            return self._refused(refused)
         return self._resumed(lambda worker: worker.failed(error))
 
     def _guarded(self, handle: Callable[[], list[SessionCommand]]) -> list[SessionCommand]:
@@ -143,8 +161,14 @@ class Session:
         except PacketError as error:
             return self._violated(error)
         except handshake.HandshakeRefusedError as refused:
-            self._close()
-            return [ToClient(frame(refused.error.encode(), _RESPONSE_SEQUENCE)), Close(str(refused))]
+            return self._refused(refused)
+
+    def _refused(self, refused: handshake.HandshakeRefusedError) -> list[SessionCommand]:
+        self._close()
+        if not self._login.greeted:
+            return [ToClient(frame(refused.error.encode_greeting(), 0)), Close(str(refused))]
+        speaks = self._authentication or self._login
+        return [ToClient(frame(refused.error.encode(), speaks.client_next)), Close(str(refused))]
 
     def _guarded_look(self, data: bytes) -> bool:
         try:
@@ -164,14 +188,20 @@ class Session:
 
     def _client_data(self, data: bytes) -> list[SessionCommand]:
         if self.phase is Phase.LOGIN:
-            return self._log_in(data)
+            return self._logged_in(self._login.client_data(data))
         if self.phase in {Phase.AUTHENTICATION, Phase.BLIND}:
-            return [ToDatabase(data)]
+            return self._unread(data)
         self._intake.add(data)
         return self._proceed()
 
-    def _log_in(self, data: bytes) -> list[SessionCommand]:
-        commands = self._login.client_data(data)
+    def _unread(self, data: bytes) -> list[SessionCommand]:
+        """Pass on what is no command."""
+        if self._authentication is not None:
+            return self._authentication.client_data(data)
+        return [ToDatabase(data)]
+
+    def _logged_in(self, commands: list[SessionCommand]) -> list[SessionCommand]:
+        """Go over to the authentication when the response has passed."""
         response = self._login.response
         if response is not None:
             deprecate_eof = response.has(Capability.DEPRECATE_EOF)
@@ -187,6 +217,14 @@ class Session:
             self._begin(standing, deprecate_eof=deprecate_eof)
             self._follower.expect(Shape.AUTHENTICATION)
             self.phase = Phase.AUTHENTICATION
+            if self._login.translates:
+                self._authentication = Authentication(
+                    self._login.nonce,
+                    client_next=self._login.client_next,
+                    database_next=self._login.database_next,
+                )
+            if rest := self._login.take_rest():
+                commands += self._unread(rest)
         return commands
 
     def _proceed(self) -> list[SessionCommand]:
@@ -195,7 +233,7 @@ class Session:
         while self.phase is Phase.READY and self._intake.held and self._take_one(commands):
             pass
         if self.phase in {Phase.AUTHENTICATION, Phase.BLIND} and self._intake.held:
-            commands.append(ToDatabase(self._intake.everything()))
+            commands += self._unread(self._intake.everything())
         self._look_ahead()
         return commands
 
@@ -238,7 +276,7 @@ class Session:
         if not inspects and self._road.passes(head):
             self._intake.stream(length)
             if self._road.left:
-                self._turn_off()
+                self._turn_off(passed=False)
             return True
         if self._follower.in_flight:
             return False
@@ -253,11 +291,13 @@ class Session:
         commands += self._worked(self._worker.begin(), proceed=False)
         return True
 
-    def _turn_off(self) -> None:
-        """The packet that just passed has changed what the following bytes are."""
+    def _turn_off(self, *, passed: bool = True) -> None:
+        """A packet has changed what the following bytes are; ``passed``: it has gone on already."""
         self.phase = Phase.AUTHENTICATION if self._road.left is Command.CHANGE_USER else Phase.BLIND
         self._road.left = None
         self._open_road = False
+        if self.phase is Phase.AUTHENTICATION and self._login.translates:
+            self._authentication = Authentication(self._nonce, client_next=1, database_next=int(passed))
 
     # What the database sends
 
@@ -268,9 +308,16 @@ class Session:
             return self._worked(self._worker.database_data(data))
         if self.phase is Phase.CLOSED:
             return []
+        authentication = self._authentication
+        told: list[SessionCommand] = [ToClient(data)]
+        if authentication is not None:
+            told = authentication.database_data(data)
         if self.phase is not Phase.BLIND:
             self._follow(data)
-        return [ToClient(data), *self._proceed()]
+        if authentication is not None and self.phase is not Phase.AUTHENTICATION:
+            self._nonce = authentication.nonce
+            self._authentication = None
+        return [*told, *self._proceed()]
 
     def _follow(self, data: bytes) -> None:
         """Follow a response; what it tells about the local transaction is kept."""
