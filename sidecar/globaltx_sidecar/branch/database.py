@@ -232,5 +232,6 @@ def is_unavailable(error: MySQLError) -> bool:
 def _told(error: BaseException) -> str:
     """A sentence about an error; the driver's messages hold no password."""
     if isinstance(error, MySQLError) and len(error.args) > 1:
-        return f"{error.args[1]} ({error.args[0]})"
+        below = f": {told(error.__cause__)}" if isinstance(error.__cause__, OSError) else ""
+        return f"{error.args[1]} ({error.args[0]}){below}"
     return told(error)

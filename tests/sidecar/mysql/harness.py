@@ -15,12 +15,14 @@ import pymysql
 import uvloop
 from pymysql.constants import SERVER_STATUS
 
-from globaltx.coordinator.policy import Datasource
+from globaltx.coordinator.policy import Datasource, Tls
 from globaltx.manifest.settings import DatasourceSettings
 from globaltx.stores.memory import Memory, MemoryStore
 from globaltx.transaction.model import Decision, GlobalTransaction, Snapshot
+from globaltx.transaction.states import Outcome
 from globaltx.transaction.xid import RANDOM_BITS, Xid, new_xid
 from globaltx_sidecar.branch.database import Database
+from globaltx_sidecar.branch.phase_two import PhaseTwo
 from globaltx_sidecar.branch.registrar import Registrar
 from globaltx_sidecar.branch.schemas import CachedSchemas
 from globaltx_sidecar.metrics import Metrics
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
     from pathlib import Path
 
-    from globaltx.transaction.states import Outcome
     from globaltx_sidecar.ports import Meter
 
 Answer = TypeVar("Answer")
@@ -63,6 +64,12 @@ class Place:
         }
         return pymysql.connect(**(given | options))
 
+    def datasource(self, tls: Tls) -> Datasource:
+        """The schema as a policy names it."""
+        return Datasource(
+            name=RESOURCE, host=self.host, schema=self.schema, secret="-", port=self.port, tls=tls
+        )
+
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """What a query gives, asked past the sidecar."""
         with self.connect() as connection, connection.cursor() as cursor:
@@ -80,12 +87,19 @@ class Proxy:
     """A listening side in front of a `Place`, over the memory store."""
 
     def __init__(
-        self, place: Place, credentials: Path, *, meter: Meter | None = None, limits: Limits | None = None
+        self,
+        place: Place,
+        credentials: Path,
+        *,
+        meter: Meter | None = None,
+        limits: Limits | None = None,
+        tls: Tls | None = None,
     ) -> None:
         self.place = place
         self._credentials = credentials
         self._meter = meter
         self._limits = limits
+        self._datasource = place.datasource(tls or Tls())
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._ready: Future[None] = Future()
@@ -117,20 +131,20 @@ class Proxy:
     async def _serve(self) -> None:
         self._done = asyncio.Event()
         self.store = MemoryStore(Memory(), begin_wait=0.2)
-        datasource = Datasource(
-            name=RESOURCE, host=self.place.host, schema=self.place.schema, secret="-", port=self.place.port
-        )
-        settings = DatasourceSettings(datasource, listen_host="127.0.0.1", listen_port=0)
-        database = Database(datasource, str(self._credentials))
+        settings = DatasourceSettings(self._datasource, listen_host="127.0.0.1", listen_port=0)
+        database = Database(self._datasource, str(self._credentials))
+        schemas = CachedSchemas(database)
+        self._phase_two = PhaseTwo(database, schemas)
         async with asyncio.TaskGroup() as tasks:
             registrar = Registrar(self.store, APP, tasks, Metrics(), wait_seconds=2)
             self.server = await serve(
                 settings,
                 registrar,
-                CachedSchemas(database),
+                schemas,
                 lock_wait=LOCK_WAIT,
                 meter=self._meter,
                 limits=self._limits,
+                credentials=self._credentials,
             )
             self.port = self.server.address[1]
             self._ready.set_result(None)
@@ -151,6 +165,13 @@ class Proxy:
     def decide(self, xid: Xid, outcome: Outcome) -> None:
         """Take a transaction's outcome."""
         self.call(_awaited(self.store.decide(xid, Decision(outcome, "DecidedByPerson"))))
+
+    def carry_out(self, xid: Xid, outcome: Outcome) -> None:
+        """Let phase two do its work."""
+        if outcome is Outcome.COMMIT:
+            self.call(self._phase_two.commit([xid]))
+        else:
+            self.call(self._phase_two.rollback(xid))
 
     def read(self, xid: Xid) -> Snapshot:
         """Read a transaction and its branches."""
