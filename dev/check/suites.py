@@ -66,10 +66,24 @@ DEEP = (
         ("-m", "mysql and not clients", "tests"),
         ("linux", "mysql"),
     ),
+    *(
+        Suite(
+            f"deep: {language}'s drivers at a sidecar before a real MariaDB",
+            ("-m", "clients and not mysql", "-k", f"{folder}-", "tests/clients"),
+            ("linux", "mariadb", *needs),
+        )
+        for language, folder, needs in (
+            ("Go", "go", ("a go client",)),
+            ("Java", "java", ("java",)),
+            ("Node", "node", ("node",)),
+            ("PHP", "php", ("php",)),
+            ("Python", "python", ()),
+        )
+    ),
     Suite(
-        "deep: drivers of other languages at a sidecar before a real MariaDB",
-        ("-m", "clients and not mysql", "tests"),
-        ("linux", "mariadb"),
+        "deep: the same drivers, as far as they are here, at a sidecar before a real MySQL",
+        ("-m", "clients and mysql", "tests/clients"),
+        ("linux", "mysql"),
     ),
 )
 """What takes longer or needs more of the machine; run in addition, when asked for."""
@@ -83,6 +97,16 @@ def missing(needs: tuple[str, ...]) -> str | None:
         "root": (os.geteuid() == 0, "not root: a node that runs pods needs root"),
         "debian": (shutil.which("apt-get") is not None, "no apt-get to install containerd and the like with"),
         "go": (shutil.which("go") is not None, "Go is not installed, so Kubernetes cannot be compiled"),
+        "a go client": (
+            shutil.which("go") is not None,
+            "Go is not installed, so its driver cannot be compiled",
+        ),
+        "java": (
+            all(map(shutil.which, ("java", "javac", "mvn"))),
+            "no Java compiler or no Maven (Debian: default-jdk-headless maven)",
+        ),
+        "node": (all(map(shutil.which, ("node", "npm"))), "Node or npm is not installed"),
+        "php": (shutil.which("php") is not None, "PHP is not installed (Debian: php-cli php-mysql)"),
         "mariadb": (
             installs or shutil.which("mariadbd") is not None,
             "mariadbd is not installed, and without root it cannot be",

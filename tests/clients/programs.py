@@ -80,14 +80,16 @@ PYTHON = Language(
 class Driver:
     """A driver in one of its ways of working.
 
-    A batch of the verbs ``refused_batches`` goes out in a form that cannot be undone, so that it is
-    refused with an xid.
+    Batches that go out in a form that cannot be undone are refused with an xid: ``in_one_text`` are
+    the verbs whose batches are several statements in one text, ``in_bulk`` those that are sent by
+    MariaDB's own command, which a MySQL does not know.
     """
 
     name: str
     language: Language
     arguments: tuple[str, ...] = ()
-    refused_batches: tuple[str, ...] = ()
+    in_one_text: tuple[str, ...] = ()
+    in_bulk: tuple[str, ...] = ()
 
     def command(self) -> tuple[list[str], Path]:
         """What runs it, and where."""
@@ -107,21 +109,21 @@ DRIVERS = (
         "java-connectorj-batch",
         JAVA,
         ("mysql", f"{_CONNECTOR_J}&rewriteBatchedStatements=true"),
-        refused_batches=("UPDATE",),
+        in_one_text=("UPDATE",),
     ),
     Driver(
         "java-connectorj-cursor",
         JAVA,
         ("mysql", f"{_CONNECTOR_J}&useServerPrepStmts=true&useCursorFetch=true&defaultFetchSize=2"),
     ),
-    Driver("java-mariadb-default", JAVA, ("mariadb", _MARIADB_J), refused_batches=("INSERT",)),
+    Driver("java-mariadb-default", JAVA, ("mariadb", _MARIADB_J), in_bulk=("INSERT",)),
     Driver("java-mariadb-client", JAVA, ("mariadb", f"{_MARIADB_J}&{_NO_BULK}")),
     Driver("java-mariadb-server", JAVA, ("mariadb", f"{_MARIADB_J}&{_NO_BULK}&useServerPrepStmts=true")),
     Driver(
         "java-mariadb-bulk",
         JAVA,
         ("mariadb", f"{_MARIADB_J}&useServerPrepStmts=true&useBulkStmts=true"),
-        refused_batches=("INSERT", "UPDATE"),
+        in_bulk=("INSERT", "UPDATE"),
     ),
     Driver("node-query", NODE, ("query",)),
     Driver("node-execute", NODE, ("execute",)),

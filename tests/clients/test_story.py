@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from globaltx.transaction.model import Settlement
     from globaltx.transaction.xid import Xid
     from tests.clients.conversation import Client
-    from tests.clients.programs import Driver
     from tests.sidecar.mysql.harness import Place, Proxy
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]
@@ -51,12 +50,12 @@ def test_without_an_xid_all_is_as_without_us(
 
 
 async def test_with_an_xid_all_looks_the_same_and_the_outcome_restores_it(
-    driver: Driver, client: Client, direct: Client, proxy: Proxy, twin: Place, credentials: Path
+    client: Client, direct: Client, proxy: Proxy, twin: Place, credentials: Path, refused_batches: list[str]
 ) -> None:
     before = story.contents(proxy.place)
     xid = proxy.begin()
-    told = story.changes(client, marked(xid), driver.refused_batches)
-    assert told == story.changes(direct, story.unmarked, driver.refused_batches)
+    told = story.changes(client, marked(xid), refused_batches)
+    assert told == story.changes(direct, story.unmarked, refused_batches)
     assert story.contents(proxy.place) == story.contents(twin)
     assert [branch.id.resource for branch in proxy.read(xid).branches] == [RESOURCE]
     proxy.decide(xid, Outcome.ROLLBACK)
@@ -88,14 +87,14 @@ def test_a_refusal_is_told_with_its_reason(client: Client, proxy: Proxy) -> None
 
 @pytest.mark.parametrize("local", [False, True], ids=["autocommit", "local transaction"])
 def test_a_batch_is_undone_or_refused_before_it_changes_anything(
-    driver: Driver, client: Client, proxy: Proxy, *, local: bool
+    client: Client, proxy: Proxy, refused_batches: list[str], *, local: bool
 ) -> None:
     before = story.contents(proxy.place)
     update = f"{marked(proxy.begin())('UPDATE')} item SET amount = ? WHERE id = ?"
     rows = [(7, number % 3 + 1) for number in range(20)]
     if local:
         client.begin()
-    if "UPDATE" not in driver.refused_batches:
+    if "UPDATE" not in refused_batches:
         client.batch(update, *rows)
     else:
         with pytest.raises(ClientError) as refused:
