@@ -150,7 +150,7 @@ class PolicyReconciler:
             message = f"Secret {name!r} does not exist; create it with {' and '.join(keys)}"
             return Verdict(Reason.SECRET_MISSING, message)
         except ForbiddenError:
-            _log.info("the operator may not look at Secret %s/%s", namespace, name)
+            _log.debug("the operator may not look at Secret %s/%s", namespace, name)
             return READY
         missing = [key for key in keys if key not in (found.get("data") or {})]
         if missing:

@@ -77,9 +77,9 @@ WRONG = [
     ),
     Wrong(
         "unknown mode",
-        http({**route(), "begin": {"mode": "2PC"}}),
-        'supported values: "AT", "TCC", "Saga", "XA", "Message"',
-        "spec.http.routes[0].begin.mode: must be one of AT, TCC, Saga, XA, Message, is '2PC'",
+        http({**route(), "begin": {"mode": "TCC"}}),
+        'supported values: "AT"',
+        "spec.http.routes[0].begin.mode: must be one of AT, is 'TCC'",
     ),
     Wrong(
         "no time at all",

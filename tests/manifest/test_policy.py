@@ -39,7 +39,7 @@ def test_what_is_left_out_has_its_default() -> None:
 
 
 def test_what_is_given_is_read() -> None:
-    begin = {"mode": "Saga", "timeoutSeconds": 5, "commitStatuses": [200, 201]}
+    begin = {"mode": "AT", "timeoutSeconds": 5, "commitStatuses": [200, 201]}
     spec = {
         "selector": {"matchLabels": {"app": "a"}},
         "http": {

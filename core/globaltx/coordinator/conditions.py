@@ -56,7 +56,7 @@ def succeeded(state: State) -> bool | None:
 def why(decision: Decision) -> str:
     """Say why an outcome was taken, and by whom."""
     told = decision.message or meaning(decision.reason)
-    by = f" (by {decision.by})" if decision.by else ""
+    by = f" (by {decision.by})" if decision.by and decision.by not in told else ""
     return f"{decision.outcome}, {decision.reason}: {told.rstrip('.')}{by}"
 
 

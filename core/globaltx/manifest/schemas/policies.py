@@ -22,6 +22,7 @@ from globaltx.manifest.schemas.fields import (
     whole,
 )
 from globaltx.manifest.schemas.transactions import TIMEOUT_SECONDS_MAX, TTL_SECONDS_MAX
+from globaltx.modes import BUILT
 from globaltx.transaction.model import RESOURCE_LENGTH_MAX, Mode
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -194,7 +195,7 @@ def begin() -> Schema:
     return fields(
         "The transaction that such a request begins.",
         {
-            "mode": choice("How its branches are undone.", Mode, default=str(Mode.AT)),
+            "mode": choice("How its branches are undone.", BUILT, default=str(Mode.AT)),
             "timeoutSeconds": whole(
                 "How long it may stay undecided; then it is rolled back.",
                 1,
