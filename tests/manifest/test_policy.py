@@ -63,7 +63,7 @@ def test_what_is_given_is_read() -> None:
     assert policy.http.routes[0] == Route(
         "r", "PUT", "", "/a", policy.http.routes[0].mode, timedelta(seconds=5), frozenset({200, 201})
     )
-    assert policy.http.routes[0].mode == "Saga"
+    assert policy.http.routes[0].mode == "AT"
     assert (policy.datasources[0].port, policy.datasources[0].manage_undo_table) == (1, False)
     assert policy.datasources[0].tls == Tls(TlsMode.VERIFY_IDENTITY, "ca", "shown")
     assert policy.datasources[1].tls == Tls(TlsMode.DISABLED)
