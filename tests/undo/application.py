@@ -42,6 +42,15 @@ class Application:
         self.work = ledger.Ledger()
         self._schemas = schemas
 
+    async def image(self, sql: str) -> list[tuple[bytes | None, ...]]:
+        """Take the image of a statement that is not run."""
+        change = statement.analyse(self.mode.encode(sql), self.mode)
+        assert isinstance(change, (statement.Insert, statement.Update, statement.Delete))
+        shape = await self._schemas.shape(change.table.schema or self.schema, change.table.name)
+        planned = plan.make_plan(change, shape, self.mode)
+        assert planned.image is not None
+        return await self.rows(planned.image)
+
     async def execute(self, sql: str | bytes, parameters: Sequence[Value] = ()) -> plan.Ok:
         """Run a statement with its undo records kept."""
         taken = hint.take(sql if isinstance(sql, bytes) else self.mode.encode(sql), self.mode)

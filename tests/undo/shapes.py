@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from globaltx.undo.shape import Column, Reference, TableShape
+from globaltx.undo.shape import Column, Reference, TableShape, UniqueKey
 
 
 def _int(name: str, *, auto_increment: bool = False) -> Column:
@@ -49,4 +49,26 @@ ODD = TableShape(
     primary_key=("id",),
 )
 KEYLESS = TableShape(schema="shop", name="keyless", engine="InnoDB", columns=(_int("id"),), primary_key=())
-TABLES = {shape.name: shape for shape in (STOCK, PRICE, PARENT, ODD, KEYLESS)}
+SEAT = TableShape(
+    schema="shop",
+    name="seat",
+    engine="InnoDB",
+    columns=(
+        _int("id", auto_increment=True),
+        Column("place", "int", "int(11)", null_default=True),
+        Column("room", "int", "int(11)", null_default=True),
+        _text("mail"),
+        _text("note"),
+    ),
+    primary_key=("id",),
+    unique_keys=(UniqueKey("seat", ("place", "room")), UniqueKey("mail", ("mail",))),
+)
+PREFIXED = TableShape(
+    schema="shop",
+    name="prefixed",
+    engine="InnoDB",
+    columns=(_int("id"), _text("mail")),
+    primary_key=("id",),
+    unique_keys=(UniqueKey("beginning", ("mail",), whole=False),),
+)
+TABLES = {shape.name: shape for shape in (STOCK, PRICE, PARENT, ODD, KEYLESS, SEAT, PREFIXED)}

@@ -30,7 +30,7 @@ def _react(question: str) -> str:
         return str(refused)
     if planned.image is not None:
         return planned.image.decode()
-    assert isinstance(planned, plan.InsertPlan)
+    assert isinstance(planned, (plan.InsertPlan, plan.UpsertPlan))
     records = planned.records([], Ok(affected_rows=len(planned.rows), insert_id=7))
     text = locks.undo_insert("shop", XID, records).decode()
     return text.split("NULL,1),", 1)[1].split(" ON DUPLICATE")[0]

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from globaltx.undo import lexer, literal, statement
+from globaltx.undo.forms import OnHit
 from globaltx.undo.lexer import TokenKind
 from globaltx.undo.literal import Text
 from globaltx.undo.refusal import RefusedError
@@ -70,6 +71,7 @@ def _lines(found: statement.Statement) -> list[str]:
         case statement.Insert():
             rows = [" | ".join(source.render(span) for span in row) for row in found.rows]
             lines += [f"table {found.table.schema}.{found.table.name} {found.columns}", *rows]
+            lines += [f"{found.on_hit} {found.assigned}"] if found.on_hit is not OnHit.FAIL else []
         case statement.Update():
             lines += [
                 f"table {found.table.schema}.{found.table.name} as <{source.render(found.named).strip()}>"

@@ -120,9 +120,15 @@ def restore(shape: TableShape, record: Record) -> str:
     assignments = ",".join(
         f"{identifier(column.name)}={value}"
         for column, value in zip(columns, literals, strict=True)
-        if column.name not in shape.primary_key
+        if column.name not in shape.primary_key or _differs(record, column.name)
     )
     return f"UPDATE {_table(shape)} SET {assignments} WHERE {_condition(shape, record)}"
+
+
+def _differs(record: Record, name: str) -> bool:
+    """Whether a column was changed: of a key, only to another spelling that the server takes for the same."""
+    before, after = record.before or {}, record.after or {}
+    return name in after and not same({name: before[name]}, {name: after[name]})
 
 
 def select_children(shape: TableShape, record: Record) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from globaltx.undo.forms import Span
 
 CLAUSES = frozenset({"WHERE", "ORDER", "LIMIT", "RETURNING"})
+_BEHIND_ASSIGNMENTS = CLAUSES | {"ON"}
 
 
 def not_understood() -> NoReturn:
@@ -26,9 +27,9 @@ def not_understood() -> NoReturn:
 class Cursor:
     """Walks over the tokens that matter; ``index`` is the one that it stands at."""
 
-    def __init__(self, tokens: tuple[Token, ...]) -> None:
+    def __init__(self, tokens: tuple[Token, ...], first: int = 0) -> None:
         self._tokens = tokens
-        self.index = -1
+        self.index = first - 1
         self.step()
 
     @property
@@ -120,23 +121,32 @@ class Cursor:
         return tuple(found)
 
     def assignments(self) -> tuple[tuple[str, ...], tuple[Span, ...]]:
-        """``a = value, b = value, ...`` up to the end."""
+        """``a = value, t.b = value, ...`` up to a clause or the end; names without their table."""
         names: list[str] = []
         values: list[Span] = []
-        while not self.at_end:
-            names.append(self.name())
+        while not values or self.at(","):
+            if values:
+                self.step()
+            names.append(self._qualified_name())
             self.expect("=")
-            values.append(self._value())
-            if not self.at_end:
-                self.expect(",")
+            values.append(self._value(_BEHIND_ASSIGNMENTS))
         return tuple(names), tuple(values)
 
-    def _value(self) -> Span:
-        """Go over one expression, up to the comma or parenthesis that ends it."""
-        first, end, depth = self.index, self.index, 0
-        while not self.at_end and not (depth == 0 and (self.at(",") or self.at(")"))):
+    def _qualified_name(self) -> str:
+        name = self.name()
+        while self.at("."):
+            self.step()
+            name = self.name()
+        return name
+
+    def _value(self, until: frozenset[str] = frozenset()) -> Span:
+        """Go over one expression, up to the comma or parenthesis (or word) that ends it."""
+        first, end, depth, qualified = self.index, self.index, 0, False
+        while not self.at_end and not (
+            depth == 0 and (self.at(",") or self.at(")") or (not qualified and self.word() in until))
+        ):
             depth += self.at("(") - self.at(")")
-            end = self.index + 1
+            end, qualified = self.index + 1, self.at(".")
             self.step()
         if first == end:
             not_understood()

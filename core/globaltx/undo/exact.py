@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -59,6 +60,8 @@ def _ascii(value: Value) -> str:
 
 
 def _integer(column: Column, value: Value) -> str | None:
+    if column.type == "year" and isinstance(value, Text) and len(value.data) != len("2024"):
+        return None  # '0' and '70' are other years than 0 and 70
     if isinstance(value, Text) and _INTEGER.fullmatch(_ascii(value)):
         value = int(_ascii(value))
     if not isinstance(value, int):
@@ -88,7 +91,7 @@ def _plain(column: Column, value: Value) -> str | None:
     text = _ascii(value)
     match column.type:
         case "date":
-            return text if _DATE.fullmatch(text) else None
+            return text if _DATE.fullmatch(text) and _exists(text, "00:00:00") else None
         case "datetime":
             return _datetime(text, column.length or 0)
         case "uuid":
@@ -106,9 +109,20 @@ def _datetime(text: str, precision: int) -> str | None:
     if found is None:
         return None
     date, time, fraction = found[1], found[2] or "00:00:00", (found[3] or "").rstrip("0")
-    if len(fraction) > precision:
+    if len(fraction) > precision or not _exists(date, time):
         return None
     return f"{date} {time}" + (f".{fraction.ljust(precision, '0')}" if precision else "")
+
+
+def _exists(date: str, time: str) -> bool:
+    """Whether the calendar has it: another may be stored as the zero date."""
+    if (date, time) == ("0000-00-00", "00:00:00"):
+        return True
+    try:
+        dt.datetime.fromisoformat(f"{date}T{time}")
+    except ValueError:
+        return False
+    return True
 
 
 def _text(column: Column, value: Value) -> KeyPart | None:

@@ -66,24 +66,38 @@ class Limited:
     equal_to_constant: frozenset[str]
 
 
+class OnHit(StrEnum):
+    """What a new row does to a row that is there with the same value of a unique key."""
+
+    FAIL = "INSERT"
+    IGNORE = "INSERT IGNORE"
+    UPDATE = "INSERT ... ON DUPLICATE KEY UPDATE"
+    REPLACE = "REPLACE"
+
+
 @dataclass(frozen=True, slots=True)
 class Insert:
-    """``INSERT INTO table [(columns)] VALUES (...), ...``.
+    """``INSERT INTO table [(columns)] VALUES (...), ...``, and REPLACE.
 
     ``columns`` is None when the statement names none; ``rows`` hold the span of each value.
+    ``assigned`` are the columns behind ON DUPLICATE KEY UPDATE, without ``a = LAST_INSERT_ID(a)``,
+    which changes nothing.
     """
 
     source: Source
     table: Table
     columns: tuple[str, ...] | None
     rows: tuple[tuple[Span, ...], ...]
+    on_hit: OnHit = OnHit.FAIL
+    assigned: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
     """``UPDATE table SET ... [WHERE] [ORDER BY] [LIMIT]`` of one table.
 
-    ``named`` spans the table with partition and alias, ``tail`` everything from WHERE on.
+    ``named`` spans the table with partition and alias, ``tail`` everything from WHERE on;
+    ``values`` are the spans of what is assigned.
     """
 
     source: Source
@@ -92,6 +106,7 @@ class Update:
     assigned: tuple[str, ...]
     tail: Span
     limited: Limited | None
+    values: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from sqlglot import exp
 
 from globaltx.undo import functions
 from globaltx.undo.cursor import CLAUSES, Cursor, not_understood
-from globaltx.undo.forms import Delete, Insert, Source, Span, Table, Update
+from globaltx.undo.forms import Delete, Insert, OnHit, Source, Span, Table, Update
 from globaltx.undo.lexer import BLANK, Token, TokenKind, name_value
 from globaltx.undo.refusal import refuse
 from globaltx.undo.second_reading import (
@@ -67,7 +67,7 @@ def _cut(source: Source) -> Change:
 
 def _check_modifier(tokens: tuple[Token, ...]) -> None:
     words = [token.word() for token in tokens if token.kind not in BLANK][:2]
-    if words[-1] in _MODIFIERS:
+    if words[-1] in _MODIFIERS and words != ["INSERT", "IGNORE"]:
         refuse(" ".join(words), f"leave {words[-1]} out")
 
 
@@ -82,7 +82,18 @@ def _update(source: Source, cursor: Cursor) -> Update:
     _check_functions(source.tokens, (values_begin, tail[0]), functions.KNOWN)
     _check_functions(source.tokens, tail, functions.REPEATABLE)
     facts = facts_of(source, exp.Update, table, tail)
-    return Update(source, table, named, facts.columns or (), tail, facts.limited)
+    names, values = _assignments(source, (values_begin, tail[0]))
+    if _lower(facts.columns) != _lower(names):
+        not_understood()
+    return Update(source, table, named, facts.columns or (), tail, facts.limited, values)
+
+
+def _assignments(source: Source, span: Span) -> tuple[tuple[str, ...], tuple[Span, ...]]:
+    cursor = Cursor(source.tokens[: span[1]], span[0])
+    names, values = cursor.assignments()
+    if not cursor.at_end:
+        not_understood()
+    return names, values
 
 
 def _delete(source: Source, cursor: Cursor) -> Delete:
@@ -97,7 +108,11 @@ def _delete(source: Source, cursor: Cursor) -> Delete:
 
 
 def _insert(source: Source, cursor: Cursor) -> Insert:
+    on_hit = OnHit.REPLACE if cursor.word() == "REPLACE" else OnHit.FAIL
     cursor.step()
+    if cursor.word() == "IGNORE":
+        on_hit = OnHit.IGNORE
+        cursor.step()
     if cursor.word() == "INTO":
         cursor.step()
     table = _table(
@@ -117,13 +132,37 @@ def _insert(source: Source, cursor: Cursor) -> Insert:
         case _:
             refuse("INSERT ... SELECT", "read the rows first and INSERT them with VALUES")
     span = (values_begin, len(source.tokens))
+    hit_columns: tuple[str, ...] = ()
+    hit_values: tuple[Span, ...] = ()
+    if cursor.word() == "ON":
+        on_hit = OnHit.UPDATE
+        for word in ("ON", "DUPLICATE", "KEY", "UPDATE"):
+            cursor.expect(word)
+        hit_columns, hit_values = cursor.assignments()
     _check_functions(
         source.tokens, (rows[0][0][0] if rows and rows[0] else span[1], span[1]), functions.KNOWN
     )
     facts = facts_of(source, exp.Insert, table, span)
-    if not cursor.at_end or facts.rows != len(rows) or _lower(facts.columns) != _lower(columns):
+    if (
+        not cursor.at_end
+        or facts.rows != len(rows)
+        or _lower(facts.columns) != _lower(columns)
+        or _lower(facts.hit_columns) != _lower(hit_columns)
+    ):
         not_understood()
-    return Insert(source, table, columns, rows)
+    assigned = tuple(
+        name
+        for name, value in zip(hit_columns, hit_values, strict=True)
+        if not _keeps_insert_id(source, name, value)
+    )
+    return Insert(source, table, columns, rows, on_hit, assigned)
+
+
+def _keeps_insert_id(source: Source, name: str, span: Span) -> bool:
+    """``id = LAST_INSERT_ID(id)``: tells the key of the row that was hit, and leaves it as it is."""
+    tokens = [token for token in source.tokens[span[0] : span[1]] if token.kind not in BLANK]
+    texts = [_callable(token) or token.text for token in tokens]
+    return texts == ["LAST_INSERT_ID", "(", name.upper(), ")"]
 
 
 def _lower(names: tuple[str, ...] | None) -> list[str]:
@@ -159,7 +198,7 @@ def _with_quoted_schema(source: Source) -> Source:
     tokens = list(source.tokens)
     cursor = Cursor(source.tokens)
     for _ in range(4):
-        if cursor.word() in {"INSERT", "INTO", "UPDATE", "DELETE", "FROM"}:
+        if cursor.word() in {"INSERT", "REPLACE", "IGNORE", "INTO", "UPDATE", "DELETE", "FROM"}:
             cursor.step()
     index = cursor.index
     if (

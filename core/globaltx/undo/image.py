@@ -27,13 +27,25 @@ def before(change: Update | Delete, shape: TableShape, parameters: Sequence[Valu
         RefusedError: the statement and the image might choose different rows.
     """
     _check_limit(change.limited, shape)
-    columns = image_columns(change, shape)
+    return _select(change, shape, image_columns(change, shape), parameters)
+
+
+def _select(
+    change: Update | Delete, shape: TableShape, columns: Sequence[Column], parameters: Sequence[Value]
+) -> str:
     tail = change.source.render(change.tail, parameters)
     limit = "" if change.limited else _ALL_ROWS
     return (
         f"SELECT {keys.row_key_expression(shape)},{values.image_bytes(columns)}"
         f" FROM {change.source.render(change.named, parameters)} {tail} {limit} FOR UPDATE"
     )
+
+
+def before_all(change: Update, shape: TableShape, parameters: Sequence[Value]) -> str:
+    """As `before`, with every column that can be written."""
+    _check_limit(change.limited, shape)
+    check_types(shape.stored_columns, shape)
+    return _select(change, shape, shape.stored_columns, parameters)
 
 
 def image_columns(change: Update | Delete, shape: TableShape) -> tuple[Column, ...]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from globaltx.undo.forms import Insert, Source, Span
     from globaltx.undo.literal import Value
-    from globaltx.undo.shape import Column, TableShape
+    from globaltx.undo.shape import Column, TableShape, UniqueKey
     from globaltx.undo.sqlmode import SqlMode
 
 
@@ -56,10 +56,59 @@ def row_keys(
     return tuple(found)
 
 
+def unique_parts(
+    insert: Insert, shape: TableShape, key: UniqueKey, mode: SqlMode, parameters: Sequence[Value]
+) -> tuple[tuple[KeyPart, ...], ...]:
+    """Find what each row has in a unique key; rows with a NULL in it, which meet no other, are left out.
+
+    Raises:
+        RefusedError: a value is not known before the row is written.
+    """
+    columns = _columns(insert, shape)
+    found = []
+    for row in insert.rows:
+        parts = []
+        for column in (shape.column(name) for name in key.columns):
+            place = _place(column, columns)
+            cell = None if place is None or not row else row[place]
+            parts.append(_unique_part(insert, column, cell, mode, parameters))
+        known = tuple(part for part in parts if part is not None)
+        if len(known) == len(parts):
+            found.append(known)
+    return tuple(found)
+
+
+def _unique_part(
+    insert: Insert, column: Column, cell: Span | None, mode: SqlMode, parameters: Sequence[Value]
+) -> KeyPart | None:
+    value = GENERATED if cell is None else cell_value(insert.source, cell, mode, parameters)
+    if (value is None and column.nullable) or (value is GENERATED and column.null_default):
+        return None
+    part = None
+    if not (value is None or isinstance(value, _Expression | Generated)):
+        part = exact(column, value)
+    if part is None or column.generated:
+        refuse(
+            f"{insert.on_hit} whose value for the unique column {column.name} is not exactly known",
+            "give it as it is to be stored",
+        )
+    return part
+
+
 def _columns(insert: Insert, shape: TableShape) -> tuple[str, ...]:
     if insert.columns is not None:
         return tuple(name.casefold() for name in insert.columns)
     return tuple(column.name.casefold() for column in shape.columns if column.visible)
+
+
+def constant(
+    source: Source, span: Span, column: Column, mode: SqlMode, parameters: Sequence[Value]
+) -> KeyPart | None:
+    """The part of a key that an assigned value gives; None when it is not exactly known."""
+    value = cell_value(source, span, mode, parameters)
+    if value is None or isinstance(value, _Expression | Generated):
+        return None
+    return exact(column, value)
 
 
 def _place(column: Column, columns: tuple[str, ...]) -> int | None:
@@ -79,7 +128,7 @@ def _check_not_mixed(rows: list[tuple[KeyPart | Generated, ...]], shape: TableSh
 def _key_part(
     column: Column, cell: Span | None, source: Source, mode: SqlMode, parameters: Sequence[Value]
 ) -> KeyPart | Generated:
-    value = GENERATED if cell is None else _cell(source, cell, mode, parameters)
+    value = GENERATED if cell is None else cell_value(source, cell, mode, parameters)
     if value is None or value is GENERATED or (_is_zero(value) and mode.auto_value_on_zero):
         if column.auto_increment:
             return GENERATED
@@ -102,9 +151,10 @@ def _is_zero(value: Value | Generated | _Expression) -> bool:
     return value == 0 or (isinstance(value, Text) and value.data.strip() == b"0")
 
 
-def _cell(
+def cell_value(
     source: Source, span: Span, mode: SqlMode, parameters: Sequence[Value]
 ) -> Value | Generated | _Expression:
+    """Read a value of the statement: a constant or a parameter; anything else is an expression."""
     tokens = [token for token in source.tokens[span[0] : span[1]] if token.kind not in BLANK]
     sign = 1
     if len(tokens) > 1 and tokens[0].text in {"-", "+"} and tokens[1].kind is TokenKind.NUMBER:

@@ -66,9 +66,13 @@ def binary_part(data: bytes) -> str:
 
 def condition(shape: TableShape, literals: Sequence[str]) -> str:
     """Write the WHERE that finds the row of a primary key."""
+    return equals(shape.primary_key, literals)
+
+
+def equals(columns: Sequence[str], literals: Sequence[str]) -> str:
+    """Write the condition that each column has its value."""
     return " AND ".join(
-        f"{identifier(column.name)}={value}"
-        for column, value in zip(shape.key_columns, literals, strict=True)
+        f"{identifier(column)}={value}" for column, value in zip(columns, literals, strict=True)
     )
 
 

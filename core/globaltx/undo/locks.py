@@ -82,7 +82,9 @@ def _row(record: UndoRecord, position: int, xid: str, records: Sequence[UndoReco
 
 def _deleted_later(record: UndoRecord, records: Sequence[UndoRecord]) -> bool:
     """Whether the row may rightly be gone by the commit."""
-    return any(not other.after and other.shape.name == record.shape.name for other in records)
+    return any(
+        (other.vanishing or not other.after) and other.shape.name == record.shape.name for other in records
+    )
 
 
 def _on_duplicate(committed: Collection[Xid]) -> str:

@@ -5,56 +5,26 @@ From the change, the shape of its table and its parameters; nothing has run when
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from globaltx.undo import image, insertion, keys, literal, values
-from globaltx.undo.exact import KeyPart
-from globaltx.undo.forms import Delete, Insert, Update
+from globaltx.undo import image, insertion, move, record, upsert
+from globaltx.undo.forms import Delete, Insert, OnHit, Update
+from globaltx.undo.move import MovePlan
+from globaltx.undo.record import ROWS_MAX, Ok, UndoRecord
 from globaltx.undo.refusal import RowsMissedError, refuse
-from globaltx.undo.shape import Column, Kind, NoSuchColumnError, TableShape, check_undoable
+from globaltx.undo.shape import Column, NoSuchColumnError, TableShape, check_undoable
 from globaltx.undo.sqlmode import SqlMode
+from globaltx.undo.upsert import UpsertPlan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from globaltx.undo.exact import KeyPart
     from globaltx.undo.forms import Change
     from globaltx.undo.literal import Value
 
 _DEFAULT = SqlMode()
-_FIRST_NUMBER = re.compile(rb"\d+")
-ROWS_MAX = 10_000
-"""Rows that one statement may change: their images must fit into one packet of the local commit."""
-
-
-@dataclass(frozen=True, slots=True)
-class UndoRecord:
-    """One row that a statement changed, on its way into the undo table (opaque to the session).
-
-    ``row_key`` and ``key`` are SQL; ``after`` are the columns of the after image, none for a
-    row that was deleted; ``before`` is the before image, None for a row that was inserted.
-    ``certain``: the key is known to find the row, it needs no proof at the commit.
-    """
-
-    shape: TableShape
-    row_key: str
-    key: tuple[str, ...]
-    before: bytes | None
-    after: tuple[Column, ...]
-    certain: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Ok:
-    """The numbers of the statement's own OK packet, as the server sent them.
-
-    ``info`` is its text (``Rows matched: 1  Changed: 1  Warnings: 0``, in any language).
-    """
-
-    affected_rows: int
-    insert_id: int = 0
-    info: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +35,7 @@ class ImagePlan:
     change: Update | Delete
     shape: TableShape
     columns: tuple[Column, ...]
+    guards_gaps: bool = False
 
     def records(self, rows: Sequence[Sequence[bytes | None]], ok: Ok) -> tuple[UndoRecord, ...]:
         """Turn the image's text resultset and the statement's OK into undo records.
@@ -78,28 +49,12 @@ class ImagePlan:
         if self._met(ok) != len(rows):
             message = f"{self.shape.label}: the image found {len(rows)} rows, the statement {self._met(ok)}"
             raise RowsMissedError(message)
-        if len(rows) > ROWS_MAX:
-            refuse(f"a change of {len(rows)} rows at once", f"change at most {ROWS_MAX} rows a statement")
-        return tuple(self._record(row) for row in rows)
+        record.check_count(len(rows))
+        after = () if isinstance(self.change, Delete) else self.columns
+        return tuple(record.imaged(self.shape, row, after)[0] for row in rows)
 
     def _met(self, ok: Ok) -> int:
-        if isinstance(self.change, Delete):
-            return ok.affected_rows
-        matched = _FIRST_NUMBER.search(ok.info)
-        return ok.affected_rows if matched is None else int(matched[0])
-
-    def _record(self, row: Sequence[bytes | None]) -> UndoRecord:
-        row_key, before = row[0], row[1]
-        if row_key is None or before is None:
-            message = f"the image of a row of {self.shape.label} came back empty"
-            raise RowsMissedError(message)
-        try:
-            image = values.read_image(before)
-        except values.UnreadableImageError as error:
-            refuse(f"a change in this session ({error})", "use an 8-bit or utf8mb4 collation_connection")
-        key = keys.integer_key_literals(self.shape, row_key) or keys.key_literals(self.shape, image)
-        after = () if isinstance(self.change, Delete) else self.columns
-        return UndoRecord(self.shape, keys.literal_key(row_key), key, before, after)
+        return ok.affected_rows if isinstance(self.change, Delete) else record.matched_rows(ok)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +64,7 @@ class InsertPlan:
     shape: TableShape
     rows: tuple[tuple[KeyPart | insertion.Generated, ...], ...]
     image: None = None
+    guards_gaps: bool = False
 
     def records(self, rows: Sequence[Sequence[bytes | None]], ok: Ok) -> tuple[UndoRecord, ...]:
         """Turn the statement's OK into undo records; ``rows`` is empty.
@@ -120,42 +76,12 @@ class InsertPlan:
         if rows or ok.affected_rows != len(self.rows) or (generated and ok.insert_id == 0):
             message = f"the INSERT wrote {ok.affected_rows} rows of {self.shape.label}, not {len(self.rows)}"
             raise RowsMissedError(message)
-        return tuple(self._record(row, index, ok) for index, row in enumerate(self.rows))
-
-    def _record(self, row: tuple[KeyPart | insertion.Generated, ...], index: int, ok: Ok) -> UndoRecord:
-        parts = [
-            _generated(ok.insert_id, index) if isinstance(part, insertion.Generated) else part for part in row
-        ]
-        return UndoRecord(
-            shape=self.shape,
-            row_key=_row_key(parts),
-            key=tuple(part.literal for part in parts),
-            before=None,
-            after=self.shape.stored_columns,
-            certain=all(column.kind is Kind.INTEGER for column in self.shape.key_columns),
+        return tuple(
+            record.inserted(self.shape, row, ok, index, proof=True) for index, row in enumerate(self.rows)
         )
 
 
-Plan: TypeAlias = "ImagePlan | InsertPlan"
-
-
-def _generated(first: int, index: int) -> KeyPart:
-    """The key of the n-th row of an INSERT: the server counts in steps that the session knows."""
-    if index == 0:
-        return KeyPart(str(first), str(first))
-    key = f"{first}+{index}*@@auto_increment_increment"
-    return KeyPart(f"({key})", sql=f"CAST({key} AS CHAR)")
-
-
-def _row_key(parts: list[KeyPart]) -> str:
-    if all(part.known is not None for part in parts):
-        return keys.literal_key(",".join(part.known or "" for part in parts).encode("ascii"))
-    return keys.as_bytes(
-        [
-            part.sql if part.known is None else literal.sql(literal.Text(part.known.encode(), "ascii"))
-            for part in parts
-        ]
-    )
+Plan: TypeAlias = "ImagePlan | InsertPlan | UpsertPlan | MovePlan"
 
 
 def make_plan(
@@ -170,14 +96,18 @@ def make_plan(
     check_undoable(shape)
     if isinstance(change, Insert):
         image.check_types(shape.stored_columns, shape)
+        if change.on_hit is not OnHit.FAIL:
+            return upsert.make(change, shape, mode, parameters)
         return InsertPlan(shape, insertion.row_keys(change, shape, mode, parameters))
     _check_references(change, shape)
+    if isinstance(change, Update) and move.moves(change, shape):
+        return move.make(change, shape, mode, parameters)
     query = image.before(change, shape, parameters)
     return ImagePlan(mode.encode(query), change, shape, image.image_columns(change, shape))
 
 
 def _check_references(change: Update | Delete, shape: TableShape) -> None:
-    """Refuse what would change rows of other tables, which no image sees; and a changed key."""
+    """Refuse what would change rows of other tables, which no image sees."""
     if isinstance(change, Delete):
         for reference in shape.references:
             if reference.deletes:
@@ -188,9 +118,6 @@ def _check_references(change: Update | Delete, shape: TableShape) -> None:
                 )
         return
     assigned = {shape.column(name).name for name in change.assigned}
-    for name in shape.primary_key:
-        if name in assigned:
-            refuse(f"a change of the primary key's column {name}", "DELETE the row and INSERT it anew")
     for reference in shape.references:
         if reference.updates and assigned & set(reference.referenced):
             refuse(
@@ -203,9 +130,11 @@ __all__ = [
     "ROWS_MAX",
     "ImagePlan",
     "InsertPlan",
+    "MovePlan",
     "NoSuchColumnError",
     "Ok",
     "Plan",
     "UndoRecord",
+    "UpsertPlan",
     "make_plan",
 ]

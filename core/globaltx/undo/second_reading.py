@@ -5,6 +5,7 @@ Cached by the statement's text with the literals taken out, since that is all it
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,15 +18,17 @@ from globaltx.undo.lexer import BLANK, LITERALS, Token, TokenKind, name_value
 from globaltx.undo.refusal import refuse
 
 TEMPLATE_LENGTH_MAX = 8192
+_REPLACE = re.compile(r"\A\s*REPLACE\b", re.IGNORECASE)
+"""sqlglot reads no REPLACE, whose grammar is INSERT's."""
 _UNDERSTOOD: dict[type[exp.Expression], frozenset[str]] = {
     exp.Update: frozenset({"this", "expressions", "where", "order", "limit"}),
     exp.Delete: frozenset({"this", "where", "order", "limit"}),
-    exp.Insert: frozenset({"this", "expression"}),
+    exp.Insert: frozenset({"this", "expression", "ignore", "conflict"}),
+    exp.OnConflict: frozenset({"duplicate", "expressions", "action"}),
     exp.Table: frozenset({"this", "db", "alias", "partition"}),
     exp.Values: frozenset({"expressions"}),
 }
 REFUSED_PARTS = {
-    "conflict": ("INSERT ... ON DUPLICATE KEY UPDATE", "look for the row with SELECT ... FOR UPDATE first"),
     "returning": ("RETURNING", "read the row with SELECT"),
     "ignore": ("IGNORE", "leave it out and handle the error"),
     "joins": ("a change of several tables", "change one table a statement"),
@@ -46,6 +49,7 @@ class Facts:
     clauses: frozenset[str]
     rows: int
     limited: Limited | None
+    hit_columns: tuple[str, ...] = ()
 
 
 def facts_of(source: Source, verb: type[exp.Expression], table: Table, clauses: Span) -> Facts:
@@ -100,7 +104,7 @@ def _parsed(template: str) -> Facts | None:
 
 def _parse(template: str) -> Facts | None:
     try:
-        tree = parse_one(template, dialect="mysql")
+        tree = parse_one(_REPLACE.sub("INSERT", template, count=1), dialect="mysql")
     except (SqlglotError, RecursionError):
         return None
     if not isinstance(tree, (exp.Insert, exp.Update, exp.Delete)):
@@ -129,6 +133,7 @@ def _read(tree: exp.Insert | exp.Update | exp.Delete) -> Facts:
         clauses=frozenset(word for key, word in clauses.items() if tree.args.get(key)),
         rows=_row_count(tree),
         limited=_limited(tree) if tree.args.get("limit") else None,
+        hit_columns=_hit_columns(tree),
     )
 
 
@@ -147,6 +152,16 @@ def _assigned(assignment: exp.Expression) -> str:
     if not isinstance(assignment, exp.EQ) or not isinstance(assignment.this, exp.Column):
         not_understood()
     return assignment.this.name
+
+
+def _hit_columns(tree: exp.Expression) -> tuple[str, ...]:
+    conflict = tree.args.get("conflict")
+    if conflict is None:
+        return ()
+    _check_parts(conflict)
+    if not conflict.args.get("duplicate"):
+        not_understood()
+    return tuple(_assigned(each) for each in conflict.expressions)
 
 
 def _row_count(tree: exp.Expression) -> int:

@@ -61,6 +61,8 @@ class Column:
     generated: bool = False
     on_update_now: bool = False
     visible: bool = True
+    null_default: bool = False
+    """Left out of an INSERT, it becomes NULL."""
 
     @property
     def kind(self) -> Kind:
@@ -108,6 +110,15 @@ class Reference:
         return self.on_update in _CASCADES
 
 
+@dataclass(frozen=True, slots=True)
+class UniqueKey:
+    """A unique key besides the primary one; ``whole`` unless it compares parts of values, or expressions."""
+
+    name: str
+    columns: tuple[str, ...]
+    whole: bool = True
+
+
 class NoSuchTableError(LookupError):
     """The server knows no such table (or the sidecar's account may not see it)."""
 
@@ -133,6 +144,8 @@ class TableShape:
     type: str = "BASE TABLE"
     triggers_known: bool = True
     """False: the sidecar's account lacks the right TRIGGER, and the server hides triggers from it."""
+    unique_keys: tuple[UniqueKey, ...] = ()
+    """Those besides the primary key."""
 
     @property
     def label(self) -> str:

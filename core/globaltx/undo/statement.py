@@ -58,7 +58,6 @@ _HARMLESS = frozenset({"EXPLAIN", "SHOW", "DESCRIBE", "DESC", "HELP", "VALUES", 
 _LOCKING = ("FOR UPDATE", "FOR SHARE", "LOCK IN SHARE MODE")
 _CHANGES = frozenset({"INSERT", "UPDATE", "DELETE", "REPLACE", "CALL", "LOAD", "TRUNCATE"})
 _WAYS_OUT = {
-    "REPLACE": "use INSERT, or UPDATE the row that is there",
     "TRUNCATE": "use DELETE",
     "CALL": "send the procedure's statements from the application",
     "LOAD": "use INSERT",
@@ -115,7 +114,7 @@ def _statement(source: Source, mode: SqlMode) -> Statement:
     steering = control.transaction_control(source)
     if steering is not None:
         return steering
-    if verb in {"INSERT", "UPDATE", "DELETE"}:
+    if verb in {"INSERT", "UPDATE", "DELETE", "REPLACE"}:
         # Only here, and only now: sqlglot takes 8 MiB, and most sidecars rest.
         from globaltx.undo import grammar  # noqa: PLC0415
 

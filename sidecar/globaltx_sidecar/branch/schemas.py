@@ -11,7 +11,7 @@ import re
 from collections import OrderedDict, defaultdict
 from typing import TYPE_CHECKING
 
-from globaltx.undo.shape import Column, NoSuchTableError, Reference, TableShape
+from globaltx.undo.shape import Column, NoSuchTableError, Reference, TableShape, UniqueKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,10 +24,11 @@ SHAPES_MAX = 1024
 _TABLE = """SELECT TABLE_SCHEMA, TABLE_NAME, ENGINE, TABLE_TYPE
   FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"""
 _COLUMNS = """SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE, CHARACTER_SET_NAME, COLLATION_NAME,
-    EXTRA
+    EXTRA, IF(VERSION() LIKE '%%MariaDB%%', COLUMN_DEFAULT = 'NULL', COLUMN_DEFAULT IS NULL)
   FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s ORDER BY ORDINAL_POSITION"""
-_PRIMARY_KEY = """SELECT COLUMN_NAME, SUB_PART FROM information_schema.STATISTICS
-  WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s AND INDEX_NAME = 'PRIMARY' ORDER BY SEQ_IN_INDEX"""
+_UNIQUE_KEYS = """SELECT INDEX_NAME, COLUMN_NAME, SUB_PART, INDEX_TYPE FROM information_schema.STATISTICS
+  WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s AND NON_UNIQUE = 0 ORDER BY INDEX_NAME, SEQ_IN_INDEX"""
+_PRIMARY = "PRIMARY"
 _TRIGGERS = """SELECT TRIGGER_NAME FROM information_schema.TRIGGERS
   WHERE EVENT_OBJECT_SCHEMA = %s AND EVENT_OBJECT_TABLE = %s"""
 _REFERENCES = """SELECT r.CONSTRAINT_NAME, k.TABLE_SCHEMA, k.TABLE_NAME, k.COLUMN_NAME,
@@ -105,13 +106,15 @@ async def read_shape(session: Session, schema: str, table: str) -> TableShape:
     schema, table, engine, kind = tables[0]
     where = (schema, table)
     columns = tuple(_column(row) for row in await session.rows(_COLUMNS, where))
-    key = await session.rows(_PRIMARY_KEY, where)
+    keys = {key.name: key for key in _unique_keys(await session.rows(_UNIQUE_KEYS, where))}
+    primary = keys.pop(_PRIMARY, None)
     return TableShape(
         schema=schema,
         name=table,
         engine=engine or "",
         columns=columns,
-        primary_key=() if any(part for _, part in key) else tuple(name for name, _ in key),
+        primary_key=primary.columns if primary is not None and primary.whole else (),
+        unique_keys=tuple(keys.values()),
         triggers=tuple(name for (name,) in await session.rows(_TRIGGERS, where)),
         references=_references(await session.rows(_REFERENCES, where)),
         type=kind,
@@ -142,7 +145,7 @@ def _like(pattern: str) -> re.Pattern[str]:
 
 
 def _column(row: Row) -> Column:
-    name, data_type, full_type, nullable, charset, collation, extra = row
+    name, data_type, full_type, nullable, charset, collation, extra, null_default = row
     remarks = (extra or "").lower()
     return Column(
         name=name,
@@ -155,7 +158,22 @@ def _column(row: Row) -> Column:
         generated=any(word in remarks for word in ("virtual generated", "stored generated", "persistent")),
         on_update_now="on update current_timestamp" in remarks,
         visible="invisible" not in remarks,
+        null_default=nullable == "YES" and bool(null_default) and not remarks,
     )
+
+
+def _unique_keys(rows: Sequence[Row]) -> list[UniqueKey]:
+    keys: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        keys[row[0]].append(row)
+    return [
+        UniqueKey(
+            name,
+            tuple(column or "" for _, column, _, _ in parts),
+            whole=all(column and not part and kind == "BTREE" for _, column, part, kind in parts),
+        )
+        for name, parts in keys.items()
+    ]
 
 
 def _references(rows: Sequence[Row]) -> tuple[Reference, ...]:

@@ -7,7 +7,7 @@ In autocommit the sidecar opens a local transaction for the statement and commit
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from globaltx.coordinator.reasons import Reason
 from globaltx.stores.base import StoreError
@@ -35,6 +35,12 @@ if TYPE_CHECKING:
     from globaltx_sidecar.mysql.trains import Arrival
 
 
+_BEGIN: Final = (b"BEGIN",)
+_GUARDED_BEGIN: Final = (b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", b"BEGIN")
+_ISOLATION: Final = b"SHOW SESSION VARIABLES WHERE Variable_name IN ('tx_isolation', 'transaction_isolation')"
+_LOCK_GAPS: Final = frozenset({b"REPEATABLE-READ", b"SERIALIZABLE"})
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """A change that the application asks for; ``sql`` as the server is to get it."""
@@ -54,6 +60,8 @@ def carry_out(standing: Standing, wanted: Wanted) -> Work:
             application it still stands, unless the error is one that ends it.
     """
     planned = yield from _plan(standing, wanted)
+    if planned.guards_gaps and not standing.autocommits:
+        yield from _check_isolation(standing)
     pin(standing, wanted.xid)
     yield Register(wanted.xid)
     if standing.local is not None:
@@ -123,15 +131,39 @@ def _in_local_transaction(
     return ok.with_status(clear=Status.MORE_RESULTS_EXISTS)
 
 
+def _check_isolation(standing: Standing) -> Generator[Step, Any, None]:
+    """See that no other session can put a row between the image and the statement.
+
+    Raises:
+        RefusedError: it could.
+    """
+    if standing.local is not None and standing.local.locks_gaps:
+        return
+    arrived = yield from ask(standing, single(_ISOLATION))
+    end_of(arrived)
+    levels = {row[1] for row in arrived.results[-1].rows}
+    locks_gaps = bool(levels) and levels <= _LOCK_GAPS and not standing.isolation_doubtful
+    if standing.local is not None:
+        standing.local.locks_gaps = locks_gaps
+    if not locks_gaps:
+        details = (
+            "INSERT IGNORE, ON DUPLICATE KEY UPDATE and REPLACE cannot be undone automatically in this local"
+            " transaction, whose isolation level is not known to lock gaps; use REPEATABLE READ, set for the"
+            " session, or send the statement in autocommit"
+        )
+        raise errors.refuse(Reason.STATEMENT_NOT_UNDOABLE, details)
+
+
 def _in_autocommit(standing: Standing, wanted: Wanted, planned: Plan) -> Generator[Step, Any, Ok]:
     """Two trips: {BEGIN; image; statement}, then {undo records; COMMIT}."""
-    arrived = yield from run(standing, [b"BEGIN", *_image(planned), wanted.sql])
+    opening = _GUARDED_BEGIN if planned.guards_gaps else _BEGIN
+    arrived = yield from run(standing, [*opening, *_image(planned), wanted.sql])
     try:
         ok = end_of(arrived)
     except ServerError:
         yield from roll_back(standing)
         raise
-    records = yield from _records(standing, planned, arrived, 1)
+    records = yield from _records(standing, planned, arrived, len(opening))
     if records:
         yield from commit(standing, wanted.xid, records, COMMIT)
     else:

@@ -29,6 +29,8 @@ class LocalTransaction:
 
     xid: Xid
     ledger: Ledger = field(default_factory=Ledger)
+    locks_gaps: bool = False
+    """Its isolation level is known to do so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class Standing:
     """From ``SET @globaltx_xid``: every statement takes part."""
     wrote_unhinted: bool = False
     """Since the open transaction began, something other than a read has passed without an xid."""
+    isolation_doubtful: bool = False
+    """Another isolation level than the session's may hold for a transaction: no server tells which."""
     statements: Statements = field(default_factory=Statements)
 
     @property
@@ -105,4 +109,5 @@ class Standing:
         self.ended()
         self.settings = None
         self.carried = None
+        self.isolation_doubtful = False
         self.statements.clear()

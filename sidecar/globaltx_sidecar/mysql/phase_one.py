@@ -183,6 +183,8 @@ def _set(standing: Standing, statement: Set, sql: bytes) -> Work:
         yield from _commit_implicitly(standing)
     if any(setting in {Setting.CHARSET, Setting.SQL_MODE} for setting, _ in statement.changes):
         standing.settings = None
+    if b"isolation" in sql.lower():
+        standing.isolation_doubtful = True
     yield from _answered(standing, single(sql))
     if carried:
         standing.carried = carried[-1]

@@ -30,6 +30,8 @@ _WRITES: Final = frozenset({b"insert", b"update", b"delete", b"replace"})
 _ENDS: Final = frozenset({b"commit", b"begin", b"start", b"rollback"})
 _SETTINGS: Final = (b"char", b"names", b"mode")
 """One of these stands in every SET that changes how SQL is read."""
+_ISOLATION: Final = b"isolation"
+"""Stands in every SET of an isolation level."""
 _HINT: Final = b"/*+"
 _VARIABLE: Final = b"globaltx_xid"
 """One of these stands, with ``xid``, in every statement that carries one."""
@@ -123,6 +125,7 @@ class Road:
         if standing.multi_statements and b";" in text:
             standing.settings = None
             standing.wrote_unhinted = True
+            standing.isolation_doubtful = standing.isolation_doubtful or _ISOLATION in text
             return
         word = _first_word(text, _TEXT_AT)
         if word in _READS:
@@ -132,11 +135,16 @@ class Road:
         elif word in _ENDS:
             if b" to" not in text:
                 standing.wrote_unhinted = False
+                if word in {b"commit", b"rollback"} and b"chain" not in text:
+                    standing.isolation_doubtful = False
         elif word == b"set":
             if any(setting in text for setting in _SETTINGS):
                 standing.settings = None
+            if _ISOLATION in text and (b"session" not in text or standing.in_transaction):
+                standing.isolation_doubtful = True
         else:
             standing.settings = None
+            standing.isolation_doubtful = standing.isolation_doubtful or word in {b"call", b"execute"}
             standing.wrote_unhinted = word != b"use" or standing.wrote_unhinted
 
     def _passes_execute(self, packet: bytes) -> bool:
@@ -157,6 +165,7 @@ class Road:
         self._standing.wrote_unhinted = True
         if prepared is None or _first_word(prepared.sql) not in _WRITES:
             self._standing.settings = None
+            self._standing.isolation_doubtful = True
 
     def _note_long_data(self, command: int, packet: bytes) -> None:
         prepared = self._standing.statements.get(statement_id_of(packet[HEADER_LENGTH:]))

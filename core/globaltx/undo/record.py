@@ -1,0 +1,140 @@
+"""What is kept of one row that a statement changed, until the local commit writes it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from globaltx.undo import insertion, keys, literal, values
+from globaltx.undo.exact import KeyPart
+from globaltx.undo.refusal import RowsMissedError, refuse
+from globaltx.undo.shape import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from globaltx.undo.shape import Column, TableShape
+
+_FIRST_NUMBER = re.compile(rb"\d+")
+ROWS_MAX = 10_000
+"""Rows that one statement may change: their images must fit into one packet of the local commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class UndoRecord:
+    """One row that a statement changed, on its way into the undo table (opaque to the session).
+
+    ``row_key`` and ``key`` are SQL; ``after`` are the columns of the after image, none for a
+    row that was deleted; ``before`` is the before image, None for a row that was inserted.
+    ``certain``: the key is known to find the row, it needs no proof at the commit.
+    ``vanishing``: there may be no such row behind the statement.
+    """
+
+    shape: TableShape
+    row_key: str
+    key: tuple[str, ...]
+    before: bytes | None
+    after: tuple[Column, ...]
+    certain: bool = True
+    vanishing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ok:
+    """The numbers of the statement's own OK packet, as the server sent them.
+
+    ``info`` is its text (``Rows matched: 1  Changed: 1  Warnings: 0``, in any language).
+    """
+
+    affected_rows: int
+    insert_id: int = 0
+    info: bytes = b""
+
+
+def imaged(
+    shape: TableShape,
+    row: Sequence[bytes | None],
+    after: tuple[Column, ...],
+    *,
+    vanishing: bool = False,
+) -> tuple[UndoRecord, values.Image]:
+    """Make the record of a row whose row_key and image came back.
+
+    Raises:
+        RowsMissedError: they came back empty.
+        RefusedError: the session has spoilt the image.
+    """
+    row_key, before = row[0], row[1]
+    if row_key is None or before is None:
+        message = f"the image of a row of {shape.label} came back empty"
+        raise RowsMissedError(message)
+    try:
+        image = values.read_image(before)
+    except values.UnreadableImageError as error:
+        refuse(f"a change in this session ({error})", "use an 8-bit or utf8mb4 collation_connection")
+    key = keys.integer_key_literals(shape, row_key) or keys.key_literals(shape, image)
+    record = UndoRecord(shape, keys.literal_key(row_key), key, before, after, vanishing=vanishing)
+    return record, image
+
+
+def inserted(
+    shape: TableShape, parts: Sequence[KeyPart | insertion.Generated], ok: Ok, index: int = 0, *, proof: bool
+) -> UndoRecord:
+    """Make the record of a row that was not there before.
+
+    ``proof``: the local commit must find it by this key; without, it may have become another row.
+    """
+    known = [
+        _generated(ok.insert_id, index) if isinstance(part, insertion.Generated) else part for part in parts
+    ]
+    return UndoRecord(
+        shape=shape,
+        row_key=_row_key(known),
+        key=tuple(part.literal for part in known),
+        before=None,
+        after=shape.stored_columns,
+        certain=not proof or all(column.kind is Kind.INTEGER for column in shape.key_columns),
+    )
+
+
+def matched_rows(ok: Ok) -> int:
+    """How many rows an UPDATE has met, changed or not."""
+    matched = _FIRST_NUMBER.search(ok.info)
+    return ok.affected_rows if matched is None else int(matched[0])
+
+
+def known_key(parts: Sequence[KeyPart | insertion.Generated]) -> bytes | None:
+    """Give the row_key if it is known without the server."""
+    known = [part.known for part in parts if isinstance(part, KeyPart) and part.known is not None]
+    return ",".join(known).encode("ascii") if len(known) == len(parts) else None
+
+
+def check_count(rows: int) -> None:
+    """Refuse more rows than a local commit can carry.
+
+    Raises:
+        RefusedError: there are.
+    """
+    if rows > ROWS_MAX:
+        refuse(f"a change of {rows} rows at once", f"change at most {ROWS_MAX} rows a statement")
+
+
+def _generated(first: int, index: int) -> KeyPart:
+    """The key of the n-th row of an INSERT: the server counts in steps that the session knows."""
+    if index == 0:
+        return KeyPart(str(first), str(first))
+    key = f"{first}+{index}*@@auto_increment_increment"
+    return KeyPart(f"({key})", sql=f"CAST({key} AS CHAR)")
+
+
+def _row_key(parts: Sequence[KeyPart]) -> str:
+    known = known_key(parts)
+    if known is not None:
+        return keys.literal_key(known)
+    return keys.as_bytes(
+        [
+            part.sql if part.known is None else literal.sql(literal.Text(part.known.encode(), "ascii"))
+            for part in parts
+        ]
+    )
