@@ -28,6 +28,11 @@ _ACCOUNTS = f"""
     GRANT ALL ON *.* TO globaltx@'%';
 """
 _ROOT = Path(__file__).parent.parent
+MARIADB = pytest.param("mariadb", marks=pytest.mark.database)
+MYSQL = pytest.param("mysql", marks=pytest.mark.mysql)
+ON_MARIADB = pytest.mark.parametrize("server", [MARIADB], indirect=True)
+ON_MYSQL = pytest.mark.parametrize("server", [MYSQL], indirect=True)
+"""For tests of what only one of them has."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -102,13 +107,7 @@ def _session_name() -> str:
     return f"test-{os.getpid()}-{secrets.token_hex(3)}"
 
 
-@pytest.fixture(
-    scope="session",
-    params=[
-        pytest.param("mariadb", marks=pytest.mark.database),
-        pytest.param("mysql", marks=pytest.mark.mysql),
-    ],
-)
+@pytest.fixture(scope="session", params=[MARIADB, MYSQL])
 def server(request: pytest.FixtureRequest) -> Server:
     """A real MariaDB, then a real MySQL: who asks for this runs on both.
 

@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from globaltx.coordinator.policy import Datasource
+from globaltx.undo.image import check_types
 from globaltx.undo.refusal import RefusedError
 from globaltx.undo.shape import NoSuchTableError, check_undoable
 from globaltx_sidecar.branch.database import Credentials, Database, DatasourceUnavailableError
 from globaltx_sidecar.branch.schemas import CachedSchemas
 from globaltx_sidecar.branch.undo_table import UndoTableMissingError, ensure_undo_table
+from tests.conftest import ON_MARIADB, ON_MYSQL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +55,6 @@ async def test_a_shape_tells_all_that_matters(schemas: CachedSchemas, schema: st
             "CREATE TABLE t (a INT PRIMARY KEY); CREATE TRIGGER tr BEFORE DELETE ON t FOR EACH ROW DO 1",
             "trigger tr",
         ),
-        ("CREATE TABLE t (a INT PRIMARY KEY) WITH SYSTEM VERSIONING", "SYSTEM VERSIONED"),
     ],
 )
 async def test_tables_that_cannot_be_undone_are_refused(
@@ -63,6 +64,31 @@ async def test_tables_that_cannot_be_undone_are_refused(
     shape = await schemas.shape(schema, "t")
     with pytest.raises(RefusedError, match=reason):
         check_undoable(shape)
+
+
+@ON_MARIADB
+async def test_a_table_that_keeps_its_history_is_refused(
+    schemas: CachedSchemas, schema: str, sql: Sql
+) -> None:
+    sql("CREATE TABLE t (a INT PRIMARY KEY) WITH SYSTEM VERSIONING")
+    shape = await schemas.shape(schema, "t")
+    with pytest.raises(RefusedError, match="SYSTEM VERSIONED"):
+        check_undoable(shape)
+
+
+@ON_MYSQL
+async def test_what_only_mysql_has(schemas: CachedSchemas, schema: str, sql: Sql) -> None:
+    """A key that nobody wrote, expressions as defaults and in an index, a vector."""
+    sql("""
+    SET sql_generate_invisible_primary_key = ON;
+    CREATE TABLE t (a INT DEFAULT (1 + 1), v VECTOR(3), KEY ((a + 1)), CHECK (a < 9));
+    """)
+    shape = await schemas.shape(schema, "t")
+    assert shape.primary_key == ("my_row_id",)
+    assert [column.name for column in shape.stored_columns] == ["my_row_id", "a", "v"]
+    assert shape.column("my_row_id").auto_increment
+    check_undoable(shape)
+    check_types(shape.stored_columns, shape)
 
 
 async def test_a_shape_is_read_again_after_a_while(database: Database, schema: str, sql: Sql) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from globaltx.transaction.states import State
+from tests.conftest import MARIADB, MYSQL, ON_MYSQL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,6 +89,7 @@ _EDGES_OF: dict[str, dict[str, list[str]]] = {
             "'123456789.123456789'",
         ],
         "VARCHAR(40) COLLATE utf8mb4_0900_as_cs": ["'Straße 😀 é '"],
+        "VECTOR(3)": ["STRING_TO_VECTOR('[1, -2.5, 0.1]')"],
         "GEOMETRY SRID 4326": ["ST_GeomFromText('LINESTRING(1 2, 3 4.5)', 4326)"],
     },
 }
@@ -95,6 +97,7 @@ _EDGES_OF: dict[str, dict[str, list[str]]] = {
 
 _SEEN = {
     "POINT": "ST_AsText(value)",
+    "VECTOR(3)": "HEX(value)",
     "GEOMETRY": "ST_AsText(value), ST_SRID(value)",
     "UUID": "value",
     "INET6": "value",
@@ -217,7 +220,6 @@ _KEYS = {
     "VARCHAR(300)": ["REPEAT('k', 1)", "'" + "long key " * 30 + "'"],
     "CHAR(36)": ["'123e4567-e89b-12d3-a456-426614174000'"],
     "VARCHAR(20) COLLATE utf8mb4_bin": ["'Abc'", "'abc'"],
-    "VARCHAR(20) COLLATE utf8mb4_nopad_bin": ["'a'", "'a '"],
     "VARCHAR(20) CHARACTER SET latin1": ["'é'", "'Ünï'"],
     "BINARY(16)": ["X'123e4567e89b12d3a456426614174000'", "0x0001"],
     "VARBINARY(200)": [f"X'{'AB' * 190}'", "'text'"],
@@ -227,28 +229,35 @@ _KEYS = {
     "ENUM('a','b')": ["'b'"],
     "BIT(8)": ["b'101'", "6"],
     "YEAR": ["2024"],
-    "UUID": ["'123E4567-E89B-12D3-A456-426614174000'"],
-    "VARCHAR(20) COLLATE utf8mb4_0900_ai_ci": ["'Straße'", "'a'", "'a '"],
-    "VARCHAR(20) COLLATE utf8mb4_0900_bin": ["'Abc'", "'a'", "'a '"],
 }
-_KEYS_ONLY_OF = {
-    "VARCHAR(20) COLLATE utf8mb4_nopad_bin": "MariaDB",
-    "UUID": "MariaDB",
-    "VARCHAR(20) COLLATE utf8mb4_0900_ai_ci": "MySQL",
-    "VARCHAR(20) COLLATE utf8mb4_0900_bin": "MySQL",
+_KEYS_OF = {
+    "mariadb": {
+        "VARCHAR(20) COLLATE utf8mb4_nopad_bin": ["'a'", "'a '"],
+        "UUID": ["'123E4567-E89B-12D3-A456-426614174000'"],
+    },
+    "mysql": {
+        "VARCHAR(20) COLLATE utf8mb4_0900_ai_ci": ["'Straße'", "'a'", "'a '"],
+        "VARCHAR(20) COLLATE utf8mb4_0900_bin": ["'Abc'", "'a'", "'a '"],
+    },
 }
 
 
-@pytest.mark.parametrize("kind", _KEYS)
+@pytest.mark.parametrize(
+    ("server", "kind", "keys"),
+    [
+        pytest.param(*each.values, kind, keys, marks=each.marks, id=f"{each.values[0]}-{kind}")
+        for each in (MARIADB, MYSQL)
+        for kind, keys in (_KEYS | _KEYS_OF[str(each.values[0])]).items()
+    ],
+    indirect=["server"],
+)
 async def test_keys_of_every_type(
-    server: Server, application: Make, phase_two: PhaseTwo, sql: Sql, xid: Xid, kind: str
+    application: Make, phase_two: PhaseTwo, sql: Sql, xid: Xid, kind: str, keys: list[str]
 ) -> None:
     """The key that an INSERT's values give is the one that the server gives for the stored row."""
-    if server.kind != _KEYS_ONLY_OF.get(kind, server.kind):
-        pytest.skip("a type of the other server")
     sql(f"CREATE TABLE k (id {kind}, part INT, value INT, PRIMARY KEY (id, part))")
     app = application(xid)
-    values = [value for value in _KEYS[kind] if "REPEAT" not in value]
+    values = [value for value in keys if "REPEAT" not in value]
     for value in values:
         await app.execute(f"INSERT INTO k VALUES ({value}, 1, 1)")
     await app.commit()
@@ -260,6 +269,24 @@ async def test_keys_of_every_type(
     settlement = await phase_two.rollback(xid)
     assert settlement.state is State.ROLLED_BACK, settlement.message
     assert sql("SELECT COUNT(*) FROM k").strip() == "0"
+
+
+@ON_MYSQL
+async def test_a_key_that_nobody_wrote(application: Make, phase_two: PhaseTwo, sql: Sql, xid: Xid) -> None:
+    """MySQL can give tables without a primary key an invisible one."""
+    sql(
+        "SET sql_generate_invisible_primary_key = ON; CREATE TABLE k (name VARCHAR(9));"
+        "INSERT INTO k VALUES ('a'), ('b')"
+    )
+    everything = "SELECT my_row_id, name FROM k ORDER BY my_row_id"
+    before = sql(everything)
+    app = application(xid)
+    await app.execute("INSERT INTO k VALUES ('c'), ('d')")
+    await app.execute("UPDATE k SET name = 'e' WHERE name IN ('a', 'c')")
+    await app.execute("DELETE FROM k WHERE name = 'b'")
+    await app.commit()
+    assert (await phase_two.rollback(xid)).state is State.ROLLED_BACK
+    assert sql(everything) == before
 
 
 async def test_keys_go_by_the_collation(application: Make, sql: Sql, xid: Xid) -> None:
