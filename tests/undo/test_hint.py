@@ -29,7 +29,7 @@ from globaltx.undo.sqlmode import SqlMode
         (b"SELECT `/*+ XID('ns.a') */`", Taken(b"SELECT `/*+ XID('ns.a') */`", None)),
         (b"SELECT 1 -- /*+ XID('ns.a') */", Taken(b"SELECT 1 -- /*+ XID('ns.a') */", None)),
         (b"SELECT 1 /* /*+ XID('ns.a') */", Taken(b"SELECT 1 /* /*+ XID('ns.a') */", None)),
-        (b"SELECT 'open /*+ XID('ns.a') */", Taken(b"SELECT 'open /*+ XID('ns.a') */", None)),
+        (b"SELECT 'open /*+ other('ns.a') */", Taken(b"SELECT 'open /*+ other('ns.a') */", None)),
         (b"SELECT '\xff' /*+ XID('ns.a') */", Taken(b"SELECT '\xff'  ", "ns.a")),
         (b"SET /*+ XID('ns.a') XID('ns.a') */ x", Taken(b"SET   x", "ns.a")),
     ],
@@ -72,4 +72,22 @@ def test_a_hint_in_a_literal_is_none(text: str, double: bool) -> None:  # noqa: 
 def test_every_beginning_of_a_statement_can_be_looked_at() -> None:
     sql = b"UPDATE /*+ XID('ns.a') TraceParent('x') */ t SET a='b''c\\'d' -- e\n WHERE `f`=\"g\" /* h */"
     for end in range(len(sql)):
-        assert hint.take(sql[:end]).xid in {None, "ns.a"}
+        try:
+            assert hint.take(sql[:end]).xid in {None, "ns.a"}
+        except RefusedError as refused:
+            assert "cannot be read" in refused.sentence  # noqa: PT017  some are refused, others are not
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        b"SELECT 'open /*+ XID('ns.a') */",
+        rb"UPDATE /*+ XID('ns.a') */ t SET a = \N",
+        b"UPDATE /*!50000 /*+ XID('ns.a') */ */ t SET a = 1",
+        b"PREPARE s FROM 'UPDATE /*+ xid(\"ns.a\") */ t SET a = 1'",
+        b"EXECUTE IMMEDIATE 'UPDATE /*+ XID(\"ns.a\") */ t SET a = 1'",
+    ],
+)
+def test_an_xid_that_cannot_be_followed_is_refused(sql: bytes) -> None:
+    with pytest.raises(RefusedError):
+        hint.take(sql)

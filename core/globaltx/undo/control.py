@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from globaltx.undo.forms import Control, Set, Setting, Source, Verb
 from globaltx.undo.lexer import BLANK, Token, TokenKind, name_value, string_value
-from globaltx.undo.refusal import refuse
+from globaltx.undo.refusal import INVALID_XID, RefusedError, refuse
 
 if TYPE_CHECKING:
     from globaltx.undo.sqlmode import SqlMode
@@ -17,6 +17,7 @@ _SETTINGS = {
     "sql_mode": Setting.SQL_MODE,
 }
 _SCOPES = ("@@session.", "@@local.", "@@")
+_QUOTES = str.maketrans("", "", "`'\"")
 _SWITCH = {"1": "1", "0": "0", "ON": "1", "OFF": "0", "TRUE": "1", "FALSE": "0"}
 
 
@@ -116,13 +117,34 @@ def _qualified(part: list[Token]) -> tuple[Setting, str | None] | None:
 
 def _setting(token: Token) -> Setting | None:
     name = (name_value(token) if token.kind is TokenKind.QUOTED else token.text).lower()
-    if name.replace("`", "") == "@globaltx_xid":
+    if is_xid_variable(token):
         return Setting.XID
     for scope in _SCOPES:
         if name.startswith(scope):
             name = name[len(scope) :]
             break
-    return _SETTINGS.get(name.replace("`", ""))
+    return _SETTINGS.get(name.translate(_QUOTES))
+
+
+def is_xid_variable(token: Token) -> bool:
+    """Whether a token is the variable ``@globaltx_xid``, in any spelling."""
+    return token.kind is TokenKind.VARIABLE and token.text.translate(_QUOTES).lower() == "@globaltx_xid"
+
+
+def check_xid_variable(source: Source) -> None:
+    """See that a statement that is no SET leaves the variable of the xid alone.
+
+    Raises:
+        RefusedError: it sets it, where only the server can follow.
+    """
+    tokens = significant(source)
+    into = False
+    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
+        into = into or token.word() == "INTO"
+        if is_xid_variable(token) and (into or (following is not None and following.text == ":=")):
+            raise RefusedError(
+                INVALID_XID, "set it by SET @globaltx_xid = 'namespace.name', and no other way"
+            )
 
 
 def _charset(value: list[Token], mode: SqlMode) -> str | None:

@@ -10,13 +10,15 @@ import re
 from typing import NamedTuple
 
 from globaltx.undo import lexer
-from globaltx.undo.refusal import INVALID_XID, RefusedError
+from globaltx.undo.refusal import INVALID_XID, RefusedError, refuse
 from globaltx.undo.sqlmode import SqlMode, UnreadableTextError
 
 _OURS = re.compile(
     r"\s*\b(?P<name>XID|TRACEPARENT)\s*\(\s*(?P<quote>['\"]?)(?P<value>[^'\"()]*)(?P=quote)\s*\)",
     re.IGNORECASE | re.ASCII,
 )
+_NAMES_XID = re.compile(rb"/\*\+[^*]*?\bXID\s*\(", re.IGNORECASE)
+_RUNS_TEXT = frozenset({"PREPARE", "EXECUTE"})
 _DEFAULT = SqlMode()
 
 
@@ -31,18 +33,21 @@ class Taken(NamedTuple):
 def take(sql: bytes, mode: SqlMode = _DEFAULT) -> Taken:
     """Cut the xid hint out of a statement; without one it is returned as it is.
 
-    A statement that cannot be read (a quote is left open) is passed on as it is: the server
-    will say what is wrong with it.
+    A statement that cannot be read (a quote is left open) is passed on as it is, unless it looks
+    as if it named an xid: the server may read it all the same, and must not run it as if it did not.
 
     Raises:
-        RefusedError: two hints name different xids.
+        RefusedError: two hints name different xids, or one stands where it cannot be followed.
     """
     if b"/*+" not in sql:
         return Taken(sql, None)
     try:
         found = lexer.tokens(mode.decode(sql), mode)
-    except (lexer.UnclosedError, UnreadableTextError):
+    except (lexer.UnclosedError, UnreadableTextError) as error:
+        if _NAMES_XID.search(sql):
+            refuse(f"a statement with an xid that cannot be read ({error})", "write it in standard SQL")
         return Taken(sql, None)
+    _check_places(found)
     values: dict[str, set[str]] = {"XID": set(), "TRACEPARENT": set()}
     kept = [
         _without(token.text, values) if token.kind is lexer.TokenKind.HINT else token.text for token in found
@@ -50,6 +55,18 @@ def take(sql: bytes, mode: SqlMode = _DEFAULT) -> Taken:
     if not values["XID"]:
         return Taken(sql, None)
     return Taken(mode.encode("".join(kept)), _only(values["XID"]), next(iter(values["TRACEPARENT"]), None))
+
+
+def _check_places(found: list[lexer.Token]) -> None:
+    """Refuse an xid in a text that only the server takes apart: what it runs would not take part."""
+    words = (token.word() for token in found if token.kind not in lexer.BLANK)
+    runs_text = next(words, "") in _RUNS_TEXT
+    for token in found:
+        hidden = token.kind is lexer.TokenKind.EXECUTABLE or (
+            runs_text and token.kind is lexer.TokenKind.STRING
+        )
+        if hidden and _NAMES_XID.search(token.text.encode("utf-8", "surrogateescape")):
+            refuse("an xid in a text that the server takes apart", "write the hint into the statement itself")
 
 
 def _without(comment: str, values: dict[str, set[str]]) -> str:

@@ -30,6 +30,8 @@ MISSING_TABLE_ERRORS = frozenset({1146, 1142, 1143})
 """No such table, or a right on it is missing."""
 HOLDER_QUERY = b"SELECT @globaltx_holder, @globaltx_holder := NULL"
 """After a lock conflict: one row whose first column tells who holds the lock (see `holder`)."""
+_WITH_CHECKS = "/*M!100201 SET STATEMENT check_constraint_checks=1 FOR */ "
+"""For MariaDB, where a session can switch CHECKs off; to MySQL it is a comment."""
 INSERT_BYTES_MAX = 12 * 1024 * 1024
 """Under the 16 MiB that ``max_allowed_packet`` usually is."""
 
@@ -63,7 +65,8 @@ def undo_insert(
     fence = f"(X'',{name},{name},0,NULL,NULL,1)"
     rows = [_row(record, position, name, records) for position, record in enumerate(records, 1)]
     text = (
-        f"INSERT INTO {identifier(schema)}.{UNDO_TABLE} ({_COLUMNS}) VALUES {','.join([fence, *rows])}"
+        f"{_WITH_CHECKS}INSERT INTO {identifier(schema)}.{UNDO_TABLE} ({_COLUMNS})"
+        f" VALUES {','.join([fence, *rows])}"
         f" ON DUPLICATE KEY UPDATE {_on_duplicate(committed)}"
     )
     if len(text) > INSERT_BYTES_MAX:
@@ -136,12 +139,14 @@ def holder(value: bytes | None) -> Xid | None:
 def take_fence(schema: str, xid: Xid) -> str:
     """Write the statement by which a rollback shuts out every later local commit of the xid.
 
-    It waits for a local commit that is under way, and must be committed by itself.
+    It waits for a local commit that is under way, and must be committed by itself. From then on it
+    stands for as long as any fence, however old the transaction is.
     """
     taken = _hex(_ROLLBACK_MARK + str(xid))
     return (
         f"INSERT INTO {identifier(schema)}.{UNDO_TABLE} ({_COLUMNS})"
-        f" VALUES (X'',{_hex(str(xid))},{taken},0,NULL,NULL,1) ON DUPLICATE KEY UPDATE xid={taken}"
+        f" VALUES (X'',{_hex(str(xid))},{taken},0,NULL,NULL,1) ON DUPLICATE KEY UPDATE xid={taken},"
+        "created_at=CURRENT_TIMESTAMP(6)"
     )
 
 

@@ -121,9 +121,15 @@ def _statement(source: Source, mode: SqlMode) -> Statement:
         return grammar.change(source)
     if verb == "SET":
         return control.settings(source, mode)
-    if verb in {"SELECT", ""}:
+    control.check_xid_variable(source)
+    if verb == "SELECT" or _is_bare(source):
         return Select(source, for_update=any(locking in " ".join(words) for locking in _LOCKING))
     return _passed_on(source, verb, words)
+
+
+def _is_bare(source: Source) -> bool:
+    """Whether it is nothing, or a SELECT in parentheses."""
+    return next((token.text for token in source.tokens if token.kind not in lexer.BLANK), "(") == "("
 
 
 def _passed_on(source: Source, verb: str, words: list[str]) -> Other:

@@ -127,7 +127,11 @@ def _in_local_transaction(
 ) -> Generator[Step, Any, Ok]:
     arrived = yield from run(standing, [*_image(planned), wanted.sql])
     ok = end_of(arrived)
-    local.ledger.add((yield from _records(standing, planned, arrived, 0)))
+    records = yield from _records(standing, planned, arrived, 0)
+    if standing.local is not local:
+        details = "the local transaction ended while the statement ran"
+        raise errors.give_way(details)
+    local.ledger.add(records)
     return ok.with_status(clear=Status.MORE_RESULTS_EXISTS)
 
 

@@ -48,6 +48,9 @@ class Command(IntEnum):
     INIT_DB = 0x02
     QUERY = 0x03
     FIELD_LIST = 0x04
+    CREATE_DB = 0x05
+    DROP_DB = 0x06
+    REFRESH = 0x07
     STATISTICS = 0x09
     PROCESS_INFO = 0x0A
     PING = 0x0E

@@ -7,12 +7,14 @@ connection. A packet that turns out to have nothing to tell is passed on as it c
 from __future__ import annotations
 
 from contextlib import suppress
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from globaltx.coordinator.reasons import Reason
 from globaltx.transaction.xid import InvalidXidError, Xid
 from globaltx.undo import hint, refusal
 from globaltx.undo import statement as sql_statement
+from globaltx.undo.literal import Text
 from globaltx.undo.statement import Control, Delete, Insert, Select, Set, Setting, Update, Verb
 from globaltx_sidecar.commands import Refused
 from globaltx_sidecar.mysql import errors
@@ -99,8 +101,13 @@ def _query_without_xid(standing: Standing, packet: Packet, settings: Settings) -
     """Nothing to take part in, unless it is the SET that says in what."""
     statement: Statement | None = None
     if XID_VARIABLE in packet.payload.lower():
-        with suppress(refusal.RefusedError):  # without an xid nothing is refused
+        try:
             statement = sql_statement.analyse(packet.payload[1:], settings.mode)
+        except refusal.RefusedError as refused:
+            # Without an xid nothing is refused, but for what may set one out of our sight.
+            several = standing.multi_statements and _SEPARATOR in packet.payload
+            if several or refused.reason == refusal.INVALID_XID:
+                raise
     if isinstance(statement, Set):
         yield from _set(standing, statement, packet.payload[1:])
     else:
@@ -179,7 +186,7 @@ def _set(standing: Standing, statement: Set, sql: bytes) -> Work:
     if any(setting is Setting.XID and value is None for setting, value in statement.changes):
         details = "@globaltx_xid must be set to a constant: SET @globaltx_xid = 'namespace.name'"
         raise errors.refuse(Reason.INVALID_XID, details)
-    if any(setting is Setting.AUTOCOMMIT and value != "0" for setting, value in statement.changes):
+    if _switches_autocommit_on(standing, statement):
         yield from _commit_implicitly(standing)
     if any(setting in {Setting.CHARSET, Setting.SQL_MODE} for setting, _ in statement.changes):
         standing.settings = None
@@ -188,6 +195,13 @@ def _set(standing: Standing, statement: Set, sql: bytes) -> Work:
     yield from _answered(standing, single(sql))
     if carried:
         standing.carried = carried[-1]
+
+
+def _switches_autocommit_on(standing: Standing, statement: Set) -> bool:
+    """Whether a SET commits what is open: not when autocommit is on already, and stays so."""
+    values = [value for setting, value in statement.changes if setting is Setting.AUTOCOMMIT]
+    was_on = bool(standing.follower.status & Status.AUTOCOMMIT)
+    return any(value != "0" for value in values) and not (was_on and set(values) == {"1"})
 
 
 def _init_db(standing: Standing, packet: Packet) -> Work:
@@ -200,13 +214,29 @@ def _prepare(standing: Standing, packet: Packet) -> Work:
     settings = yield from settings_of(standing)
     taken = hint.take(packet.payload[1:], settings.mode)
     xid = _xid(taken.xid)
-    if xid is None:
+    sets_xid = XID_VARIABLE in taken.sql.lower() and _sets_xid(taken.sql, settings)
+    if xid is None and not sets_xid:
         yield PassOn(packet.raw)
         return
     statement = sql_statement.analyse(taken.sql, settings.mode)
     sql = sql_statement.text(statement, settings.mode)
-    prepared = Prepared(sql, xid)
+    prepared = Prepared(sql, xid, sets_xid=sets_xid)
     yield PassOn(frame(bytes((Command.STMT_PREPARE,)) + sql, packet.sequence), prepared)
+
+
+def _sets_xid(sql: bytes, settings: Settings) -> bool:
+    """Whether a statement is a SET of the variable.
+
+    Raises:
+        RefusedError: it sets it otherwise.
+    """
+    try:
+        statement = sql_statement.analyse(sql, settings.mode)
+    except refusal.RefusedError as refused:
+        if refused.reason == refusal.INVALID_XID:
+            raise
+        return False
+    return isinstance(statement, Set) and any(setting is Setting.XID for setting, _ in statement.changes)
 
 
 def _execute(standing: Standing, packet: Packet) -> Work:
@@ -217,24 +247,46 @@ def _execute(standing: Standing, packet: Packet) -> Work:
             raise _unknown_statement()
         yield PassOn(packet.raw)
         return
+    if prepared.lost:
+        raise _unknown_statement()
     xid = prepared.xid or standing.carried or standing.pinned
-    if xid is None:
+    if xid is None and not prepared.sets_xid:
         yield PassOn(packet.raw)
         return
     settings = yield from settings_of(standing)
     statement = sql_statement.analyse(prepared.sql, settings.mode)
+    if isinstance(statement, Set):
+        yield from _set(standing, *_bound_set(statement, prepared, packet, settings))
+        return
+    if xid is None:  # a bug: only a SET may come so far without one
+        raise RuntimeError
     if isinstance(statement, CHANGES):
         yield from carry_out(standing, _bound(xid, statement, prepared, packet, settings))
         return
     if isinstance(statement, Control):
         yield from _control(standing, statement, prepared.sql)
         return
-    if isinstance(statement, Set):
-        yield from _set(standing, statement, prepared.sql)
-        return
     if isinstance(statement, Select):
         pin(standing, xid)
     yield PassOn(packet.raw)
+
+
+def _bound_set(statement: Set, prepared: Prepared, packet: Packet, settings: Settings) -> tuple[Set, bytes]:
+    """A SET with its parameter in place; more than that one is beyond us.
+
+    Raises:
+        RefusedError: it has more.
+    """
+    if not statement.source.parameters:
+        return statement, prepared.sql
+    parameters = prepared.values(packet.payload, settings.mode.charset)
+    prepared.reset()
+    (value,) = parameters if len(parameters) == 1 else (0,)
+    if statement.changes != ((Setting.XID, None),) or isinstance(value, int | float | Decimal):
+        raise errors.refuse(Reason.INVALID_XID, "set @globaltx_xid by itself, to a text")
+    xid = _xid((value.data if isinstance(value, Text) else value or b"").decode("ascii", "replace"))
+    text = "NULL" if xid is None else f"'{xid}'"
+    return Set(statement.source, ((Setting.XID, str(xid or "")),)), f"SET @globaltx_xid = {text}".encode()
 
 
 def _bound(
@@ -282,9 +334,20 @@ def _send_long_data(standing: Standing, packet: Packet) -> Work:
     yield PassOn(packet.raw)
 
 
+def _commit_unseen(standing: Standing, packet: Packet) -> Work:
+    """Commands of old that commit by the way."""
+    if standing.local is not None and standing.local.ledger.records:
+        details = "the command would commit the local transaction without its undo records; commit it before"
+        raise errors.refuse(Reason.STATEMENT_NOT_UNDOABLE, details)
+    yield PassOn(packet.raw)
+
+
 _HANDLERS: dict[int, Callable[[Standing, Packet], Work]] = {
     Command.QUERY: _query,
     Command.INIT_DB: _init_db,
+    Command.CREATE_DB: _commit_unseen,
+    Command.DROP_DB: _commit_unseen,
+    Command.REFRESH: _commit_unseen,
     Command.STMT_PREPARE: _prepare,
     Command.STMT_EXECUTE: _execute,
     Command.STMT_BULK_EXECUTE: _bulk_execute,

@@ -26,6 +26,8 @@ _WORD_LOOK: Final = 24
 _READS: Final = frozenset(
     {b"select", b"show", b"explain", b"describe", b"desc", b"help", b"kill", b"savepoint", b"release"}
 )
+_ONLY_READS: Final = frozenset({b"select", b"show", b"help", b"kill"})
+"""Those of them of which nothing need be known when they are executed as prepared statements."""
 _WRITES: Final = frozenset({b"insert", b"update", b"delete", b"replace"})
 _ENDS: Final = frozenset({b"commit", b"begin", b"start", b"rollback"})
 _SETTINGS: Final = (b"char", b"names", b"mode")
@@ -88,10 +90,10 @@ class Road:
     def _may_carry_xid(self, command: int, packet: bytes) -> bool:
         if command == Command.STMT_PREPARE:
             text = packet.lower()
-            return b"xid" in text and _HINT in text
+            return b"xid" in text and (_HINT in text or _VARIABLE in text)
         if command in {Command.STMT_SEND_LONG_DATA, Command.STMT_BULK_EXECUTE}:
             prepared = self._standing.statements.get(statement_id_of(packet[HEADER_LENGTH:]))
-            return prepared is not None and prepared.xid is not None
+            return prepared is not None and prepared.concerned
         return False
 
     def _note(self, command: int, packet: bytes, prepared: Prepared | None) -> None:
@@ -100,7 +102,7 @@ class Road:
             case Command.QUERY:
                 self._note_query(packet.lower())
             case Command.STMT_PREPARE:
-                reads = prepared is None and _first_word(packet, _TEXT_AT) in _READS
+                reads = prepared is None and _first_word(packet, _TEXT_AT) in _ONLY_READS
                 standing.statements.preparing(None if reads else prepared or Prepared(packet[_TEXT_AT:]))
             case Command.STMT_CLOSE:
                 standing.statements.close(statement_id_of(packet[HEADER_LENGTH:]))
@@ -153,7 +155,7 @@ class Road:
         if not statements.reads(statement_id):
             prepared = statements.get(statement_id)
             if prepared is not None:
-                if prepared.xid is not None:
+                if prepared.concerned:
                     return False
                 prepared.note_types(packet[HEADER_LENGTH:])
                 prepared.reset()

@@ -7,7 +7,7 @@ since one prepared without an xid may be executed after a statement that carries
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from globaltx_sidecar.mysql.packets import PacketError
@@ -39,6 +39,15 @@ class Prepared:
     long_data: dict[int, bytearray] = field(default_factory=dict)
     long_data_at_server: bool = False
     """Some of it was passed on before anybody knew that it would be needed here."""
+    sets_xid: bool = False
+    """It is a ``SET @globaltx_xid = ...``."""
+    lost: bool = False
+    """Its text could not be kept, only that it has to do with an xid."""
+
+    @property
+    def concerned(self) -> bool:
+        """Whether it must be looked into wherever it is executed."""
+        return self.xid is not None or self.sets_xid
 
     def note_types(self, payload: bytes) -> None:
         """Remember the parameters' types of an execute: the next ones may leave them out."""
@@ -96,6 +105,7 @@ class Statements:
         """The server has answered the oldest prepare in flight; None if by an error."""
         prepared = self._preparing.popleft()
         if answer is None:
+            self._last = LAST_PREPARED  # there is none, and never an older one in its place
             return
         self._last = answer.statement_id
         if prepared is None:
@@ -104,13 +114,19 @@ class Statements:
             prepared.parameters = answer.parameters
             self._text_bytes += len(prepared.sql)
             self._changing[answer.statement_id] = prepared
+        elif prepared.concerned:
+            self._changing[answer.statement_id] = replace(prepared, sql=b"", lost=True)
 
     def reads(self, statement_id: int) -> bool:
         """Whether the statement is known to only read."""
+        if self._under_way(statement_id):
+            return self._preparing[-1] is None
         return self._known(statement_id) in self._reading
 
     def get(self, statement_id: int) -> Prepared | None:
         """The statement that may change rows; None if its text was not kept, or it only reads."""
+        if self._under_way(statement_id):
+            return self._preparing[-1]
         return self._changing.get(self._known(statement_id))
 
     def close(self, statement_id: int) -> None:
@@ -126,6 +142,10 @@ class Statements:
         self._reading.clear()
         self._changing.clear()
         self._text_bytes = 0
+
+    def _under_way(self, statement_id: int) -> bool:
+        """Whether it is the statement prepared last, whose prepare is not answered yet."""
+        return statement_id == LAST_PREPARED and bool(self._preparing)
 
     def _known(self, statement_id: int) -> int:
         return self._last if statement_id == LAST_PREPARED else statement_id

@@ -72,7 +72,7 @@ CAPABILITIES = int(
 )
 _SIMPLER = (
     (
-        re.compile(r"INSERT INTO `shop`\.globaltx_undo .* VALUES (.*) ON DUPLICATE KEY UPDATE.*?(?=; |$)"),
+        re.compile(r"/\*M!.*?\*/ INSERT INTO `shop`\.globaltx_undo .* VALUES (.*) ON DUPLICATE KEY UPDATE.*?(?=; |$)"),
         "<undo>",
     ),
     (re.compile(r"SELECT (?:(?!; ).)* FOR UPDATE(?=; )"), "<image>"),
