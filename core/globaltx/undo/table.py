@@ -32,3 +32,14 @@ def create_undo_table(schema: str) -> str:
   KEY xid (xid),
   CONSTRAINT globaltx_undo_has_one_owner CHECK (owner = 1)
 ) ENGINE=InnoDB ROW_FORMAT=DYNAMIC"""
+
+
+def violate_check(schema: str) -> str:
+    """Write an INSERT that the undo table refuses, or it locks nothing: its CHECK is missing or not enforced.
+
+    MySQL before 8.0.16 and MariaDB before 10.2 take a CHECK and ignore it.
+    """
+    return (
+        f"INSERT INTO {identifier(schema)}.{UNDO_TABLE} (table_name,row_key,xid,position,owner)"
+        " VALUES (X'',X'',X'',0,0)"
+    )

@@ -11,7 +11,12 @@ import re
 from collections import OrderedDict, defaultdict
 from typing import TYPE_CHECKING
 
+from pymysql.err import MySQLError
+
+from globaltx.undo import locks
 from globaltx.undo.shape import Column, NoSuchTableError, Reference, TableShape, UniqueKey
+from globaltx_sidecar.branch.database import code_of
+from globaltx_sidecar.branch.undo_table import check_locks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +57,7 @@ class CachedSchemas:
         self._seconds = seconds
         self._shapes: OrderedDict[tuple[str, str], tuple[float, TableShape]] = OrderedDict()
         self._reading = asyncio.Lock()
+        self._locks_hold = False
 
     async def shape(self, schema: str, table: str, *, fresh: bool = False) -> TableShape:
         """Read a table's shape; spellings that the server equates give the same shape.
@@ -60,7 +66,7 @@ class CachedSchemas:
 
         Raises:
             NoSuchTableError: there is none, or the account may not see it.
-            DatasourceUnavailableError: the database does not answer.
+            DatasourceUnavailableError: the database does not answer, or its undo table locks nothing.
             pymysql.err.MySQLError: it refused to tell.
         """
         if fresh:
@@ -72,9 +78,25 @@ class CachedSchemas:
             found = self._cached(schema, table)
             if found is None:
                 async with self._database.session() as session:
+                    await self._check_locks(session)
                     found = await read_shape(session, schema, table)
                 self._keep(schema, table, found)
         return found
+
+    async def _check_locks(self, session: Session) -> None:
+        """Let nothing be changed under the protection of an undo table that protects nothing.
+
+        A table that is not there yet is found out by the first local commit.
+        """
+        if self._locks_hold:
+            return
+        try:
+            await check_locks(session, self._database.schema)
+        except MySQLError as error:
+            if code_of(error) not in locks.MISSING_TABLE_ERRORS:
+                raise
+        else:
+            self._locks_hold = True
 
     def forget(self) -> None:
         """Drop everything: a table may have changed."""

@@ -10,8 +10,8 @@ from globaltx.undo.refusal import RefusedError
 from globaltx.undo.shape import NoSuchTableError, check_undoable
 from globaltx_sidecar.branch.database import Credentials, Database, DatasourceUnavailableError
 from globaltx_sidecar.branch.schemas import CachedSchemas
-from globaltx_sidecar.branch.undo_table import UndoTableMissingError, ensure_undo_table
-from tests.conftest import ON_MARIADB, ON_MYSQL
+from globaltx_sidecar.branch.undo_table import UndoTableMissingError, UndoTableUnfitError, ensure_undo_table
+from tests.conftest import MARIADB, MYSQL, ON_MARIADB, ON_MYSQL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -159,6 +159,34 @@ async def test_what_keeps_the_sidecar_out_is_told_without_its_password(
     (tmp_path / "shop" / "password").unlink()
     with pytest.raises(DatasourceUnavailableError, match="credentials"):
         await CachedSchemas(refused).shape(schema, "t")
+
+
+_UNCHECKED = "ALTER TABLE globaltx_undo DROP CONSTRAINT globaltx_undo_has_one_owner"
+_UNENFORCED = "ALTER TABLE globaltx_undo ALTER CHECK globaltx_undo_has_one_owner NOT ENFORCED"
+
+
+@pytest.mark.parametrize(
+    ("server", "spoil"),
+    [
+        pytest.param("mariadb", _UNCHECKED, marks=MARIADB.marks),
+        pytest.param("mysql", _UNCHECKED, marks=MYSQL.marks),
+        pytest.param("mysql", _UNENFORCED, marks=MYSQL.marks),
+    ],
+    indirect=["server"],
+)
+async def test_an_undo_table_that_locks_nothing_is_found_out(
+    database: Database, schema: str, sql: Sql, spoil: str
+) -> None:
+    sql(f"CREATE TABLE t (a INT PRIMARY KEY); {spoil}")
+    with pytest.raises(UndoTableUnfitError, match="not enforced"):
+        await ensure_undo_table(database)
+    schemas = CachedSchemas(database)
+    with pytest.raises(DatasourceUnavailableError, match="not enforced"):
+        await schemas.shape(schema, "t")
+    sql("DROP TABLE globaltx_undo")
+    await ensure_undo_table(database)
+    assert (await schemas.shape(schema, "t")).primary_key == ("a",)
+    assert sql("SELECT COUNT(*) FROM globaltx_undo").strip() == "0"
 
 
 async def test_the_undo_table_is_made_once_or_its_lack_is_told(

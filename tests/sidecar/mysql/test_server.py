@@ -138,6 +138,15 @@ def test_the_connection_ends_in_the_middle_of_the_commit(server: Server, proxy: 
     assert proxy.place.rows("SELECT COUNT(*) FROM globaltx_undo") == [(0,)]
 
 
+def test_an_undo_table_that_locks_nothing(proxy: Proxy) -> None:
+    proxy.place.run("ALTER TABLE globaltx_undo DROP CONSTRAINT globaltx_undo_has_one_owner")
+    with proxy.connect() as connection, connection.cursor() as cursor:
+        with pytest.raises(pymysql.MySQLError, match="not enforced"):
+            cursor.execute(f"UPDATE {hint(proxy.begin())} item SET amount = 1")
+        cursor.execute("UPDATE item SET amount = 2 WHERE id = 1")
+    assert proxy.place.rows("SELECT amount FROM item ORDER BY id") == [(2,), (200,), (300,)]
+
+
 def test_garbage_costs_one_connection(proxy: Proxy) -> None:
     chance = random.Random(20261121)  # noqa: S311  the same garbage each time
     with proxy.connect() as bystander, bystander.cursor() as cursor:
