@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-deep test-fast lint bench lock clean
+.PHONY: help demo chaos test test-deep test-fast lint bench lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ test-deep: $(VENV)/ready ## the same, and MySQL (from Debian sid, once a machine
 
 test-fast: $(VENV)/ready ## only what needs no database and no Kubernetes
 	$(BIN)/pytest -q -m "not control_plane and not database and not mysql and not full_cluster"
+
+chaos: $(VENV)/ready ## break things at random, SEEDS (5) times for SECONDS (60), and look what is left
+	$(BIN)/python -m tests.chaos --seeds $(or $(SEEDS),5) --seconds $(or $(SECONDS),60)
 
 lint: $(VENV)/ready ## ruff, mypy, import-linter
 	$(BIN)/python -m dev.check --only lint

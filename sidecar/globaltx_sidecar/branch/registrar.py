@@ -1,11 +1,9 @@
 """Registers the branches of this application, once each, for all of its connections.
 
 A registration starts with the first statement of an xid and is awaited only before the local
-commit. What was found is kept for a while: that a branch is registered (`KEEP_SECONDS`, far
-less than the hour for which a rollback's fence stands in the undo table, so that a local commit
-that trusts an old registration still meets the fence), and why one was refused (shortly, so
-that a client which insists does not turn into load on the store). That the store did not answer
-is never kept: the next use tries again.
+commit. What was found is kept for a while: that a branch is registered (`KEEP_SECONDS`), and why
+one was refused (shortly, so that a client which insists does not turn into load on the store).
+That the store did not answer is never kept: the next use tries again.
 """
 
 from __future__ import annotations
@@ -26,7 +24,13 @@ if TYPE_CHECKING:
     from globaltx.transaction.xid import Xid
     from globaltx_sidecar.metrics import Metrics
 
-KEEP_SECONDS = 300.0
+KEEP_SECONDS = 10.0
+"""How long a registration is trusted although the outcome may have been taken since.
+
+A local commit that comes after Rollback meets the fence in the undo table, which stands for an hour.
+One that comes after Commit leaves undo records for the sweeper, which must find the transaction still
+known to the store: so this is short against the time for which transactions are kept.
+"""
 KEEP_REFUSED_SECONDS = 1.0
 WAIT_SECONDS = 10.0
 """How long one registration, or one look-up of an outcome, goes on while the store does not answer."""

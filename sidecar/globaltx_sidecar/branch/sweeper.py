@@ -14,7 +14,7 @@ import random
 from typing import TYPE_CHECKING, Protocol
 
 from globaltx.coordinator.reasons import Reason
-from globaltx.stores.base import UnknownTransactionError
+from globaltx.stores.base import StoreRefusedError, UnknownTransactionError
 from globaltx.transaction.states import Outcome
 from globaltx_sidecar.branch.desk import Carrier
 
@@ -84,19 +84,19 @@ class Sweeper:
         unknown = [xid for xid in stale if not await self._clear(xid)]
         if unknown:
             named = ", ".join(map(str, unknown[:10]))
-            message = f"no store knows {named}; a person must look at their undo records"
+            message = f"no store tells of {named}; a person must look at their undo records"
             self._health.waits(self._part, Reason.UNKNOWN_TRANSACTION, message)
         else:
             self._health.ok(self._part)
 
     async def _clear(self, xid: Xid) -> bool:
-        """Carry out a late outcome; False when nobody knows one.
+        """Carry out a late outcome; False when nobody tells one (it may be another namespace's).
 
         An undecided transaction is left alone, and so is one whose branch here waits for phase two.
         """
         try:
             snapshot = await self._store.read(xid)
-        except UnknownTransactionError:
+        except (UnknownTransactionError, StoreRefusedError):
             return False
         decision = snapshot.transaction.decision
         waits = any(not each.settled for each in snapshot.branches if each.id.resource == self._resource)

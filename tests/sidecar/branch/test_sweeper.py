@@ -3,7 +3,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from globaltx.coordinator.reasons import Reason
-from globaltx.transaction.model import BranchId, GlobalTransaction, Settlement
+from globaltx.stores.base import StoreRefusedError
+from globaltx.stores.memory import MemoryStore
+from globaltx.transaction.model import BranchId, GlobalTransaction, Settlement, Snapshot
 from globaltx.transaction.states import Outcome, State
 from globaltx.transaction.xid import Xid
 from globaltx_sidecar.branch.sweeper import LEFT_SECONDS, Sweeper
@@ -59,3 +61,21 @@ async def test_fences_are_swept_more_seldom_than_records() -> None:
     stage.orders.left_over = [await settled(stage, "late", Outcome.COMMIT)]
     await sweeper.sweep()
     assert (stage.orders.swept, stage.orders.committed) == (1, [stage.orders.left_over])
+
+
+async def test_one_that_the_store_refuses_to_tell_of_holds_up_no_other() -> None:
+    stage = Stage()
+    late = await settled(stage, "late", Outcome.COMMIT)
+    elsewhere = Xid("elsewhere", "one")
+    stage.orders.left_over = [elsewhere, late]
+
+    class Store(MemoryStore):
+        async def read(self, xid: Xid) -> Snapshot:
+            if xid == elsewhere:
+                message = "forbidden"
+                raise StoreRefusedError(message)
+            return await super().read(xid)
+
+    await Sweeper("orders", stage.orders, Store(stage.memory), stage.health).sweep()
+    assert stage.orders.committed == [[late]]
+    assert "elsewhere.one" in stage.health._parts["leftovers in orders"].message
