@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import OrderedDict, defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pymysql.err import MySQLError
 
@@ -36,13 +36,17 @@ _UNIQUE_KEYS = """SELECT INDEX_NAME, COLUMN_NAME, SUB_PART, INDEX_TYPE FROM info
 _PRIMARY = "PRIMARY"
 _TRIGGERS = """SELECT TRIGGER_NAME FROM information_schema.TRIGGERS
   WHERE EVENT_OBJECT_SCHEMA = %s AND EVENT_OBJECT_TABLE = %s"""
-_REFERENCES = """SELECT r.CONSTRAINT_NAME, k.TABLE_SCHEMA, k.TABLE_NAME, k.COLUMN_NAME,
-    k.REFERENCED_COLUMN_NAME, r.DELETE_RULE, r.UPDATE_RULE
-  FROM information_schema.REFERENTIAL_CONSTRAINTS r JOIN information_schema.KEY_COLUMN_USAGE k
-    ON k.CONSTRAINT_SCHEMA = r.CONSTRAINT_SCHEMA AND k.CONSTRAINT_NAME = r.CONSTRAINT_NAME
-      AND k.TABLE_NAME = r.TABLE_NAME
-  WHERE r.UNIQUE_CONSTRAINT_SCHEMA = %s AND r.REFERENCED_TABLE_NAME = %s
-  ORDER BY k.TABLE_SCHEMA, r.CONSTRAINT_NAME, k.ORDINAL_POSITION"""
+# Two statements, joined here: MariaDB 10.11 dies of the two joined and ordered by the server while
+# somebody drops a table that they read (a temporary table is dropped that was never opened).
+_REFERENCING_COLUMNS = """SELECT TABLE_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, ORDINAL_POSITION, COLUMN_NAME,
+    REFERENCED_COLUMN_NAME
+  FROM information_schema.KEY_COLUMN_USAGE
+  WHERE REFERENCED_TABLE_SCHEMA = %s AND REFERENCED_TABLE_NAME = %s"""
+_REFERENCE_RULES = """SELECT CONSTRAINT_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, DELETE_RULE, UPDATE_RULE
+  FROM information_schema.REFERENTIAL_CONSTRAINTS
+  WHERE UNIQUE_CONSTRAINT_SCHEMA = %s AND REFERENCED_TABLE_NAME = %s"""
+_JUST_MADE_OR_DROPPED = ("CASCADE", "CASCADE")
+"""What is taken for the rules of a foreign key that one statement has seen and the other has not."""
 
 
 _QUOTED = r"\*|`(?:[^`]|``)*`"
@@ -138,7 +142,9 @@ async def read_shape(session: Session, schema: str, table: str) -> TableShape:
         primary_key=primary.columns if primary is not None and primary.whole else (),
         unique_keys=tuple(keys.values()),
         triggers=tuple(name for (name,) in await session.rows(_TRIGGERS, where)),
-        references=_references(await session.rows(_REFERENCES, where)),
+        references=_references(
+            await session.rows(_REFERENCING_COLUMNS, where), await session.rows(_REFERENCE_RULES, where)
+        ),
         type=kind,
         triggers_known=_sees_triggers(await session.rows("SHOW GRANTS"), schema, table),
     )
@@ -198,19 +204,20 @@ def _unique_keys(rows: Sequence[Row]) -> list[UniqueKey]:
     ]
 
 
-def _references(rows: Sequence[Row]) -> tuple[Reference, ...]:
-    keys: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
-    for row in rows:
-        keys[row[1], row[2], row[0]].append(row)
+def _references(columns: Sequence[Row], rules: Sequence[Row]) -> tuple[Reference, ...]:
+    ruled = {tuple(row[:3]): (row[3], row[4]) for row in rules}
+    keys: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in sorted(columns, key=lambda row: row[:4]):
+        keys[tuple(row[:3])].append(row)
     return tuple(
         Reference(
-            name=name,
-            schema=schema,
-            table=table,
-            columns=tuple(part[3] for part in parts),
-            referenced=tuple(part[4] for part in parts),
-            on_delete=parts[0][5],
-            on_update=parts[0][6],
+            name=key[2],
+            schema=key[0],
+            table=key[1],
+            columns=tuple(part[4] for part in parts),
+            referenced=tuple(part[5] for part in parts),
+            on_delete=ruled.get(key, _JUST_MADE_OR_DROPPED)[0],
+            on_update=ruled.get(key, _JUST_MADE_OR_DROPPED)[1],
         )
-        for (schema, table, name), parts in keys.items()
+        for key, parts in keys.items()
     )
