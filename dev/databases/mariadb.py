@@ -42,6 +42,7 @@ class MariaDB(Server):
             *("mariadb-install-db", "--no-defaults", f"--datadir={self.folder / 'data'}", f"--user={user}"),
             *("--auth-root-authentication-method=socket", f"--auth-root-socket-user={user}"),
             *("--skip-test-db", "--skip-name-resolve", "--innodb-log-file-size=16M"),
+            f"--tmpdir={self.temporary}",
             timeout=_INSTALL_SECONDS,
         )
 

@@ -38,6 +38,7 @@ class MySQL(Server):
         run(
             *self._command(),
             *(*self._first_arguments(), f"--datadir={self.folder / 'data'}", "--initialize-insecure"),
+            f"--tmpdir={self.temporary}",
             timeout=_INSTALL_SECONDS,
         )
 

@@ -106,6 +106,13 @@ class Server(ABC):
         return self.folder / "server.sock"
 
     @property
+    def temporary(self) -> Path:
+        """Its own place for temporary tables: at its start a server removes all that it finds there."""
+        made = self.folder / "tmp"
+        made.mkdir(parents=True, exist_ok=True)
+        return made
+
+    @property
     def log(self) -> Path:
         """What the server says."""
         return self.folder / "server.log"
@@ -165,6 +172,7 @@ class Server(ABC):
         """The arguments that say where this server is."""
         return [
             f"--datadir={self.folder / 'data'}",
+            f"--tmpdir={self.temporary}",
             f"--socket={self.socket}",
             f"--pid-file={self.folder / 'server.pid'}",
             f"--port={self.port}",

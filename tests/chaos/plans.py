@@ -24,6 +24,14 @@ class Style(StrEnum):
     """A local transaction of statements that the server has prepared."""
 
 
+class Drop(StrEnum):
+    """Where the application lets its connection go in its first attempt."""
+
+    NOT = "not"
+    BEFORE = "before the end"
+    WITH = "with the end sent, not waiting for its answer"
+
+
 class Ending(StrEnum):
     """How a request ends when nothing goes wrong."""
 
@@ -55,6 +63,7 @@ class Leg:
     tries: int
     detour: bool
     """Do something and undo it by a savepoint on the way."""
+    drop: Drop
     order: bool
     """Write an order too: insert it, change it, and delete its draft."""
 
@@ -95,12 +104,14 @@ def _leg(chance: random.Random, name: str, bank: str, moves: tuple[Move, ...]) -
     styles = tuple(Style)
     if len(moves) > 1:
         styles = tuple(style for style in Style if style is not Style.AUTOCOMMIT)
+    style = chance.choice(styles)
     return Leg(
         name=name,
         bank=bank,
         moves=moves,
-        style=chance.choice(styles),
+        style=style,
         tries=chance.choice((1, 3, 5)),
         detour=chance.random() < 0.3,
+        drop=Drop.NOT if style is Style.PREPARED else chance.choices(tuple(Drop), (90, 3, 7))[0],
         order=chance.random() < 0.5,
     )

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import mysql.connector
 import pymysql
+from pymysql.constants import COMMAND
 
 from tests.chaos.bank import APP, REPLICAS
-from tests.chaos.plans import Ending, Leg, Style, draw
+from tests.chaos.plans import Drop, Ending, Leg, Style, draw
 from tests.sidecar.programs import LOOPBACK
 
 if TYPE_CHECKING:
@@ -90,17 +91,18 @@ class Teller:
         """Try a leg as often as it says, after errors that say that nothing stays."""
         for number in range(leg.tries):
             time.sleep(number * PAUSE_SECONDS)
-            done = self._attempt(told, leg)
+            done = self._attempt(told, leg, leg.drop if number == 0 else Drop.NOT)
             if done is not None:
                 return done
         return False
 
-    def _attempt(self, told: Told, leg: Leg) -> bool | None:
+    def _attempt(self, told: Told, leg: Leg, drop: Drop) -> bool | None:
         """True: done. False: failed. None: it may be tried again."""
         connection: Any = None
         try:
             connection = self._borrow(leg)
             _do(connection, told, leg)
+            _end(connection, leg, drop)
         except ERRORS as error:
             code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
             told.steps.append(f"{leg.name}: {str(error)[:160]}")
@@ -167,10 +169,23 @@ def _do(connection: Any, told: Told, leg: Leg) -> None:
         )
     if leg.order:
         _order(cursor, told, leg, hint)
-    if leg.style is not Style.AUTOCOMMIT:
-        plain.execute("COMMIT")
+
+
+def _end(connection: Any, leg: Leg, drop: Drop) -> None:
+    """Commit, if that is to be done, or let the connection go instead."""
+    last = "SELECT 1" if leg.style is Style.AUTOCOMMIT else "COMMIT"
+    if drop is Drop.WITH:
+        connection._execute_command(COMMAND.COM_QUERY, last)
+    if drop is not Drop.NOT:
+        connection._force_close()
+        message = f"the application let go {drop}"
+        raise ConnectionError(message)
+    cursor = connection.cursor()
+    cursor.execute(last)
+    if leg.style is Style.AUTOCOMMIT:
+        cursor.fetchall()
     if leg.style is Style.IMPLICIT:
-        plain.execute("SET autocommit = 1")
+        cursor.execute("SET autocommit = 1")
 
 
 def _order(cursor: Any, told: Told, leg: Leg, hint: str) -> None:

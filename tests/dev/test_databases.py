@@ -110,3 +110,14 @@ def test_a_server_that_was_killed_with_its_starter_is_found_and_ended(
     assert list(tmp_path.iterdir()) == []
     mounts = Path("/proc/mounts")
     assert not mounts.exists() or str(tmp_path) not in mounts.read_text()
+
+
+def test_starting_a_server_leaves_the_temporary_tables_of_others_alone(
+    server: Server, tmp_path: Path
+) -> None:
+    temporary = Path(server.execute("SELECT @@tmpdir").strip())
+    assert temporary.is_relative_to(server.folder)
+    table = temporary / "#sql-temptable-1-2-3.MAI"
+    table.touch()
+    with type(server).up(folder=tmp_path / "other"):
+        assert table.exists()
