@@ -104,6 +104,30 @@ def test_row_count_and_warnings_in_a_local_transaction(proxy: Proxy) -> None:
     assert items(proxy.place) == ITEMS
 
 
+def test_no_warning_of_ours_reaches_the_application(proxy: Proxy) -> None:
+    """MySQL warns of what the undo records' INSERT uses; twice, so that they are merged too."""
+    xid, other = proxy.begin(), proxy.begin()
+
+    def warned(cursor: Any) -> list[Any]:
+        told = cursor._result.warning_count
+        cursor.execute("SHOW WARNINGS")
+        return [told, *cursor.fetchall()]
+
+    with proxy.connect() as connection, connection.cursor() as cursor:
+        for _ in range(2):
+            cursor.execute(f"UPDATE {hint(xid)} item SET amount = amount + 1 WHERE id = 1")
+            assert warned(cursor) == [0]
+            cursor.execute("BEGIN")
+            cursor.execute(f"UPDATE {hint(xid)} item SET amount = amount + 1 WHERE id = 1")
+            cursor.execute("COMMIT")
+            assert warned(cursor) == [0]
+        with pytest.raises(pymysql.MySQLError) as error:
+            cursor.execute(f"UPDATE {hint(other)} item SET amount = 2 WHERE id = 1")
+        assert refused(error, "LockConflict", 1205)
+        cursor.execute("SHOW WARNINGS")  # MariaDB still knows of the CHECK there
+        assert all(level == "Error" for level, *_ in cursor.fetchall())
+
+
 def test_a_failing_statement_leaves_nothing(proxy: Proxy) -> None:
     xid = proxy.begin()
     with proxy.connect() as connection, connection.cursor() as cursor:
