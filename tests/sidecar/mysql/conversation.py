@@ -72,7 +72,9 @@ CAPABILITIES = int(
 )
 _SIMPLER = (
     (
-        re.compile(r"/\*M!.*?\*/ INSERT INTO `shop`\.globaltx_undo .* VALUES (.*) ON DUPLICATE KEY UPDATE.*?(?=; |$)"),
+        re.compile(
+            r"/\*M!.*?\*/ INSERT INTO `shop`\.globaltx_undo .* VALUES (.*) ON DUPLICATE KEY UPDATE.*?(?=; |$)"
+        ),
         "<undo>",
     ),
     (re.compile(r"SELECT (?:(?!; ).)* FOR UPDATE(?=; )"), "<image>"),
