@@ -29,6 +29,9 @@ CONNECTIONS = 50
 """Without a bound kopf opens one connection an object at the start."""
 WORKER_IDLE_SECONDS = 0.5
 PAGE = 500
+WATCH_SECONDS = 30
+SILENT_SECONDS = 40.0
+"""A watch ends by itself after the first; one that has not done so by the second is dead, and begun anew."""
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +61,8 @@ def settings() -> kopf.OperatorSettings:
     made.queueing.idle_timeout = WORKER_IDLE_SECONDS
     made.watching.chunk_size = PAGE
     made.watching.connect_timeout = 5
+    made.watching.server_timeout = WATCH_SECONDS
+    made.watching.inactivity_timeout = SILENT_SECONDS
     made.networking.connect_timeout = 5
     made.networking.request_timeout = 30
     return made

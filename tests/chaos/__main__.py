@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import secrets
+import signal
 import sys
 import tempfile
 import time
@@ -18,6 +19,7 @@ CRDS = Path(__file__).parents[2] / "crds"
 def main() -> int:
     """Run the seeds; 0 only if all of them hold."""
     options = _parser().parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # everything is taken down on the way out
     bad = 0
     name = f"chaos-{secrets.token_hex(2)}"
     with Cluster.up(name, "control-plane") as cluster:
