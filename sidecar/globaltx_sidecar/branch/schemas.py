@@ -36,8 +36,7 @@ _UNIQUE_KEYS = """SELECT INDEX_NAME, COLUMN_NAME, SUB_PART, INDEX_TYPE FROM info
 _PRIMARY = "PRIMARY"
 _TRIGGERS = """SELECT TRIGGER_NAME FROM information_schema.TRIGGERS
   WHERE EVENT_OBJECT_SCHEMA = %s AND EVENT_OBJECT_TABLE = %s"""
-# Two statements, joined here: MariaDB 10.11 dies of the two joined and ordered by the server while
-# somebody drops a table that they read (a temporary table is dropped that was never opened).
+# Two statements, joined here: joined and ordered by the server they need a temporary table there.
 _REFERENCING_COLUMNS = """SELECT TABLE_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, ORDINAL_POSITION, COLUMN_NAME,
     REFERENCED_COLUMN_NAME
   FROM information_schema.KEY_COLUMN_USAGE
