@@ -74,7 +74,7 @@ async def test_a_transaction_without_branches_ends_at_once(field: Field) -> None
 
 @pytest.mark.usefixtures("replicas")
 async def test_at_the_deadline_an_undecided_transaction_is_rolled_back(field: Field) -> None:
-    xid = await field.begin_with_branches("order", deadline=1)
+    xid = await field.begin_with_branches("order", deadline=5)
     async with field.sidecar("order"):
         found = await field.reaches(xid, State.ROLLED_BACK)
     assert found["spec"]["outcomeReason"] == Reason.DEADLINE_EXCEEDED
@@ -169,7 +169,7 @@ async def test_another_replica_finishes_what_a_killed_leader_began(
 ) -> None:
     leader, other = await one_leader(replicas)
     xids = [await field.begin_with_branches("order", "product") for _ in range(3)]
-    late = await field.begin_with_branches("order", deadline=1)
+    late = await field.begin_with_branches("order", deadline=5)
     await field.commit(xids[0])
     await leader.kill()
     await field.commit(xids[1])
