@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dev.databases import MariaDB
-from globaltx.undo.table import create_undo_table
 from tests.clients.conversation import Address, Client
 from tests.clients.programs import DRIVERS
 from tests.clients.story import TABLES
-from tests.sidecar.mysql.harness import ACCOUNT, PASSWORD, RESOURCE, Place, Proxy
+from tests.sidecar.mysql.harness import ACCOUNT, PASSWORD, Place, Proxy, write_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +39,7 @@ def refused_batches(driver: Driver, server: Server) -> list[str]:
 @pytest.fixture
 def place(server: Server, schema: str) -> Place:
     """The schema that the sidecar stands before."""
-    return _made(server, schema)
+    return Place.made(server, schema, TABLES)
 
 
 @pytest.fixture
@@ -48,27 +47,13 @@ def twin(server: Server) -> Iterator[Place]:
     """A schema that looks the same, for the run without a sidecar."""
     name = f"t_{secrets.token_hex(6)}"
     server.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
-    yield _made(server, name)
+    yield Place.made(server, name, TABLES)
     server.execute(f"DROP DATABASE {name}")
-
-
-def _made(server: Server, schema: str) -> Place:
-    server.execute(
-        f"CREATE USER IF NOT EXISTS '{ACCOUNT}'@'%' IDENTIFIED BY '{PASSWORD}';"
-        f"GRANT ALL ON {schema}.* TO '{ACCOUNT}'@'%';"
-    )
-    server.execute(TABLES, schema=schema)
-    server.execute(create_undo_table(schema))
-    return Place("127.0.0.1", server.port, schema)
 
 
 @pytest.fixture
 def credentials(tmp_path: Path) -> Path:
-    folder = tmp_path / RESOURCE
-    folder.mkdir()
-    (folder / "username").write_text(ACCOUNT)
-    (folder / "password").write_text(PASSWORD)
-    return tmp_path
+    return write_credentials(tmp_path)
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from globaltx.undo.table import create_undo_table
-from tests.sidecar.mysql.harness import ACCOUNT, PASSWORD, RESOURCE, Place, Proxy
+from tests.sidecar.mysql.harness import Place, Proxy, write_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,22 +26,12 @@ INSERT INTO item VALUES (1, 'bolt', 100), (2, 'nut', 200), (3, 'washer', 300);
 
 @pytest.fixture
 def place(server: Server, schema: str) -> Place:
-    server.execute(
-        f"CREATE USER IF NOT EXISTS '{ACCOUNT}'@'%' IDENTIFIED BY '{PASSWORD}';"
-        f"GRANT ALL ON {schema}.* TO '{ACCOUNT}'@'%';"
-    )
-    server.execute(TABLES, schema=schema)
-    server.execute(create_undo_table(schema))
-    return Place("127.0.0.1", server.port, schema)
+    return Place.made(server, schema, TABLES)
 
 
 @pytest.fixture
 def credentials(tmp_path: Path) -> Path:
-    folder = tmp_path / RESOURCE
-    folder.mkdir()
-    (folder / "username").write_text(ACCOUNT)
-    (folder / "password").write_text(PASSWORD)
-    return tmp_path
+    return write_credentials(tmp_path)
 
 
 @pytest.fixture

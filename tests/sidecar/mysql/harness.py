@@ -21,6 +21,7 @@ from globaltx.stores.memory import Memory, MemoryStore
 from globaltx.transaction.model import Decision, GlobalTransaction, Snapshot
 from globaltx.transaction.states import Outcome
 from globaltx.transaction.xid import RANDOM_BITS, Xid, new_xid
+from globaltx.undo.table import create_undo_table
 from globaltx_sidecar.branch.database import Database
 from globaltx_sidecar.branch.phase_two import PhaseTwo
 from globaltx_sidecar.branch.registrar import Registrar
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
     from pathlib import Path
 
+    from dev.databases import Server
     from globaltx_sidecar.ports import Meter
 
 Answer = TypeVar("Answer")
@@ -44,6 +46,15 @@ LOCK_WAIT = timedelta(seconds=0.5)
 WAIT_SECONDS = 30
 
 
+def write_credentials(folder: Path) -> Path:
+    """Lay the account of phase two down as a mounted Secret would; return the folder of all of them."""
+    own = folder / RESOURCE
+    own.mkdir()
+    (own / "username").write_text(ACCOUNT)
+    (own / "password").write_text(PASSWORD)
+    return folder
+
+
 @dataclass(frozen=True)
 class Place:
     """A schema of one's own in a real server."""
@@ -51,6 +62,17 @@ class Place:
     host: str
     port: int
     schema: str
+
+    @classmethod
+    def made(cls, server: Server, schema: str, tables: str) -> Place:
+        """Give a schema its account, its tables and an undo table."""
+        server.execute(
+            f"CREATE USER IF NOT EXISTS '{ACCOUNT}'@'%' IDENTIFIED BY '{PASSWORD}';"
+            f"GRANT ALL ON {schema}.* TO '{ACCOUNT}'@'%';"
+        )
+        server.execute(tables, schema=schema)
+        server.execute(create_undo_table(schema))
+        return cls("127.0.0.1", server.port, schema)
 
     def connect(self, **options: Any) -> Any:
         """Connect past the sidecar; untyped, because tests look at what the stubs hide."""
