@@ -15,7 +15,7 @@ import yaml
 
 from globaltx.manifest.injection import InjectionOptions
 from globaltx.stores.kubernetes.client import PatchKind
-from globaltx.stores.kubernetes.errors import NotFoundError
+from globaltx.stores.kubernetes.errors import AlreadyExistsError, NotFoundError
 from globaltx.stores.kubernetes.resource import (
     CLUSTER_ROLES,
     MUTATING_WEBHOOKS,
@@ -122,20 +122,13 @@ async def webhook(
     """A webhook that is configured and not started."""
     made = Webhook(kubernetes, namespace, f"globaltx-{namespace}", unused_port)
     await configure(control_plane, made)
-    await until("the ServiceAccount", lambda: there(kubernetes, namespace))
+    with contextlib.suppress(AlreadyExistsError):  # pods need it, and its controller may be catching up
+        await kubernetes.create(SERVICE_ACCOUNTS, {"metadata": {"name": "default"}}, namespace)
     yield made
     await made.stop()
     for kind in KINDS.values():
         with contextlib.suppress(NotFoundError):
             await kubernetes.delete(kind, made.configuration)
-
-
-async def there(kubernetes: KubernetesClient, namespace: str) -> bool:
-    try:
-        await kubernetes.get(SERVICE_ACCOUNTS, "default", namespace)
-    except NotFoundError:
-        return False
-    return True
 
 
 async def configure(control_plane: Cluster, webhook: Webhook) -> None:
