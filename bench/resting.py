@@ -20,7 +20,8 @@ from dev.databases import MariaDB
 from dev.waiting import wait_for
 from globaltx.coordinator.policy import Route
 from globaltx.manifest.settings import SidecarSettings
-from tests.sidecar.programs import Account, SidecarProgram, datasource, free_port, http_settings
+from tests.ports import free_port
+from tests.sidecar.programs import Account, SidecarProgram, datasource, http_settings
 
 READY_SECONDS_MAX = 2.0
 MEMORY_MIB_MAX = 60.0

@@ -16,14 +16,13 @@ from dev.waiting import wait_for
 from globaltx.coordinator.policy import Route
 from globaltx.manifest.settings import SidecarSettings
 from tests.chaos.plans import ACCOUNTS, BANKS, START
+from tests.ports import LOOPBACK, free_port
 from tests.sidecar.programs import (
     BIN,
-    LOOPBACK,
     Account,
     Program,
     SidecarProgram,
     datasource,
-    free_port,
     http_settings,
 )
 

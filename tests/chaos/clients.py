@@ -14,7 +14,7 @@ import pymysql
 
 from tests.chaos.bank import APP
 from tests.chaos.plans import BANKS, draw
-from tests.sidecar.programs import LOOPBACK
+from tests.ports import LOOPBACK
 
 if TYPE_CHECKING:
     from tests.chaos.bank import Bank

@@ -20,7 +20,7 @@ from pymysql.constants import COMMAND
 
 from tests.chaos.bank import APP, REPLICAS
 from tests.chaos.plans import Drop, Ending, Leg, Style, draw
-from tests.sidecar.programs import LOOPBACK
+from tests.ports import LOOPBACK
 
 if TYPE_CHECKING:
     from tests.chaos.bank import Bank

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -19,6 +18,7 @@ import yaml
 
 from dev.databases import MariaDB
 from dev.waiting import wait_for
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,7 +91,7 @@ def shop(server: MariaDB) -> Iterator[Shop]:
 def _service(
     name: str, server: MariaDB, schema: str, **variables: str
 ) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    port = _free_port()
+    port = free_port()
     environment = os.environ | {
         "PORT": str(port),
         "DATABASE_HOST": "127.0.0.1",
@@ -113,12 +113,6 @@ def _service(
             yield port, process
         finally:
             process.kill()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _healthy(port: int) -> bool:

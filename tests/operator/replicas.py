@@ -7,7 +7,6 @@ import contextlib
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from globaltx.stores.kubernetes.store import KubernetesStore
 from globaltx.transaction.model import BranchId, Decision, GlobalTransaction, Mode, Settlement
 from globaltx.transaction.states import Outcome, State
 from globaltx.transaction.xid import RANDOM_BITS, Xid, new_xid
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -45,11 +45,6 @@ async def eventually(what: str, check: Callable[[], Awaitable[Any]], within: flo
             raise AssertionError(message)
         await asyncio.sleep(0.05)
     return answer
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 @dataclass

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -17,23 +16,15 @@ from typing import TYPE_CHECKING, Any, Self
 from dev.waiting import wait_for
 from globaltx.coordinator.policy import Datasource
 from globaltx.manifest.settings import DatasourceSettings, HttpSettings, SidecarSettings
+from tests.ports import LOOPBACK, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from globaltx.coordinator.policy import Route
 
-LOOPBACK = "127.0.0.1"
 PROBE_SECONDS = 2.0
 BIN = Path(sys.executable).parent
-
-
-def free_port(host: str = LOOPBACK) -> int:
-    """A port that nobody listens at now."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @dataclass

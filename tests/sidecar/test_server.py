@@ -20,7 +20,8 @@ from globaltx.stores.kubernetes.store import KubernetesStore
 from globaltx.transaction.states import Outcome
 from globaltx.transaction.xid import Xid
 from globaltx_sidecar.main import EXIT_CONFIGURATION, EXIT_FAILED, main
-from tests.sidecar.programs import LOOPBACK, SidecarProgram, free_port, get, http_settings
+from tests.ports import LOOPBACK, free_port
+from tests.sidecar.programs import SidecarProgram, get, http_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +23,7 @@ from globaltx.stores.kubernetes.resource import (
     VALIDATING_WEBHOOKS,
 )
 from globaltx_operator.webhook import WebhookOptions, run_webhook
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -151,6 +151,4 @@ async def configure(control_plane: Cluster, webhook: Webhook) -> None:
 @pytest.fixture
 def unused_port() -> int:
     """A port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port()

@@ -15,6 +15,7 @@ import pytest
 from globaltx_sidecar.mysql.packets import Capability, Err, frame, parse_err
 from globaltx_sidecar.mysql.reader import PacketReader
 from globaltx_sidecar.mysql.server import Limits
+from tests.ports import free_port
 from tests.sidecar.mysql.harness import Place, Proxy, hint, numbers, wait_until
 
 if TYPE_CHECKING:
@@ -51,12 +52,6 @@ class Tally:
     def lock_waited(self, resource: str, seconds: float) -> None:
         assert resource == "order-db"
         self.waited.append(seconds)
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
 
 
 def first_error(sock: socket.socket) -> Err:

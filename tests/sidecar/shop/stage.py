@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, Self
 from dev.waiting import wait_for
 from globaltx.coordinator.policy import Route
 from globaltx.manifest.settings import SidecarSettings
+from tests.ports import LOOPBACK, free_port
 from tests.sidecar.programs import (
     BIN,
-    LOOPBACK,
     Account,
     Program,
     SidecarProgram,
     datasource,
-    free_port,
     get,
     http_settings,
 )
