@@ -26,6 +26,7 @@ _WORD_LOOK: Final = 24
 _READS: Final = frozenset(
     {b"select", b"show", b"explain", b"describe", b"desc", b"help", b"kill", b"savepoint", b"release"}
 )
+_SELECT: Final = b"select "
 _ONLY_READS: Final = frozenset({b"select", b"show", b"help", b"kill"})
 """Those of them of which nothing need be known when they are executed as prepared statements."""
 _WRITES: Final = frozenset({b"insert", b"update", b"delete", b"replace"})
@@ -65,7 +66,8 @@ class Road:
             text = packet.lower()
             if b"xid" in text and (_HINT in text or _VARIABLE in text):
                 return False
-            self._note_query(text)
+            if self._standing.multi_statements or not text.startswith(_SELECT, _TEXT_AT):
+                self._note_query(text)
             self._follower.expect(_RESULT)
             return True
         if command == _EXECUTE:

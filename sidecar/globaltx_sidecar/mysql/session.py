@@ -119,15 +119,25 @@ class Session:
 
     def client_data(self, data: bytes) -> list[SessionCommand] | None:
         """Take in what the client sent; None: pass it on as it is."""
-        if self._open_road and _is_one_packet(data) and self._guarded_look(data):
-            if self._road.left:
-                self._turn_off()
-            return None
+        if self._open_road and _is_one_packet(data):
+            try:
+                passes = self._road.passes(data)
+            except PacketError:
+                passes = False  # it will be looked at again, guarded
+            if passes:
+                if self._road.left:
+                    self._turn_off()
+                return None
         return self._guarded(lambda: self._client_data(data))
 
     def database_data(self, data: bytes) -> list[SessionCommand] | None:
         """Take in what the database sent; None: pass it on as it is."""
         if self._open_road:
+            if self._follower.took_whole(data):
+                standing = self._standing
+                if standing.wrote_unhinted and not standing.in_transaction:
+                    standing.ended()
+                return None
             try:
                 self._follow(data)
             except PacketError as error:
@@ -169,12 +179,6 @@ class Session:
             return [ToClient(frame(refused.error.encode_greeting(), 0)), Close(str(refused))]
         speaks = self._authentication or self._login
         return [ToClient(frame(refused.error.encode(), speaks.client_next)), Close(str(refused))]
-
-    def _guarded_look(self, data: bytes) -> bool:
-        try:
-            return self._road.passes(data)
-        except PacketError:
-            return False  # it will be looked at again, guarded
 
     def _violated(self, error: PacketError) -> list[SessionCommand]:
         self._close()

@@ -108,6 +108,60 @@ def test_the_end_of_every_response_is_found(
         assert follower.in_flight == 0
 
 
+@given(
+    response=responses(),
+    deprecate_eof=st.booleans(),
+    cut_off=st.integers(0, 30),
+    behind=st.binary(max_size=12),
+    change=st.none() | st.tuples(st.integers(0, 400), st.integers(0, 255)),
+)
+def test_what_is_taken_whole_would_have_been_followed_to_the_same_end(
+    *,
+    response: list[Result],
+    deprecate_eof: bool,
+    cut_off: int,
+    behind: bytes,
+    change: tuple[int, int] | None,
+) -> None:
+    data = bytearray(written(response, deprecate_eof=deprecate_eof) + behind)
+    if change is not None:
+        data[change[0] % len(data)] = change[1]
+    received = bytes(data[: len(data) - cut_off] or data)
+    quick, slow = Follower(deprecate_eof=deprecate_eof), Follower(deprecate_eof=deprecate_eof)
+    quick.expect(Shape.RESULT)
+    slow.expect(Shape.RESULT)
+    if quick.took_whole(received):
+        slow.follow(received)
+        assert slow.in_flight == quick.in_flight == 0
+        assert (quick.status, quick.certain) == (slow.status, slow.certain)
+    else:
+        assert (quick.in_flight, quick.status, quick.certain) == (1, 0, False)
+
+
+@pytest.mark.parametrize("deprecate_eof", [False, True])
+@pytest.mark.parametrize(
+    "result",
+    [Result(Ok(3, 7, 2)), Result(Ok(0, 0, 3), 2, ((b"a", None), (b"b" * 300, b"c"))), Result(Ok(), 1)],
+)
+def test_common_responses_are_taken_whole(*, result: Result, deprecate_eof: bool) -> None:
+    follower = Follower(deprecate_eof=deprecate_eof)
+    follower.expect(Shape.RESULT)
+    assert follower.took_whole(written([result], deprecate_eof=deprecate_eof))
+    assert (follower.in_flight, follower.certain) == (0, True)
+    assert isinstance(result.end, Ok)
+    assert follower.status == result.end.status
+
+
+def test_a_cursor_has_no_rows_to_be_walked() -> None:
+    response = [lenenc(1), COLUMN, b"\xfe\0\0" + int(Status.CURSOR_EXISTS).to_bytes(2, "little")]
+    data = b"".join(frame(payload, number) for number, payload in enumerate(response, 1))
+    follower = Follower(deprecate_eof=False)
+    follower.expect(Shape.RESULT)
+    assert not follower.took_whole(data)
+    follower.follow(data)
+    assert follower.in_flight == 0
+
+
 @given(all_responses=st.lists(responses(), min_size=1, max_size=3), deprecate_eof=st.booleans(), sizes=SIZES)
 def test_the_collector_reads_what_was_written(
     *, all_responses: list[list[Result]], deprecate_eof: bool, sizes: list[int]
