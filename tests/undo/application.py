@@ -12,6 +12,7 @@ import pymysql
 from pymysql.err import MySQLError
 
 from globaltx.undo import hint, ledger, locks, plan, statement
+from globaltx.undo.forms import Answers
 from globaltx.undo.sqlmode import SqlMode
 from globaltx_sidecar.mysql.packets import read_lenenc_bytes
 
@@ -59,7 +60,10 @@ class Application:
         shape: TableShape = await self._schemas.shape(change.table.schema or self.schema, change.table.name)
         planned = plan.make_plan(change, shape, self.mode, parameters)
         rows = [] if planned.image is None else await self.rows(planned.image)
-        ok = await self.run(statement.bind(change, parameters, self.mode))
+        sql = statement.bind(change, parameters, self.mode)
+        if isinstance(planned, plan.ImagePlan | plan.MovePlan) and planned.answers is not Answers.ROW:
+            sql = planned.narrowed(rows)
+        ok = await self.run(sql)
         self.work.add(planned.records(rows, ok))
         return ok
 

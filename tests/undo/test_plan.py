@@ -5,6 +5,7 @@ import pytest
 from globaltx.coordinator.reasons import Reason
 from globaltx.transaction.xid import Xid
 from globaltx.undo import locks, plan, refusal, statement
+from globaltx.undo.forms import Answers
 from globaltx.undo.plan import Ok
 from globaltx.undo.refusal import RefusedError, RowsMissedError
 from globaltx.undo.shape import NoSuchColumnError
@@ -23,13 +24,19 @@ def _plan(sql: str, *, mode: SqlMode = _MODE, parameters: tuple[int | None, ...]
 
 
 def _react(question: str) -> str:
-    """The image query; or, for an INSERT whose first generated key is 7, the rows of its undo INSERT."""
+    """The image query, and what is sent for two rows where the statement itself might choose others.
+
+    For an INSERT whose first generated key is 7: the rows of its undo INSERT.
+    """
     try:
         planned = _plan(question)
     except (RefusedError, NoSuchColumnError) as refused:
         return str(refused)
-    if planned.image is not None:
+    if planned.image is not None and (planned.answers is Answers.ROW or isinstance(planned, plan.UpsertPlan)):
         return planned.image.decode()
+    if isinstance(planned, plan.ImagePlan | plan.MovePlan):
+        narrowed = planned.narrowed([(b"5", b'{"id": [5]}'), (b"6", b'{"id": [6]}')]).decode()
+        return f"{planned.image.decode()}\nholds for {planned.answers}: {narrowed}"
     assert isinstance(planned, (plan.InsertPlan, plan.UpsertPlan))
     records = planned.records([], Ok(affected_rows=len(planned.rows), insert_id=7))
     text = locks.undo_insert("shop", XID, records).decode()

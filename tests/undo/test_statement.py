@@ -76,12 +76,12 @@ def _lines(found: statement.Statement) -> list[str]:
             lines += [
                 f"table {found.table.schema}.{found.table.name} as <{source.render(found.named).strip()}>"
             ]
-            lines += [f"assigns {found.assigned}", f"tail <{source.render(found.tail)}>"]
+            lines += [f"assigns {found.assigned}", f"tail <{source.render(found.condition.tail)}>"]
         case statement.Delete():
             lines += [
                 f"table {found.table.schema}.{found.table.name} as <{source.render(found.named).strip()}>"
             ]
-            lines += [f"tail <{source.render(found.tail)}>"]
+            lines += [f"tail <{source.render(found.condition.tail)}>"]
         case statement.Select():
             lines += [f"for update {found.for_update}"]
         case statement.Control():
@@ -162,7 +162,7 @@ def test_a_quote_behind_a_two_byte_character_stays_inside() -> None:
     gbk = SqlMode(charset="gbk")
     found = statement.analyse(b"UPDATE t SET a = '\xbf\x5c' WHERE b = '1'", gbk)
     assert isinstance(found, statement.Update)
-    assert found.source.render(found.tail) == "WHERE b = '1'"
+    assert found.source.render(found.condition.tail) == "WHERE b = '1'"
     with pytest.raises(RefusedError, match="not closed"):
         statement.analyse(b"UPDATE t SET a = '\xbf\x5c' WHERE b = '1'", SqlMode(charset="latin1"))
 
@@ -186,7 +186,7 @@ def test_statements_of_one_template_keep_their_own_pieces(value: str, blank: str
     """Pieces are found once for all of them, by counting tokens."""
     found = statement.analyse(f"UPDATE t SET{blank}a = {value} WHERE b = {value}".encode())
     assert isinstance(found, statement.Update)
-    assert found.source.render(found.tail) == f"WHERE b = {value}"
+    assert found.source.render(found.condition.tail) == f"WHERE b = {value}"
     assert (found.table.name, found.assigned) == ("t", ("a",))
     inserted = statement.analyse(f"INSERT INTO t VALUES{blank}({value}, {value})".encode())
     assert isinstance(inserted, statement.Insert)

@@ -10,7 +10,7 @@ from globaltx.undo import literal
 from globaltx.undo.lexer import Token, TokenKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from globaltx.undo.literal import Value
 
@@ -37,10 +37,16 @@ class Source:
         """How many question marks there are."""
         return sum(token.kind is TokenKind.PARAMETER for token in self.tokens)
 
-    def render(self, span: Span | None = None, parameters: Sequence[Value] | None = None) -> str:
+    def render(
+        self,
+        span: Span | None = None,
+        parameters: Sequence[Value] | None = None,
+        before: Mapping[int, str] | None = None,
+    ) -> str:
         """Write the tokens of a span again, comments as spaces where only a span is asked for.
 
         With ``parameters`` (those of the whole statement) question marks become literals.
+        ``before`` holds what is to be written before a token.
         """
         first, end = span or (0, len(self.tokens))
         given = iter(parameters or ())
@@ -49,13 +55,10 @@ class Source:
             if token.kind is TokenKind.PARAMETER and parameters is not None:
                 part = f" {literal.sql(next(given))} "
             else:
-                part = " " if span and token.kind in _COMMENTS else token.text
+                part = " " if span and token.kind is TokenKind.COMMENT else token.text
             if index >= first:
-                parts.append(part)
+                parts.append((before or {}).get(index, "") + part)
         return "".join(parts)
-
-
-_COMMENTS = frozenset({TokenKind.COMMENT, TokenKind.HINT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,32 @@ class Limited:
 
     ordered_by: frozenset[str]
     equal_to_constant: frozenset[str]
+
+
+class Answers(StrEnum):
+    """What a condition depends on, and so how long its answer holds."""
+
+    ROW = "the row"
+    """As long as the row is locked."""
+    TABLES = "tables"
+    """As long as nobody changes what the condition reads, or puts a row into it."""
+    ONCE = "once"
+    """Not at all: another time it may be another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Which rows a change chooses: all that stands from WHERE on.
+
+    ``shared`` are the tokens before which a subquery takes share locks when the image is made:
+    an UPDATE reads other tables as they are now, a SELECT FOR UPDATE by itself as they were.
+    """
+
+    tail: Span
+    answers: Answers = Answers.ROW
+    order: Span | None = None
+    limited: Limited | None = None
+    shared: tuple[int, ...] = ()
 
 
 class OnHit(StrEnum):
@@ -96,16 +125,14 @@ class Insert:
 class Update:
     """``UPDATE table SET ... [WHERE] [ORDER BY] [LIMIT]`` of one table.
 
-    ``named`` spans the table with partition and alias, ``tail`` everything from WHERE on;
-    ``values`` are the spans of what is assigned.
+    ``named`` spans the table with partition and alias; ``values`` are the spans of what is assigned.
     """
 
     source: Source
     table: Table
     named: Span
     assigned: tuple[str, ...]
-    tail: Span
-    limited: Limited | None
+    condition: Condition
     values: tuple[Span, ...] = ()
 
 
@@ -116,8 +143,7 @@ class Delete:
     source: Source
     table: Table
     named: Span
-    tail: Span
-    limited: Limited | None
+    condition: Condition
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from globaltx.undo import functions
+from globaltx.undo import condition, functions
 from globaltx.undo.cursor import CLAUSES, Cursor, not_understood
 from globaltx.undo.forms import Delete, Insert, OnHit, Source, Span, Table, Update
-from globaltx.undo.lexer import BLANK, Token, TokenKind, name_value
+from globaltx.undo.lexer import BLANK, Token, TokenKind
 from globaltx.undo.refusal import refuse
 from globaltx.undo.second_reading import (
     REFUSED_PARTS,
@@ -79,13 +79,17 @@ def _update(source: Source, cursor: Cursor) -> Update:
     cursor.expect("SET")
     values_begin = cursor.index
     tail = (cursor.find_clause(), len(source.tokens))
-    _check_functions(source.tokens, (values_begin, tail[0]), functions.KNOWN)
-    _check_functions(source.tokens, tail, functions.REPEATABLE)
+    _check_values(source, (values_begin, tail[0]))
     facts = facts_of(source, exp.Update, table, tail)
     names, values = _assignments(source, (values_begin, tail[0]))
     if _lower(facts.columns) != _lower(names):
         not_understood()
-    return Update(source, table, named, facts.columns or (), tail, facts.limited, values)
+    chosen = condition.read(source, tail, facts.limited)
+    return Update(source, table, named, facts.columns or (), chosen, values)
+
+
+def _check_values(source: Source, span: Span) -> None:
+    condition.check_functions(source.tokens, span, functions.KNOWN, "in a value")
 
 
 def _assignments(source: Source, span: Span) -> tuple[tuple[str, ...], tuple[Span, ...]]:
@@ -102,9 +106,8 @@ def _delete(source: Source, cursor: Cursor) -> Delete:
     first = cursor.index
     table = _table(cursor, until=CLAUSES)
     tail = (cursor.index, len(source.tokens))
-    _check_functions(source.tokens, tail, functions.REPEATABLE)
     facts = facts_of(source, exp.Delete, table, tail)
-    return Delete(source, table, (first, tail[0]), tail, facts.limited)
+    return Delete(source, table, (first, tail[0]), condition.read(source, tail, facts.limited))
 
 
 def _insert(source: Source, cursor: Cursor) -> Insert:
@@ -139,9 +142,7 @@ def _insert(source: Source, cursor: Cursor) -> Insert:
         for word in ("ON", "DUPLICATE", "KEY", "UPDATE"):
             cursor.expect(word)
         hit_columns, hit_values = cursor.assignments()
-    _check_functions(
-        source.tokens, (rows[0][0][0] if rows and rows[0] else span[1], span[1]), functions.KNOWN
-    )
+    _check_values(source, (rows[0][0][0] if rows and rows[0] else span[1], span[1]))
     facts = facts_of(source, exp.Insert, table, span)
     if (
         not cursor.at_end
@@ -161,7 +162,7 @@ def _insert(source: Source, cursor: Cursor) -> Insert:
 def _keeps_insert_id(source: Source, name: str, span: Span) -> bool:
     """``id = LAST_INSERT_ID(id)``: tells the key of the row that was hit, and leaves it as it is."""
     tokens = [token for token in source.tokens[span[0] : span[1]] if token.kind not in BLANK]
-    texts = [_callable(token) or token.text for token in tokens]
+    texts = [condition.called(token) or token.text for token in tokens]
     return texts == ["LAST_INSERT_ID", "(", name.upper(), ")"]
 
 
@@ -207,30 +208,3 @@ def _with_quoted_schema(source: Source) -> Source:
     ):
         tokens[index] = Token(TokenKind.QUOTED, f"`{cursor.token.text}`")
     return Source(tuple(tokens))
-
-
-def _check_functions(tokens: tuple[Token, ...], span: Span, allowed: frozenset[str]) -> None:
-    """Refuse what may give another answer the second time, or may change rows nobody sees."""
-    repeatable = allowed is functions.REPEATABLE
-    before = previous = ""
-    for token in tokens[span[0] : span[1]]:
-        if token.kind in BLANK:
-            continue
-        if token.text == "(" and previous and (before == "." or previous not in allowed):
-            refuse(
-                f"the function {previous[:64]}() {'in WHERE or ORDER BY' if repeatable else 'in a value'}",
-                "compute the value in the application",
-            )
-        if (
-            repeatable
-            and before != "."
-            and (token.word() in functions.UNREPEATABLE_WORDS or token.text == ":=")
-        ):
-            refuse(f"{token.text.upper()} in WHERE or ORDER BY", "compute the value in the application")
-        before, previous = previous, _callable(token)
-
-
-def _callable(token: Token) -> str:
-    if token.kind in {TokenKind.NAME, TokenKind.QUOTED}:
-        return name_value(token).upper()
-    return token.text if token.text == "." else ""

@@ -5,47 +5,66 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from globaltx.undo import keys, values
-from globaltx.undo.forms import Delete, Update
+from globaltx.undo.condition import SHARED
+from globaltx.undo.forms import Answers, Delete, Update
 from globaltx.undo.refusal import refuse
 from globaltx.undo.shape import Column, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from globaltx.undo.forms import Limited
     from globaltx.undo.literal import Value
     from globaltx.undo.shape import TableShape
 
 _ALL_ROWS = "LIMIT 18446744073709551615"
 """Said aloud, because ``sql_select_limit`` would cut a SELECT but no UPDATE."""
+STATEMENT_BYTES_MAX = 12 * 1024 * 1024
+"""Under the 16 MiB that ``max_allowed_packet`` usually is."""
 
 
-def before(change: Update | Delete, shape: TableShape, parameters: Sequence[Value]) -> str:
-    """Write the SELECT of row_key and image; it chooses its rows by the statement's own words.
-
-    Raises:
-        RefusedError: the statement and the image might choose different rows.
-    """
-    _check_limit(change.limited, shape)
-    return _select(change, shape, image_columns(change, shape), parameters)
-
-
-def _select(
-    change: Update | Delete, shape: TableShape, columns: Sequence[Column], parameters: Sequence[Value]
+def before(
+    change: Update | Delete,
+    shape: TableShape,
+    columns: Sequence[Column],
+    parameters: Sequence[Value],
+    more: Sequence[str] = (),
 ) -> str:
-    tail = change.source.render(change.tail, parameters)
-    limit = "" if change.limited else _ALL_ROWS
+    """Write the SELECT of row_key, image and ``more``; it chooses its rows by the statement's own words."""
+    condition = change.condition
+    shared = dict.fromkeys(condition.shared, SHARED)
+    tail = change.source.render(condition.tail, parameters, shared)
+    limit = "" if condition.limited else _ALL_ROWS
     return (
-        f"SELECT {keys.row_key_expression(shape)},{values.image_bytes(columns)}"
+        f"SELECT {','.join([keys.row_key_expression(shape), values.image_bytes(columns), *more])}"
         f" FROM {change.source.render(change.named, parameters)} {tail} {limit} FOR UPDATE"
     )
 
 
-def before_all(change: Update, shape: TableShape, parameters: Sequence[Value]) -> str:
-    """As `before`, with every column that can be written."""
-    _check_limit(change.limited, shape)
-    check_types(shape.stored_columns, shape)
-    return _select(change, shape, shape.stored_columns, parameters)
+def narrowed(
+    change: Update | Delete, shape: TableShape, parameters: Sequence[Value], rows: Sequence[Sequence[str]]
+) -> str:
+    """Write the statement for the rows that the image has found, by their keys' literals.
+
+    Raises:
+        RefusedError: there are too many to name.
+    """
+    condition, source = change.condition, change.source
+    head = source.render((0, condition.tail[0]), parameters)
+    order = source.render(condition.order, parameters) if condition.order else ""
+    text = f"{head} WHERE {keys.any_of(shape, rows)} {order}"
+    if len(text) > STATEMENT_BYTES_MAX:
+        refuse(f"a change of {len(rows)} rows by their keys", "change fewer rows in one statement")
+    return text
+
+
+def answers(change: Update | Delete, shape: TableShape) -> Answers:
+    """How long the choice of rows holds: with a LIMIT, only while the key orders them, or is pinned down."""
+    limited = change.condition.limited
+    if limited is None:
+        return change.condition.answers
+    key = {name.lower() for name in shape.primary_key}
+    certain = key <= limited.ordered_by or key <= limited.equal_to_constant
+    return change.condition.answers if certain else Answers.ONCE
 
 
 def image_columns(change: Update | Delete, shape: TableShape) -> tuple[Column, ...]:
@@ -79,12 +98,3 @@ def check_types(columns: Sequence[Column], shape: TableShape) -> None:
                 f"a change of {shape.label}, whose column {column.name} is {column.full_type},",
                 "use another type",
             )
-
-
-def _check_limit(limited: Limited | None, shape: TableShape) -> None:
-    """With a LIMIT, the chosen rows are only certain when the key orders them, or is pinned down."""
-    if limited is None:
-        return
-    key = {name.lower() for name in shape.primary_key}
-    if not (key <= limited.ordered_by or key <= limited.equal_to_constant):
-        refuse("LIMIT over rows in no certain order", f"add ORDER BY {', '.join(shape.primary_key)}")

@@ -76,6 +76,17 @@ def equals(columns: Sequence[str], literals: Sequence[str]) -> str:
     )
 
 
+def any_of(shape: TableShape, rows: Sequence[Sequence[str]]) -> str:
+    """Write the condition that it is one of these rows, each given by the literals of its primary key."""
+    if not rows:
+        return "1=0"
+    if len(shape.primary_key) == 1:
+        return f"{identifier(shape.primary_key[0])} IN ({','.join(row[0] for row in rows)})"
+    columns = ",".join(identifier(column) for column in shape.primary_key)
+    listed = ",".join(f"({','.join(row)})" for row in rows)
+    return f"({columns}) IN ({listed})"
+
+
 def key_literals(shape: TableShape, image: values.Image) -> tuple[str, ...]:
     """Take the primary key out of an image, as literals.
 

@@ -1,7 +1,8 @@
 """An UPDATE of the primary key: the row leaves its old key and comes back under a new one.
 
-It is undone as a DELETE of the new row and an INSERT of the old one. The new key must be known:
-constants, and integers that stay as they are.
+It is undone as a DELETE of the new row and an INSERT of the old one; where a row has moved to the
+key that another one has left, as an UPDATE. The new key must be known: constants, integers that stay
+as they are, and integers that the image can compute (``id = id + 1``).
 """
 
 from __future__ import annotations
@@ -9,20 +10,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from globaltx.undo import image, insertion, record
-from globaltx.undo.exact import KeyPart
-from globaltx.undo.refusal import RowsMissedError, refuse
+from globaltx.undo import condition, functions, image, insertion, keys, record
+from globaltx.undo.choice import Choice
+from globaltx.undo.exact import KeyPart, exact
+from globaltx.undo.lexer import BLANK, TokenKind
+from globaltx.undo.literal import Text
+from globaltx.undo.refusal import refuse
 from globaltx.undo.shape import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from globaltx.undo.forms import Update
+    from globaltx.undo.forms import Answers, Span, Update
     from globaltx.undo.literal import Value
     from globaltx.undo.record import Ok, UndoRecord
-    from globaltx.undo.shape import TableShape
+    from globaltx.undo.shape import Column, TableShape
     from globaltx.undo.sqlmode import SqlMode
     from globaltx.undo.values import Image
+
+
+class _Computed:
+    """The image gives the new value, behind key and image."""
+
+
+_COMPUTED = _Computed()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,32 +41,55 @@ class MovePlan:
     """``image`` must run right before the statement; ``key`` are the new key's parts, None: as before."""
 
     image: bytes
-    shape: TableShape
-    key: tuple[KeyPart | None, ...]
+    choice: Choice
+    key: tuple[KeyPart | _Computed | None, ...]
     guards_gaps: bool = False
 
+    @property
+    def answers(self) -> Answers:
+        """How long the image's choice of rows holds."""
+        return self.choice.answers
+
+    def narrowed(self, rows: Sequence[Sequence[bytes | None]]) -> bytes:
+        """Write the statement for the rows of the image alone; see `Choice.narrowed`."""
+        return self.choice.narrowed(rows)
+
     def records(self, rows: Sequence[Sequence[bytes | None]], ok: Ok) -> tuple[UndoRecord, ...]:
-        """Turn the images and the statement's OK into undo records: the old row's, then the new one's.
+        """Turn the images and the statement's OK into undo records: of the old rows, then of the new ones.
+
+        In this order the image of a row that stood at a key wins over "nothing was there".
 
         Raises:
             RowsMissedError: the statement met other rows: roll back, answer 1213.
-            RefusedError: too many rows; roll back.
+            RefusedError: too many rows, or a key that is none; roll back.
         """
-        if record.matched_rows(ok) != len(rows):
-            message = f"{self.shape.label}: the image found {len(rows)} rows, the statement another number"
-            raise RowsMissedError(message)
+        shape = self.choice.shape
+        record.check_met(record.matched_rows(ok), len(rows), shape.label)
         record.check_count(2 * len(rows))
-        found: list[UndoRecord] = []
+        old, new = [], []
         for row in rows:
-            old, before = record.imaged(self.shape, row, self.shape.stored_columns, vanishing=True)
-            found += [old, record.inserted(self.shape, self._new_key(before), ok, proof=True)]
-        return tuple(found)
+            gone, before = record.imaged(shape, row, shape.stored_columns, vanishing=True)
+            old.append(gone)
+            new.append(record.inserted(shape, list(self._new_key(before, row[2:])), ok, proof=True))
+        return (*old, *new)
 
-    def _new_key(self, before: Image) -> list[KeyPart]:
-        return [
-            part if part is not None else KeyPart(str(before[name]), str(before[name]))
-            for part, name in zip(self.key, self.shape.primary_key, strict=True)
-        ]
+    def _new_key(self, before: Image, computed: Sequence[bytes | None]) -> Iterator[KeyPart]:
+        left = iter(computed)
+        for part, column in zip(self.key, self.choice.shape.key_columns, strict=True):
+            match part:
+                case KeyPart():
+                    yield part
+                case None:
+                    yield KeyPart(str(before[column.name]), str(before[column.name]))
+                case _:
+                    yield _integer(column, next(left))
+
+
+def _integer(column: Column, value: bytes | None) -> KeyPart:
+    part = None if value is None else exact(column, Text(value, "ascii"))
+    if part is None:
+        refuse(f"a change of the primary key to what is no {column.full_type}", "compute a key that is one")
+    return part
 
 
 def moves(update: Update, shape: TableShape) -> bool:
@@ -69,18 +103,56 @@ def make(update: Update, shape: TableShape, mode: SqlMode, parameters: Sequence[
     Raises:
         RefusedError: the new key is not known beforehand.
     """
+    image.check_types(shape.stored_columns, shape)
+    choice = Choice(update, shape, mode, tuple(parameters))
     assigned = [shape.column(name).name for name in update.assigned]
-    key: list[KeyPart | None] = []
+    key: list[KeyPart | _Computed | None] = []
+    computed: list[str] = []
     for column in shape.key_columns:
         part = None
-        if assigned.count(column.name) == 1:
-            span = update.values[assigned.index(column.name)]
-            part = insertion.constant(update.source, span, column, mode, parameters)
+        if column.name in assigned:
+            part = _assigned(choice, update, column, assigned)
+            if part is _COMPUTED:
+                span = update.values[assigned.index(column.name)]
+                computed.append(keys.as_bytes([f"({update.source.render(span, parameters)})"]))
         if part is None and (column.name in assigned or column.kind is not Kind.INTEGER):
             refuse(
                 f"a change of the primary key's column {column.name} to what is not exactly known beforehand",
                 "assign constants to the whole key, or DELETE the row and INSERT it anew",
             )
         key.append(part)
-    query = image.before_all(update, shape, parameters)
-    return MovePlan(mode.encode(query), shape, tuple(key))
+    return MovePlan(choice.image(shape.stored_columns, computed), choice, tuple(key))
+
+
+def _assigned(
+    choice: Choice, update: Update, column: Column, assigned: list[str]
+) -> KeyPart | _Computed | None:
+    if assigned.count(column.name) != 1:
+        return None
+    index = assigned.index(column.name)
+    span = update.values[index]
+    part = insertion.constant(update.source, span, column, choice.mode, choice.parameters)
+    if part is None and column.kind is Kind.INTEGER and _repeats(update, span, assigned[:index]):
+        return _COMPUTED
+    return part
+
+
+def _repeats(update: Update, span: Span, changed_before: list[str]) -> bool:
+    """Whether the image gives the expression the value that the statement will give it.
+
+    A column that is assigned before it has its new value by then.
+    """
+    changed = {name.casefold() for name in changed_before}
+    previous = ""
+    for token in update.source.tokens[span[0] : span[1]]:
+        if token.kind in BLANK:
+            continue
+        unrepeatable = token.text == "(" and previous in functions.UNREPEATABLE
+        variable = token.kind is TokenKind.VARIABLE or token.text == ":="
+        word = token.word()
+        if unrepeatable or variable or word == "SELECT" or word in functions.UNREPEATABLE_WORDS:
+            return False
+        previous = condition.called(token)
+        if previous.casefold() in changed:
+            return False
+    return True

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from globaltx.undo import image, insertion, move, record, upsert
-from globaltx.undo.forms import Delete, Insert, OnHit, Update
+from globaltx.undo.choice import Choice
+from globaltx.undo.forms import Answers, Delete, Insert, OnHit, Update
 from globaltx.undo.move import MovePlan
 from globaltx.undo.record import ROWS_MAX, Ok, UndoRecord
 from globaltx.undo.refusal import RowsMissedError, refuse
-from globaltx.undo.shape import Column, NoSuchColumnError, TableShape, check_undoable
+from globaltx.undo.shape import NoSuchColumnError, TableShape, check_undoable
 from globaltx.undo.sqlmode import SqlMode
 from globaltx.undo.upsert import UpsertPlan
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from globaltx.undo.exact import KeyPart
     from globaltx.undo.forms import Change
     from globaltx.undo.literal import Value
+    from globaltx.undo.shape import Column
 
 _DEFAULT = SqlMode()
 
@@ -32,10 +34,18 @@ class ImagePlan:
     """An UPDATE or DELETE: ``image`` is the SELECT that must run right before it."""
 
     image: bytes
-    change: Update | Delete
-    shape: TableShape
+    choice: Choice
     columns: tuple[Column, ...]
     guards_gaps: bool = False
+
+    @property
+    def answers(self) -> Answers:
+        """How long the image's choice of rows holds."""
+        return self.choice.answers
+
+    def narrowed(self, rows: Sequence[Sequence[bytes | None]]) -> bytes:
+        """Write the statement for the rows of the image alone; see `Choice.narrowed`."""
+        return self.choice.narrowed(rows)
 
     def records(self, rows: Sequence[Sequence[bytes | None]], ok: Ok) -> tuple[UndoRecord, ...]:
         """Turn the image's text resultset and the statement's OK into undo records.
@@ -46,15 +56,11 @@ class ImagePlan:
             RowsMissedError: it met other rows: roll back, answer 1213.
             RefusedError: too many rows; roll back.
         """
-        if self._met(ok) != len(rows):
-            message = f"{self.shape.label}: the image found {len(rows)} rows, the statement {self._met(ok)}"
-            raise RowsMissedError(message)
-        record.check_count(len(rows))
-        after = () if isinstance(self.change, Delete) else self.columns
-        return tuple(record.imaged(self.shape, row, after)[0] for row in rows)
-
-    def _met(self, ok: Ok) -> int:
-        return ok.affected_rows if isinstance(self.change, Delete) else record.matched_rows(ok)
+        shape, deletes = self.choice.shape, isinstance(self.choice.change, Delete)
+        met = ok.affected_rows if deletes else record.matched_rows(ok)
+        record.check_met(met, len(rows), shape.label)
+        after = () if deletes else self.columns
+        return tuple(record.imaged(shape, row, after)[0] for row in rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,7 @@ class InsertPlan:
     rows: tuple[tuple[KeyPart | insertion.Generated, ...], ...]
     image: None = None
     guards_gaps: bool = False
+    answers: Answers = Answers.ROW
 
     def records(self, rows: Sequence[Sequence[bytes | None]], ok: Ok) -> tuple[UndoRecord, ...]:
         """Turn the statement's OK into undo records; ``rows`` is empty.
@@ -102,8 +109,9 @@ def make_plan(
     _check_references(change, shape)
     if isinstance(change, Update) and move.moves(change, shape):
         return move.make(change, shape, mode, parameters)
-    query = image.before(change, shape, parameters)
-    return ImagePlan(mode.encode(query), change, shape, image.image_columns(change, shape))
+    choice = Choice(change, shape, mode, tuple(parameters))
+    columns = image.image_columns(change, shape)
+    return ImagePlan(choice.image(columns), choice, columns)
 
 
 def _check_references(change: Update | Delete, shape: TableShape) -> None:

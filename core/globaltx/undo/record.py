@@ -65,17 +65,21 @@ def imaged(
         RowsMissedError: they came back empty.
         RefusedError: the session has spoilt the image.
     """
+    row_key, before, image = _read(shape, row)
+    key = keys.integer_key_literals(shape, row_key) or keys.key_literals(shape, image)
+    record = UndoRecord(shape, keys.literal_key(row_key), key, before, after, vanishing=vanishing)
+    return record, image
+
+
+def _read(shape: TableShape, row: Sequence[bytes | None]) -> tuple[bytes, bytes, values.Image]:
     row_key, before = row[0], row[1]
     if row_key is None or before is None:
         message = f"the image of a row of {shape.label} came back empty"
         raise RowsMissedError(message)
     try:
-        image = values.read_image(before)
+        return row_key, before, values.read_image(before)
     except values.UnreadableImageError as error:
         refuse(f"a change in this session ({error})", "use an 8-bit or utf8mb4 collation_connection")
-    key = keys.integer_key_literals(shape, row_key) or keys.key_literals(shape, image)
-    record = UndoRecord(shape, keys.literal_key(row_key), key, before, after, vanishing=vanishing)
-    return record, image
 
 
 def inserted(
@@ -102,6 +106,19 @@ def matched_rows(ok: Ok) -> int:
     """How many rows an UPDATE has met, changed or not."""
     matched = _FIRST_NUMBER.search(ok.info)
     return ok.affected_rows if matched is None else int(matched[0])
+
+
+def check_met(met: int, found: int, label: str) -> None:
+    """See that a statement met as many rows as its image has locked, so the same ones, and not too many.
+
+    Raises:
+        RowsMissedError: it met others.
+        RefusedError: they are more than a local commit can carry.
+    """
+    if met != found:
+        message = f"{label}: the image found {found} rows, the statement {met}"
+        raise RowsMissedError(message)
+    check_count(found)
 
 
 def known_key(parts: Sequence[KeyPart | insertion.Generated]) -> bytes | None:

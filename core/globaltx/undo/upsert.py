@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from globaltx.undo import image, insertion, keys, record, values
-from globaltx.undo.forms import OnHit
+from globaltx.undo.forms import Answers, OnHit
 from globaltx.undo.literal import identifier
 from globaltx.undo.refusal import RowsMissedError, refuse
 from globaltx.undo.shape import UniqueKey
@@ -44,6 +44,7 @@ class UpsertPlan:
     images: tuple[Column, ...]
     rows: tuple[tuple[KeyPart | insertion.Generated, ...], ...]
     guards_gaps: bool = True
+    answers: Answers = Answers.ROW
 
     def records(self, rows: Sequence[Sequence[bytes | None]], ok: Ok) -> tuple[UndoRecord, ...]:
         """Turn the images of the rows that were hit and the statement's OK into undo records.

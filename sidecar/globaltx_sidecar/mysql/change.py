@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from globaltx.coordinator.reasons import Reason
 from globaltx.stores.base import StoreError
 from globaltx.undo import plan, refusal
+from globaltx.undo.forms import Answers
 from globaltx.undo.shape import NoSuchColumnError, NoSuchTableError
 from globaltx_sidecar.commands import Describe, Register
 from globaltx_sidecar.mysql import errors
@@ -19,7 +20,7 @@ from globaltx_sidecar.mysql.local import LocalTransaction
 from globaltx_sidecar.mysql.local_commit import commit
 from globaltx_sidecar.mysql.packets import Err, Ok, PacketError, Status, read_lenenc_bytes
 from globaltx_sidecar.mysql.steps import COMMIT, Answer, ServerError, ask, end_of, roll_back, run
-from globaltx_sidecar.mysql.trains import single
+from globaltx_sidecar.mysql.trains import Arrival, single
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from globaltx_sidecar.mysql.local import Settings, Standing
     from globaltx_sidecar.mysql.replies import Result
     from globaltx_sidecar.mysql.steps import Step, Work
-    from globaltx_sidecar.mysql.trains import Arrival
-
 
 _BEGIN: Final = (b"BEGIN",)
 _GUARDED_BEGIN: Final = (b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", b"BEGIN")
@@ -52,6 +51,15 @@ class Wanted:
     parameters: Sequence[Value] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """A change on its way to the server; ``apart``: the statement follows the answer to the image."""
+
+    sql: bytes
+    planned: Plan
+    apart: bool
+
+
 def carry_out(standing: Standing, wanted: Wanted) -> Work:
     """Carry a change out and answer the application.
 
@@ -60,14 +68,13 @@ def carry_out(standing: Standing, wanted: Wanted) -> Work:
             application it still stands, unless the error is one that ends it.
     """
     planned = yield from _plan(standing, wanted)
-    if planned.guards_gaps and not standing.autocommits:
-        yield from _check_isolation(standing)
+    trip = Trip(wanted.sql, planned, apart=(yield from _runs_apart(standing, planned)))
     pin(standing, wanted.xid)
     yield Register(wanted.xid)
     if standing.local is not None:
-        ok = yield from _in_local_transaction(standing, wanted, planned, standing.local)
+        ok = yield from _in_local_transaction(standing, trip, standing.local)
     else:
-        ok = yield from _in_autocommit(standing, wanted, planned)
+        ok = yield from _in_autocommit(standing, wanted.xid, trip)
     yield Answer(ok.encode())
 
 
@@ -123,11 +130,11 @@ def _shape(standing: Standing, wanted: Wanted, *, fresh: bool = False) -> Genera
 
 
 def _in_local_transaction(
-    standing: Standing, wanted: Wanted, planned: Plan, local: LocalTransaction
+    standing: Standing, trip: Trip, local: LocalTransaction
 ) -> Generator[Step, Any, Ok]:
-    arrived = yield from run(standing, [*_image(planned), wanted.sql])
+    arrived = yield from _travel(standing, trip, ())
     ok = end_of(arrived)
-    records = yield from _records(standing, planned, arrived, 0)
+    records = yield from _records(standing, trip.planned, arrived, 0)
     if standing.local is not local:
         details = "the local transaction ended while the statement ran"
         raise errors.give_way(details)
@@ -135,45 +142,79 @@ def _in_local_transaction(
     return ok.with_status(clear=Status.MORE_RESULTS_EXISTS)
 
 
-def _check_isolation(standing: Standing) -> Generator[Step, Any, None]:
-    """See that no other session can put a row between the image and the statement.
+def _runs_apart(standing: Standing, planned: Plan) -> Generator[Step, Any, bool]:
+    """Whether the statement must be told which rows the image has found, because it might find others.
 
     Raises:
-        RefusedError: it could.
+        RefusedError: that would not help, and it might.
     """
-    if standing.local is not None and standing.local.locks_gaps:
-        return
-    arrived = yield from ask(standing, single(_ISOLATION))
-    end_of(arrived)
-    levels = {row[1] for row in arrived.results[-1].rows}
-    locks_gaps = bool(levels) and levels <= _LOCK_GAPS and not standing.isolation_doubtful
-    if standing.local is not None:
-        standing.local.locks_gaps = locks_gaps
-    if not locks_gaps:
+    if planned.answers is Answers.ONCE:
+        return True
+    if standing.autocommits or not (planned.guards_gaps or planned.answers is Answers.TABLES):
+        return False
+    locks_gaps = yield from _locks_gaps(standing)
+    if planned.guards_gaps and not locks_gaps:
         details = (
             "INSERT IGNORE, ON DUPLICATE KEY UPDATE and REPLACE cannot be undone automatically in this local"
             " transaction, whose isolation level is not known to lock gaps; use REPEATABLE READ, set for the"
             " session, or send the statement in autocommit"
         )
         raise errors.refuse(Reason.STATEMENT_NOT_UNDOABLE, details)
+    return not locks_gaps
 
 
-def _in_autocommit(standing: Standing, wanted: Wanted, planned: Plan) -> Generator[Step, Any, Ok]:
+def _locks_gaps(standing: Standing) -> Generator[Step, Any, bool]:
+    """Whether no other session can put a row between the image and the statement."""
+    if standing.local is not None and standing.local.locks_gaps is not None:
+        return standing.local.locks_gaps
+    arrived = yield from ask(standing, single(_ISOLATION))
+    end_of(arrived)
+    levels = {row[1] for row in arrived.results[-1].rows}
+    locks_gaps = bool(levels) and levels <= _LOCK_GAPS and not standing.isolation_doubtful
+    if standing.local is not None:
+        standing.local.locks_gaps = locks_gaps
+    return locks_gaps
+
+
+def _in_autocommit(standing: Standing, xid: Xid, trip: Trip) -> Generator[Step, Any, Ok]:
     """Two trips: {BEGIN; image; statement}, then {undo records; COMMIT}."""
-    opening = _GUARDED_BEGIN if planned.guards_gaps else _BEGIN
-    arrived = yield from run(standing, [*opening, *_image(planned), wanted.sql])
+    guarded = trip.planned.guards_gaps or (trip.planned.answers is Answers.TABLES)
+    opening = _GUARDED_BEGIN if guarded else _BEGIN
+    arrived = yield from _travel(standing, trip, opening)
     try:
         ok = end_of(arrived)
     except ServerError:
         yield from roll_back(standing)
         raise
-    records = yield from _records(standing, planned, arrived, len(opening))
+    records = yield from _records(standing, trip.planned, arrived, len(opening))
     if records:
-        yield from commit(standing, wanted.xid, records, COMMIT)
+        yield from commit(standing, xid, records, COMMIT)
     else:
         end_of((yield from ask(standing, single(COMMIT))))
         standing.ended()
     return ok.with_status(clear=Status.MORE_RESULTS_EXISTS | Status.IN_TRANS)
+
+
+def _travel(standing: Standing, trip: Trip, opening: Sequence[bytes]) -> Generator[Step, Any, Arrival]:
+    """Run image and statement, behind what opens the local transaction; what came back, in order."""
+    planned = trip.planned
+    if not trip.apart or isinstance(planned, plan.InsertPlan | plan.UpsertPlan):
+        return (yield from run(standing, [*opening, *_image(planned), trip.sql]))
+    found = yield from run(standing, [*opening, planned.image])
+    if found.error is not None:
+        return found
+    try:
+        _check_images(found.results[len(opening) :])
+        statement = planned.narrowed(found.results[-1].rows)
+    except refusal.RowsMissedError as error:
+        yield from roll_back(standing)
+        raise errors.give_way(str(error)) from error
+    except (errors.RefusedError, refusal.RefusedError):
+        if opening:
+            yield from roll_back(standing)
+        raise
+    done = yield from run(standing, [statement])
+    return Arrival([*found.results, *done.results])
 
 
 def _image(planned: Plan) -> tuple[bytes, ...]:
@@ -205,15 +246,23 @@ def _records(
 def _check(arrived: Arrival, ok: Ok, images: Sequence[Result], planned: Plan) -> None:
     """Refuse what came back otherwise than planned."""
     if len(images) != len(_image(planned)) or ok.status & Status.MORE_RESULTS_EXISTS:
-        what = "it gave more than one result"
-    elif arrived.results[-1].columns:
-        what = "it returned rows"
-    elif any(result.overflowed for result in images):
+        what = "it gave more than one result; the local transaction was rolled back"
+        raise _not_undoable(what)
+    if arrived.results[-1].columns:
+        what = "it returned rows; the local transaction was rolled back"
+        raise _not_undoable(what)
+    _check_images(images)
+
+
+def _check_images(images: Sequence[Result]) -> None:
+    if any(result.overflowed for result in images):
         what = "it changes more rows than can be kept for the undo (change them in portions)"
-    else:
-        return
-    details = f"the statement cannot be undone automatically: {what}; the local transaction was rolled back"
-    raise errors.refuse(Reason.STATEMENT_NOT_UNDOABLE, details)
+        raise _not_undoable(what)
+
+
+def _not_undoable(what: str) -> errors.RefusedError:
+    details = f"the statement cannot be undone automatically: {what}"
+    return errors.refuse(Reason.STATEMENT_NOT_UNDOABLE, details)
 
 
 def _info(ok: Ok, *, session_track: bool) -> bytes:

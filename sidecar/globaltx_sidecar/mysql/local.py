@@ -29,8 +29,8 @@ class LocalTransaction:
 
     xid: Xid
     ledger: Ledger = field(default_factory=Ledger)
-    locks_gaps: bool = False
-    """Its isolation level is known to do so."""
+    locks_gaps: bool | None = None
+    """Whether its isolation level is known to do so; None: not asked yet."""
 
 
 @dataclass(frozen=True, slots=True)

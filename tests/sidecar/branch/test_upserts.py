@@ -223,7 +223,7 @@ async def test_nobody_puts_a_row_between_image_and_statement(
             "INSERT INTO t VALUES (1, 1) ON DUPLICATE KEY UPDATE a = 2",
             "primary key",
         ),
-        ("a INT PRIMARY KEY, b INT", "UPDATE t SET a = a + 1", "primary key"),
+        ("a INT PRIMARY KEY, b INT", "UPDATE t SET a = UUID_SHORT()", "primary key"),
         ("a INT PRIMARY KEY, b INT", "UPDATE t SET a = 1, a = 2", "primary key"),
         ("a VARCHAR(5), b INT, PRIMARY KEY (a, b)", "UPDATE t SET b = 1", "primary key"),
         ("a INT PRIMARY KEY, b INT", "REPLACE INTO t SELECT 1, 2", "SELECT"),
