@@ -50,6 +50,7 @@ class PolicyFollower:
         self._watcher = Watcher(client, POLICIES, settings.namespace)
         self._names = frozenset(settings.policies)
         self._routes = settings.http.routes if settings.http else ()
+        self._edge = bool(settings.http and settings.http.edge)
         self._health = health
         self._use = use
         self._policies: dict[str, Json] = {}
@@ -82,14 +83,14 @@ class PolicyFollower:
         try:
             merged = merge(read_policy(self._policies[name]) for name in sorted(self._names))
             routes = merged.http.routes if merged.http else ()
-            new = Filter(routes)
+            new = Filter(routes, edge=bool(merged.http and merged.http.edge))
         except (InvalidPolicyError, PolicyConflictError, AmbiguousRoutesError) as error:
             self._health.waits(ROUTES_PART, Reason.POLICY_INVALID, f"the last good routes stay: {error}")
             return
         self._health.ok(ROUTES_PART)
-        if routes != self._routes:
+        if (routes, new.edge) != (self._routes, self._edge):
             _log.info("routes changed: %s", ", ".join(each.name for each in routes) or "none")
-            self._routes = routes
+            self._routes, self._edge = routes, new.edge
             self._use(new)
 
     async def _tell_health(self) -> None:

@@ -18,14 +18,18 @@ from globaltx.stores.kubernetes.client import KubernetesClient
 from globaltx.stores.kubernetes.lease import Elector
 from globaltx.stores.kubernetes.store import KubernetesStore
 from globaltx_sidecar import control
+from globaltx_sidecar.branch.leader import Leader
 from globaltx_sidecar.branch.registrar import Registrar
 from globaltx_sidecar.health import Health
 from globaltx_sidecar.http import server as http_server
+from globaltx_sidecar.http.caller import HttpCaller
 from globaltx_sidecar.http.filter import Filter
 from globaltx_sidecar.http.initiator import Initiator, Origin
 from globaltx_sidecar.http.proxy import Proxy
+from globaltx_sidecar.http.tries import Tries
 from globaltx_sidecar.http.upstream import Upstream
 from globaltx_sidecar.later import CRYPTOGRAPHY, at_first_use
+from globaltx_sidecar.leading import lead, lead_once_needed
 from globaltx_sidecar.metrics import Metrics
 from globaltx_sidecar.policies import PolicyFollower
 
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
 
     from globaltx.manifest.settings import SidecarSettings
     from globaltx.stores.kubernetes.access import Access
+    from globaltx_sidecar.databases import Databases
     from globaltx_sidecar.http.server import HttpServer
     from globaltx_sidecar.mysql.server import MysqlServer
 
@@ -107,8 +112,10 @@ class Sidecar:
                 self._health, self._metrics, self._around.control_host, self._settings.control_port
             )
             parts.push_async_callback(endpoint.stop)
-            works = await self._open_databases(parts, limit, tasks)
-            proxy = None if upstream is None else await self._open_http(parts, limit, upstream, tasks)
+            databases = await self._open_databases(parts, limit, tasks)
+            tries = Tries(self._store, self._settings.app, self._around.pod, self._metrics)
+            proxy = None if upstream is None else await self._open_http(parts, limit, upstream, tries, tasks)
+            works = [*(databases.works() if databases else ()), *self._leads(databases, upstream, tries)]
             works.append(
                 PolicyFollower(self._client, self._settings, self._health, partial(_use, proxy)).run()
             )
@@ -127,21 +134,35 @@ class Sidecar:
 
     async def _open_databases(
         self, parts: AsyncExitStack, limit: asyncio.Timeout, tasks: asyncio.TaskGroup
-    ) -> list[Work]:
+    ) -> Databases | None:
         settings = self._settings
         if not settings.datasources:
-            return []
+            return None
         # Only where there are databases: drivers and protocol take 15 MiB.
         with at_first_use(*CRYPTOGRAPHY):
             from globaltx_sidecar.databases import Databases  # noqa: PLC0415
 
-        databases = Databases(
-            settings, self._around.credentials, self._health, self._metrics, self._around.sweep_seconds
-        )
+        databases = Databases(settings, self._around.credentials, self._health, self._metrics)
         parts.callback(databases.close)
         branches = Registrar(self._store, settings.app, tasks, self._metrics)
         for server in await databases.serve(branches):
             parts.push_async_callback(_stop, server, limit)
+        return databases
+
+    def _leads(self, databases: Databases | None, upstream: Upstream | None, tries: Tries) -> list[Work]:
+        """Phase two, as far as this sidecar can carry any out."""
+        settings = self._settings
+        if databases is None and upstream is None:
+            return []
+        leader = Leader(
+            self._store,
+            settings.app,
+            databases.carriers if databases else {},
+            self._health,
+            self._metrics,
+            caller=None if upstream is None else HttpCaller(upstream, tries),
+            sweep_seconds=self._around.sweep_seconds,
+        )
         elector = Elector(
             self._client,
             settings.namespace,
@@ -149,13 +170,17 @@ class Sidecar:
             # The pod's own name: a sidecar that crashed finds its lease again and need not wait it out.
             self._around.pod,
         )
-        return databases.works(self._store, elector)
+        routes = settings.http.routes if settings.http else ()
+        if databases is None and not any(route.tcc for route in routes):
+            return [lead_once_needed(leader, elector, self._health, self._store, settings.app)]
+        return [lead(leader, elector, self._health)]
 
     async def _open_http(
         self,
         parts: AsyncExitStack,
         limit: asyncio.Timeout,
         upstream: Upstream,
+        tries: Tries,
         tasks: asyncio.TaskGroup,
     ) -> Proxy:
         settings = self._settings
@@ -165,7 +190,8 @@ class Sidecar:
         policy = settings.policies[0] if len(settings.policies) == 1 else ""
         origin = Origin(settings.namespace, settings.app, self._around.pod, policy, settings.ttl)
         initiator = Initiator(self._store, origin, tasks)
-        proxy = Proxy(upstream, initiator, tasks, self._metrics, Filter(settings.http.routes))
+        routes = Filter(settings.http.routes, edge=settings.http.edge)
+        proxy = Proxy(upstream, initiator, tries, tasks, self._metrics, routes)
         server = await http_server.serve(proxy, settings.http.listen_host, settings.http.listen_port)
         parts.push_async_callback(_stop, server, limit)
         self._health.ok(HTTP_PART)

@@ -12,6 +12,13 @@ def route(name: str = "create", path: str = "/order", **match: Any) -> Json:
     return {"name": name, "match": {"path": path, **match}}
 
 
+def template(path: str, name: str = "debit", **more: Any) -> Json:
+    return {"name": name, "match": {"pathTemplate": path}, **more}
+
+
+TCC: Json = {"confirm": "/c", "cancel": "/x"}
+
+
 def datasource(name: str = "order", **more: Any) -> Json:
     return {"name": name, "host": f"{name}.db.local", "schema": "shop", "secretName": "db", **more}
 
@@ -48,14 +55,14 @@ WRONG = [
     Wrong(
         "neither path nor prefix",
         http({"name": "create", "match": {"method": "GET"}}),
-        "give exactly one of path (the whole path) and pathPrefix",
-        "spec.http.routes[0].match: give exactly one of path and pathPrefix",
+        "give exactly one of path (the whole path), pathPrefix",
+        "spec.http.routes[0].match: give exactly one of path (the whole path), pathPrefix",
     ),
     Wrong(
         "path and prefix",
         http(route(pathPrefix="/a")),
-        "give exactly one of path (the whole path) and pathPrefix",
-        "spec.http.routes[0].match: give exactly one of path and pathPrefix",
+        "give exactly one of path (the whole path), pathPrefix",
+        "spec.http.routes[0].match: give exactly one of path (the whole path), pathPrefix",
     ),
     Wrong(
         "two routes of one name",
@@ -77,9 +84,57 @@ WRONG = [
     ),
     Wrong(
         "unknown mode",
-        http({**route(), "begin": {"mode": "TCC"}}),
-        'supported values: "AT"',
-        "spec.http.routes[0].begin.mode: must be one of AT, is 'TCC'",
+        http({**route(), "begin": {"mode": "Saga"}}),
+        'supported values: "AT", "TCC"',
+        "spec.http.routes[0].begin.mode: must be one of AT, TCC, is 'Saga'",
+    ),
+    Wrong(
+        "path and template",
+        http(route(pathTemplate="/a/{b}")),
+        "give exactly one of path (the whole path), pathPrefix",
+        "spec.http.routes[0].match: give exactly one of path (the whole path), pathPrefix",
+    ),
+    Wrong(
+        "path, prefix and template",
+        http(route(pathTemplate="/a/{b}", pathPrefix="/a")),
+        "give exactly one of path (the whole path), pathPrefix",
+        "spec.http.routes[0].match: give exactly one of path (the whole path), pathPrefix",
+    ),
+    Wrong(
+        "a template with half a variable",
+        http(template("/a/x{b}")),
+        "spec.http.routes[0].match.pathTemplate in body should match",
+        "spec.http.routes[0].match.pathTemplate: must match",
+    ),
+    Wrong(
+        "an unknown propagation",
+        http({**route(), "propagation": "Sometimes"}),
+        "supported values:",
+        "spec.http.routes[0].propagation: must be one of Required, RequiresNew, Supports",
+    ),
+    Wrong(
+        "tcc without cancel",
+        http({**route(), "tcc": {"confirm": "/c"}}),
+        "spec.http.routes[0].tcc.cancel: Required value",
+        "spec.http.routes[0].tcc.cancel: is required",
+    ),
+    Wrong(
+        "tcc that takes no part",
+        http({**route(), "propagation": "Never", "tcc": TCC}),
+        "a route with tcc takes part",
+        "spec.http.routes[0].propagation: a route with tcc takes part",
+    ),
+    Wrong(
+        "tcc that keeps a secret",
+        http({**route(), "tcc": {**TCC, "headers": ["Content-Type", "Authorization"]}}),
+        "those that hold secrets must not be named",
+        "spec.http.routes[0].tcc.headers: headers are kept in the Branch",
+    ),
+    Wrong(
+        "tcc that keeps a header of ours",
+        http({**route(), "tcc": {**TCC, "headers": ["globaltx-branch"]}}),
+        "nor those of the connection or of globaltx",
+        "spec.http.routes[0].tcc.headers: headers are kept in the Branch",
     ),
     Wrong(
         "no time at all",

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from globaltx.manifest.calls import write_calls
 from globaltx.manifest.crds import definitions, written
 from globaltx.manifest.resources import BRANCHES, POLICIES, TRANSACTIONS
 from globaltx.stores.kubernetes import resource as resources
 from globaltx.stores.kubernetes.errors import InvalidError
+from globaltx.transaction.calls import BODY_BYTES_MAX, Calls, Request
 from tests.manifest.cases import WRONG, Wrong, datasource, http, route
 
 if TYPE_CHECKING:
@@ -117,6 +119,8 @@ class Change:
         self.what, self.kind, self.before, self.after, self.sentence = what, kind, before, after, sentence
 
 
+CALLS = write_calls(Calls("/confirm", "/cancel", Request(body=b"x" * BODY_BYTES_MAX)))
+
 REFUSED = [
     Change(
         "the opposite outcome",
@@ -193,6 +197,20 @@ REFUSED = [
             f"{name} is fixed when the branch is registered; only outcome may be set, once",
         )
         for name, value in {"transaction": "t2", "app": "other", "resource": "other", "mode": "TCC"}.items()
+    ),
+    *(
+        Change(
+            f"{what} of a branch",
+            resources.BRANCHES,
+            branch(**before),
+            {"calls": after},
+            "calls is fixed when the branch is registered; only outcome may be set, once",
+        )
+        for what, before, after in (
+            ("calls", {}, CALLS),
+            ("other calls", {"calls": CALLS}, {"onCommit": "/other"}),
+            ("no calls any more", {"calls": CALLS}, None),
+        )
     ),
 ]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from globaltx.coordinator.policy import Datasource, HttpCapture, Policy, Route, Tls, TlsMode
+from globaltx.coordinator.policy import Datasource, HttpCapture, Policy, Propagation, Route, Tcc, Tls, TlsMode
 from globaltx.manifest.policy import (
     InvalidPolicyError,
     Merged,
@@ -17,7 +17,7 @@ from globaltx.manifest.policy import (
     read_policy,
     selects,
 )
-from tests.manifest.cases import WRONG, Wrong, datasource, http, route
+from tests.manifest.cases import TCC, WRONG, Wrong, datasource, http, route, template
 
 Json = dict[str, Any]
 
@@ -75,6 +75,60 @@ def test_a_wrong_policy_is_refused_by_a_sentence(wrong: Wrong) -> None:
     with pytest.raises(InvalidPolicyError) as refusal:
         read_policy(resource(wrong.spec, **wrong.metadata))
     assert wrong.offline in str(refusal.value)
+
+
+def test_a_try_is_read_with_its_calls() -> None:
+    tcc = {"confirm": "/accounts/{id}/confirm", "cancel": "/accounts/{id}/cancel"}
+    spec = http(template("/accounts/{id}/debit", tcc=tcc, propagation="Mandatory"), edge=True)
+    capture = read_policy(resource(spec)).http
+    calls = Tcc("/accounts/{id}/confirm", "/accounts/{id}/cancel")
+    assert capture == HttpCapture(
+        "http",
+        (
+            Route(
+                "debit",
+                path_template="/accounts/{id}/debit",
+                propagation=Propagation.MANDATORY,
+                tcc=calls,
+            ),
+        ),
+        edge=True,
+    )
+    given = {
+        "timeoutSeconds": 3,
+        "successStatuses": [200, 409],
+        "conflictAfterRefusals": 4,
+        "headers": ["Content-Type", "Accept-Language"],
+        "guard": False,
+    }
+    capture = read_policy(resource(http({**route(), "tcc": {**TCC, **given}}))).http
+    assert capture is not None
+    assert capture.routes[0].tcc == Tcc(
+        "/c",
+        "/x",
+        timedelta(seconds=3),
+        frozenset({200, 409}),
+        4,
+        ("content-type", "accept-language"),
+        guarded=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        (http(template("/a")), "it has no {variable}"),
+        (http(template("/{a}/{a}")), "{a} is there twice"),
+        (http(template("/{a}", tcc={"confirm": "/{b}", "cancel": "/"})), ".tcc.confirm: {b} is no variable"),
+        (http({**route(), "tcc": {"confirm": "/", "cancel": "/{b}"}}), ".tcc.cancel: {b} is no variable"),
+        (http(route("a", "/a/b"), template("/a/{x}")), "match the same request"),
+        (http(template("/{x}/b", "one"), template("/a/{x}", "two")), "match the same request"),
+    ],
+)
+def test_what_only_the_whole_policy_tells_is_refused(spec: Json, sentence: str) -> None:
+    with pytest.raises(InvalidPolicyError) as refusal:
+        read_policy(resource(spec))
+    assert sentence in str(refusal.value)
 
 
 def test_every_problem_is_named_not_only_the_first() -> None:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from globaltx.coordinator.policy import Datasource, Route, Tls, TlsMode
+from globaltx.coordinator.policy import Datasource, Propagation, Route, Tcc, Tls, TlsMode
 from globaltx.manifest.settings import DatasourceSettings, HttpSettings, SidecarSettings
+
+DEBIT = Route(
+    name="debit",
+    path_template="/accounts/{id}/debit",
+    propagation=Propagation.MANDATORY,
+    tcc=Tcc("/confirm", "/cancel", timedelta(seconds=2), frozenset({201}), 3, ("a",), guarded=False),
+)
 
 
 @given(st.text(), st.text(), st.integers(1, 65535))
@@ -27,7 +36,7 @@ def test_any_texts_come_back_and_hold_nothing_that_kubernetes_expands(
         namespace="shop",
         app="orders",
         policies=("p",),
-        http=HttpSettings(upstream_port=port, routes=(Route(name="r", path=path),)),
+        http=HttpSettings(port, (Route(name="r", path=path), DEBIT), edge=True),
         datasources=(DatasourceSettings(datasource, "127.0.0.2", port),),
     )
     text = settings.to_json()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +15,7 @@ from globaltx.stores.base import (
     UnknownTransactionError,
     XidTakenError,
 )
+from globaltx.transaction.calls import Calls, Request
 from globaltx.transaction.model import Mode
 from globaltx.transaction.states import Outcome, State
 from tests.stores.harness import (
@@ -83,6 +86,76 @@ async def test_join_registers_a_branch_once(harness: Harness) -> None:
         (branch(xid), Mode.AT, None),
         (branch(xid, resource="stock"), Mode.TCC, None),
     ]
+
+
+CALLS = Calls(
+    on_commit="/accounts/7/confirm",
+    on_rollback="/accounts/7/cancel",
+    request=Request("PUT", "a=1&b=%20", (("content-type", "text/plain"),), bytes(range(256))),
+    timeout=timedelta(seconds=3),
+    success_statuses=frozenset({200, 409}),
+    refusals_max=4,
+    guarded=False,
+    by="shop-1/a",
+)
+
+
+async def test_join_keeps_the_calls_of_a_branch_byte_for_byte(harness: Harness) -> None:
+    xid = await begun(harness)
+    stands = await harness.client().join(branch(xid, resource="debit.1"), Mode.TCC, CALLS)
+    (found,) = (await harness.client().read(xid)).branches
+    assert (stands.calls, found.calls, found.started) == (CALLS, CALLS, False)
+
+
+async def test_of_two_that_join_one_branch_both_get_the_calls_of_the_first(harness: Harness) -> None:
+    xid = await begun(harness)
+    for by in ("shop-1/a", "shop-2/b"):
+        stands = await harness.client().join(branch(xid), Mode.TCC, replace(CALLS, by=by))
+        assert stands.calls == CALLS
+
+
+async def test_a_watch_yields_the_calls_and_whether_the_work_was_let_through(harness: Harness) -> None:
+    xid = await begun(harness)
+    for resource in ("debit.1", "debit.2"):
+        await harness.client().join(branch(xid, resource=resource), Mode.TCC, CALLS)
+    await harness.client().start(branch(xid, resource="debit.2"))
+    await harness.client().decide(xid, ROLLBACK)
+    await harness.stamp(xid)
+    seen = await first(harness.client(), "shop", 2)
+    assert sorted((each.id.resource, each.calls, each.started) for each in seen) == [
+        ("debit.1", CALLS, False),
+        ("debit.2", CALLS, True),
+    ]
+
+
+async def test_start_is_repeated_at_will_until_the_branch_was_told(harness: Harness) -> None:
+    xid = await begun(harness)
+    await harness.client().join(branch(xid), Mode.TCC, CALLS)
+    for _ in range(2):
+        await harness.client().start(branch(xid))
+    await harness.client().decide(xid, ROLLBACK)
+    await harness.stamp(xid)
+    with pytest.raises(AlreadyDecidedError):
+        await harness.client().start(branch(xid))
+    (found,) = (await harness.client().read(xid)).branches
+    assert (found.started, found.outcome) == (True, Outcome.ROLLBACK)
+
+
+async def test_start_comes_too_late_once_the_branch_was_told(harness: Harness) -> None:
+    xid = await begun(harness)
+    await harness.client().join(branch(xid), Mode.TCC, CALLS)
+    await harness.client().decide(xid, COMMIT)
+    await harness.stamp(xid)
+    with pytest.raises(AlreadyDecidedError):
+        await harness.client().start(branch(xid))
+    (found,) = (await harness.client().read(xid)).branches
+    assert not found.started
+
+
+async def test_start_of_what_never_joined_is_told(harness: Harness) -> None:
+    xid = await begun(harness)
+    with pytest.raises(UnknownTransactionError):
+        await harness.client().start(branch(xid))
 
 
 async def test_join_of_an_unknown_xid_leaves_nothing_behind(harness: Harness) -> None:

@@ -6,18 +6,55 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
+from globaltx.transaction.calls import DEFAULT_CALL_TIMEOUT, DEFAULT_REFUSALS, DEFAULT_SUCCESS_STATUSES
 from globaltx.transaction.model import Mode
 
 DEFAULT_TIMEOUT = timedelta(seconds=60)
 DEFAULT_TTL = timedelta(hours=1)
 DEFAULT_LOCK_WAIT = timedelta(seconds=3)
+DEFAULT_HEADERS = ("content-type",)
+
+
+class Propagation(StrEnum):
+    """What a route makes of an xid that comes in, and of none."""
+
+    REQUIRED = "Required"
+    """Take part; without an xid begin."""
+    REQUIRES_NEW = "RequiresNew"
+    """Begin in any case; an xid that comes in goes no further."""
+    SUPPORTS = "Supports"
+    """Take part; without an xid pass on."""
+    NOT_SUPPORTED = "NotSupported"
+    """Pass on in any case, without the xid."""
+    MANDATORY = "Mandatory"
+    """Take part; without an xid, or with one that nobody knows, refuse."""
+    NEVER = "Never"
+    """Pass on; with an xid refuse."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tcc:
+    """What makes a route's requests try calls.
+
+    ``confirm`` and ``cancel`` are paths of the same application, in which ``{name}`` is what the
+    route's template found. ``headers`` of the try are repeated to them, lower case.
+    """
+
+    confirm: str
+    cancel: str
+    timeout: timedelta = DEFAULT_CALL_TIMEOUT
+    success_statuses: frozenset[int] = DEFAULT_SUCCESS_STATUSES
+    refusals_max: int = DEFAULT_REFUSALS
+    headers: tuple[str, ...] = DEFAULT_HEADERS
+    guarded: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A request that begins a transaction.
+    """A request that begins a transaction, or takes part in one in its own way.
 
-    ``path`` is compared whole; ``path_prefix`` by path segments (exactly one of them is set).
+    ``path`` is compared whole, ``path_prefix`` by path segments, ``path_template`` by segments of
+    which some may be anything (exactly one of them is set).
     """
 
     name: str
@@ -27,14 +64,21 @@ class Route:
     mode: Mode = Mode.AT
     timeout: timedelta = DEFAULT_TIMEOUT
     commit_statuses: frozenset[int] = frozenset({200})
+    path_template: str = ""
+    propagation: Propagation = Propagation.REQUIRED
+    tcc: Tcc | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class HttpCapture:
-    """The named container port that the sidecar takes over, and its routes."""
+    """The named container port that the sidecar takes over, and its routes.
+
+    At an ``edge`` requests come from outside, and no xid that they carry is believed.
+    """
 
     port: str
     routes: tuple[Route, ...] = ()
+    edge: bool = False
 
 
 class TlsMode(StrEnum):
@@ -93,18 +137,3 @@ class Policy:
     datasources: tuple[Datasource, ...] = ()
     lock_wait: timedelta = DEFAULT_LOCK_WAIT
     ttl: timedelta = DEFAULT_TTL
-
-
-def covers(route: Route, path: str) -> bool:
-    """Whether a path is the route's, or lies below its prefix by whole segments."""
-    if route.path:
-        return path == route.path
-    prefix = route.path_prefix.rstrip("/")
-    return path == prefix or path.startswith(prefix + "/")
-
-
-def overlap(one: Route, other: Route) -> bool:
-    """Whether some request matches both routes."""
-    if one.method != other.method:
-        return False
-    return covers(one, other.path or other.path_prefix) or covers(other, one.path or one.path_prefix)

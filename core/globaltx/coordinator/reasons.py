@@ -55,6 +55,12 @@ class Reason(StrEnum):
     PLATFORM_UNSUPPORTED = "PlatformUnsupported"
     SIDECAR_MISSING = "SidecarMissing"
     OUTCOME_MISMATCH = "OutcomeMismatch"
+    CALL_REFUSED = "CallRefused"
+    CALL_FAILED = "CallFailed"
+    TRY_REPEATED = "TryRepeated"
+    REQUEST_TOO_LARGE = "RequestTooLarge"
+    XID_REQUIRED = "XidRequired"
+    XID_NOT_ALLOWED = "XidNotAllowed"
     READY = "Ready"
     SECRET_MISSING = "SecretMissing"  # noqa: S105  a word
     SECRET_INCOMPLETE = "SecretIncomplete"  # noqa: S105  a word
@@ -62,8 +68,8 @@ class Reason(StrEnum):
 
 SENTENCES: dict[Reason, str] = {
     Reason.ACTIVE: "No outcome was taken yet; phase one is under way.",
-    Reason.COMMITTING: "The outcome is Commit; branches are dropping their undo records.",
-    Reason.ROLLING_BACK: "The outcome is Rollback; branches are restoring what they changed.",
+    Reason.COMMITTING: "The outcome is Commit; branches are dropping their undo records, or confirming.",
+    Reason.ROLLING_BACK: "The outcome is Rollback; branches are restoring what they changed, or cancelling.",
     Reason.COMMITTED: "Every branch has committed.",
     Reason.ROLLED_BACK: "Every branch has been undone.",
     Reason.CONFLICT: "A branch could not follow the outcome; a person must decide.",
@@ -99,6 +105,12 @@ SENTENCES: dict[Reason, str] = {
     Reason.PLATFORM_UNSUPPORTED: "The pod runs on an operating system that the sidecar does not.",
     Reason.SIDECAR_MISSING: "The pod asked for a sidecar and has none; delete it so that it is created anew.",
     Reason.OUTCOME_MISMATCH: "A branch was told, or did, the opposite of its transaction's outcome.",
+    Reason.CALL_REFUSED: "The application refuses a confirm or cancel again and again; see to its data.",
+    Reason.CALL_FAILED: "A confirm or cancel is not done yet; it is tried again with growing delay.",
+    Reason.TRY_REPEATED: "The try was let through before, by another pod or with another request.",
+    Reason.REQUEST_TOO_LARGE: "The request is larger than what can be kept for its confirm and cancel.",
+    Reason.XID_REQUIRED: "The route takes part in global transactions only; send the xid along.",
+    Reason.XID_NOT_ALLOWED: "The route takes no part in global transactions; leave the xid out.",
     Reason.READY: "Pods that ask for it are injected by this policy.",
     Reason.SECRET_MISSING: "The Secret that a datasource names does not exist; create it.",
     Reason.SECRET_INCOMPLETE: "The Secret that a datasource names lacks username or password; add them.",

@@ -14,16 +14,18 @@ from datetime import timedelta
 from itertools import chain, combinations, product
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from globaltx.coordinator.matching import names, overlap, shown
 from globaltx.coordinator.policy import (
     DEFAULT_LOCK_WAIT,
     DEFAULT_TTL,
     Datasource,
     HttpCapture,
     Policy,
+    Propagation,
     Route,
+    Tcc,
     Tls,
     TlsMode,
-    overlap,
 )
 from globaltx.manifest.check import filled, problems
 from globaltx.manifest.resources import API_VERSION, POLICIES
@@ -100,11 +102,15 @@ def _policy(namespace: str, name: str, spec: Mapping[str, Any]) -> Policy:
         namespace=namespace,
         name=name,
         selector=dict(spec.get("selector", {}).get("matchLabels", {})),
-        http=http and HttpCapture(http["port"], tuple(_route(each) for each in http.get("routes", ()))),
+        http=http and _http(http),
         datasources=tuple(_datasource(each) for each in spec.get("datasources", ())),
         lock_wait=timedelta(milliseconds=spec["lockWaitMilliseconds"]),
         ttl=timedelta(seconds=spec["ttlSecondsAfterFinished"]),
     )
+
+
+def _http(raw: Mapping[str, Any]) -> HttpCapture:
+    return HttpCapture(raw["port"], tuple(_route(each) for each in raw.get("routes", ())), raw["edge"])
 
 
 def _route(raw: Mapping[str, Any]) -> Route:
@@ -117,6 +123,23 @@ def _route(raw: Mapping[str, Any]) -> Route:
         mode=Mode(begin["mode"]),
         timeout=timedelta(seconds=begin["timeoutSeconds"]),
         commit_statuses=frozenset(begin["commitStatuses"]),
+        path_template=match.get("pathTemplate", ""),
+        propagation=Propagation(raw["propagation"]),
+        tcc=_tcc(raw.get("tcc")),
+    )
+
+
+def _tcc(raw: Mapping[str, Any] | None) -> Tcc | None:
+    if raw is None:
+        return None
+    return Tcc(
+        confirm=raw["confirm"],
+        cancel=raw["cancel"],
+        timeout=timedelta(seconds=raw["timeoutSeconds"]),
+        success_statuses=frozenset(raw["successStatuses"]),
+        refusals_max=raw["conflictAfterRefusals"],
+        headers=tuple(each.lower() for each in raw["headers"]),
+        guarded=raw["guard"],
     )
 
 
@@ -147,17 +170,36 @@ def _empty(policy: Policy) -> Iterator[str]:
 
 def _route_problems(spec: Mapping[str, Any], policy: Policy) -> Iterator[str]:
     for index, raw in enumerate(spec.get("http", {}).get("routes", ())):
-        if ("path" in raw["match"]) == ("pathPrefix" in raw["match"]):
-            yield f"spec.http.routes[{index}].match: give exactly one of path and pathPrefix"
+        if sum(each in raw["match"] for each in schemas.MATCHES) != 1:
+            yield f"spec.http.routes[{index}].match: {schemas.MATCH_SENTENCE}"
     routes = policy.http.routes if policy.http else ()
+    for index, route in enumerate(routes):
+        yield from (f"spec.http.routes[{index}]{sentence}" for sentence in _one_route_problems(route))
     for name in _twice(route.name for route in routes):
         yield f"spec.http.routes: each route needs a name of its own; rename one of those named {name!r}"
     for one, other in combinations(routes, 2):
         if overlap(one, other):
             yield (
-                f"spec.http.routes: {one.name!r} ({_matched(one)}) and {other.name!r} ({_matched(other)}) "
+                f"spec.http.routes: {one.name!r} ({shown(one)}) and {other.name!r} ({shown(other)}) "
                 "match the same request; make their paths or methods differ"
             )
+
+
+def _one_route_problems(route: Route) -> Iterator[str]:
+    found = names(route.path_template)
+    for name in _twice(found):
+        yield f".match.pathTemplate: {{{name}}} is there twice; give each variable a name of its own"
+    if route.path_template and not found:
+        yield ".match.pathTemplate: it has no {variable}; give path instead"
+    if route.tcc is None:
+        return
+    if route.propagation in {Propagation.NOT_SUPPORTED, Propagation.NEVER}:
+        yield f".propagation: {schemas.TCC_SENTENCE}"
+    if not all(map(schemas.may_repeat, route.tcc.headers)):
+        yield f".tcc.headers: {schemas.HEADERS_SENTENCE}"
+    for field, path in (("confirm", route.tcc.confirm), ("cancel", route.tcc.cancel)):
+        for name in set(names(path)) - set(found):
+            yield f".tcc.{field}: {{{name}}} is no variable of match.pathTemplate"
 
 
 def _datasource_problems(policy: Policy) -> Iterator[str]:
@@ -226,7 +268,7 @@ def merge(policies: Iterable[Policy]) -> Merged:
     routes = tuple(chain.from_iterable(capture.routes for capture in captures))
     return Merged(
         names=tuple(policy.name for policy in every),
-        http=HttpCapture(captures[0].port, routes) if captures else None,
+        http=HttpCapture(captures[0].port, routes, any(each.edge for each in captures)) if captures else None,
         datasources=tuple(chain.from_iterable(policy.datasources for policy in every)),
         lock_wait=max(policy.lock_wait for policy in every),
         ttl=max(policy.ttl for policy in every),
@@ -269,7 +311,7 @@ def _matched_twice(policies: Iterable[Policy]) -> Iterator[str]:
         for route, met in product(_routes(one), _routes(other)):
             if overlap(route, met):
                 yield (
-                    f"policies {one.name} and {other.name} both match the request {_matched(route)!r}; "
+                    f"policies {one.name} and {other.name} both match the request {shown(route)!r}; "
                     "keep it in one of them"
                 )
 
@@ -284,10 +326,6 @@ def _claims(policies: Iterable[Policy], of: Callable[[Policy], Iterable[str]]) -
 
 def _routes(policy: Policy) -> tuple[Route, ...]:
     return policy.http.routes if policy.http else ()
-
-
-def _matched(route: Route) -> str:
-    return f"{route.method} {route.path or route.path_prefix + ' (prefix)'}"
 
 
 def _twice(values: Iterable[_T]) -> list[_T]:

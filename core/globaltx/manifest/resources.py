@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from globaltx.coordinator.conditions import shorten, succeeded
+from globaltx.manifest.calls import read_calls, write_calls
 from globaltx.transaction.model import (
     Branch,
     BranchId,
@@ -165,6 +166,8 @@ def branch_to_resource(branch: Branch) -> dict[str, Any]:
         "resource": branch.id.resource,
         "mode": str(branch.mode),
     }
+    if branch.calls is not None:
+        spec["calls"] = write_calls(branch.calls)
     if branch.outcome is not None:
         spec["outcome"] = str(branch.outcome)
     return {
@@ -196,6 +199,8 @@ def branch_from_resource(resource: Mapping[str, Any]) -> Branch:
             state=State(status.get("state", State.ACTIVE)),
             reason=status.get("reason", ""),
             message=status.get("message", ""),
+            calls=read_calls(spec.get("calls")),
+            started="startedAt" in status,
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _invalid(BRANCHES, resource, error) from error
@@ -215,6 +220,11 @@ def settlement_status(settlement: Settlement, now: datetime) -> dict[str, Any]:
     if settlement.state in ENDS:
         status["settledAt"] = format_time(now)
     return status
+
+
+def started_status(now: datetime) -> dict[str, Any]:
+    """Write that a branch's work is let through; each time anew, so that a repeat is refused if late."""
+    return {"startedAt": format_time(now)}
 
 
 def condition(kind: str, holds: bool | None, reason: str, message: str, now: datetime) -> dict[str, Any]:  # noqa: FBT001  a condition has three values

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from globaltx.coordinator.policy import Datasource, Route, Tls, TlsMode
+from globaltx.coordinator.policy import Datasource, Propagation, Route, Tcc, Tls, TlsMode
 from globaltx.transaction.model import Mode
 
 SETTINGS_VARIABLE = "GLOBALTX_SETTINGS"
@@ -34,6 +34,7 @@ class HttpSettings:
     routes: tuple[Route, ...]
     listen_port: int = HTTP_PORT
     listen_host: str = "0.0.0.0"  # noqa: S104  the pod's own address is not known beforehand
+    edge: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ class SidecarSettings:
 
 def _settings(settings: SidecarSettings) -> dict[str, Any]:
     http = settings.http
+    edge = {"edge": True} if http and http.edge else {}
     return {
         "namespace": settings.namespace,
         "app": settings.app,
@@ -91,6 +93,7 @@ def _settings(settings: SidecarSettings) -> dict[str, Any]:
             "upstreamPort": http.upstream_port,
             "listenPort": http.listen_port,
             "listenHost": http.listen_host,
+            **edge,
             "routes": [_route(route) for route in http.routes],
         },
         "datasources": [_datasource(each) for each in settings.datasources],
@@ -101,7 +104,13 @@ def _settings(settings: SidecarSettings) -> dict[str, Any]:
 
 
 def _route(route: Route) -> dict[str, Any]:
-    return {
+    """Write a route; what few routes have is left out of the others: the text stands in every pod."""
+    more: dict[str, Any] = {"pathTemplate": route.path_template} if route.path_template else {}
+    if route.propagation is not Propagation.REQUIRED:
+        more["propagation"] = str(route.propagation)
+    if route.tcc is not None:
+        more["tcc"] = _tcc(route.tcc)
+    return more | {
         "name": route.name,
         "method": route.method,
         "path": route.path,
@@ -109,6 +118,18 @@ def _route(route: Route) -> dict[str, Any]:
         "mode": str(route.mode),
         "timeoutSeconds": route.timeout.total_seconds(),
         "commitStatuses": sorted(route.commit_statuses),
+    }
+
+
+def _tcc(tcc: Tcc) -> dict[str, Any]:
+    return {
+        "confirm": tcc.confirm,
+        "cancel": tcc.cancel,
+        "timeoutSeconds": tcc.timeout.total_seconds(),
+        "successStatuses": sorted(tcc.success_statuses),
+        "refusalsMax": tcc.refusals_max,
+        "headers": list(tcc.headers),
+        "guarded": tcc.guarded,
     }
 
 
@@ -144,6 +165,7 @@ def _read(raw: dict[str, Any]) -> SidecarSettings:
             routes=tuple(_read_route(each) for each in http["routes"]),
             listen_port=http["listenPort"],
             listen_host=http["listenHost"],
+            edge=http.get("edge", False),
         ),
         datasources=tuple(_read_datasource(each) for each in raw["datasources"]),
         lock_wait=timedelta(seconds=raw["lockWaitSeconds"]),
@@ -161,6 +183,23 @@ def _read_route(raw: dict[str, Any]) -> Route:
         mode=Mode(raw["mode"]),
         timeout=timedelta(seconds=raw["timeoutSeconds"]),
         commit_statuses=frozenset(raw["commitStatuses"]),
+        path_template=raw.get("pathTemplate", ""),
+        propagation=Propagation(raw.get("propagation", Propagation.REQUIRED)),
+        tcc=_read_tcc(raw.get("tcc")),
+    )
+
+
+def _read_tcc(raw: dict[str, Any] | None) -> Tcc | None:
+    if raw is None:
+        return None
+    return Tcc(
+        confirm=raw["confirm"],
+        cancel=raw["cancel"],
+        timeout=timedelta(seconds=raw["timeoutSeconds"]),
+        success_statuses=frozenset(raw["successStatuses"]),
+        refusals_max=raw["refusalsMax"],
+        headers=tuple(raw["headers"]),
+        guarded=raw["guarded"],
     )
 
 

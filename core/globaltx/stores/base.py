@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from globaltx.transaction.calls import Calls
     from globaltx.transaction.model import (
         Branch,
         BranchId,
@@ -72,8 +73,11 @@ class Store(Protocol):
             XidTakenError: the xid belongs to somebody else's transaction.
         """
 
-    async def join(self, branch: BranchId, mode: Mode) -> None:
+    async def join(self, branch: BranchId, mode: Mode, calls: Calls | None = None) -> Branch:
         """Register a branch, durable on return; idempotent.
+
+        Returns the branch that stands: of two that register the same one, both get the first's
+        ``calls``.
 
         A transaction whose `begin` is still on its way is waited for, bounded by the
         store's ``begin_wait``.
@@ -81,6 +85,17 @@ class Store(Protocol):
         Raises:
             AlreadyDecidedError: too late; no branch of this call remains that could hold work.
             UnknownTransactionError: there is no such transaction.
+        """
+
+    async def start(self, branch: BranchId) -> None:
+        """Note, durable on return, that a registered branch's work is let through.
+
+        Once a branch was told its outcome, this is refused: whoever carries the outcome out knows
+        of each branch whether its work was ever let through.
+
+        Raises:
+            AlreadyDecidedError: too late; do not let it through.
+            UnknownTransactionError: there is no such branch.
         """
 
     async def decide(self, xid: Xid, decision: Decision) -> Decision:

@@ -25,6 +25,7 @@ from globaltx.transaction.states import ENDS, Outcome, State, advance, decided
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from globaltx.transaction.calls import Calls
     from globaltx.transaction.model import BranchId, Decision, GlobalTransaction, Mode, Settlement
     from globaltx.transaction.xid import Xid
 
@@ -70,7 +71,7 @@ class MemoryStore:
         """See `Store.begin`."""
         await self._step("begin", lambda: self._begin(transaction))
 
-    async def join(self, branch: BranchId, mode: Mode) -> None:
+    async def join(self, branch: BranchId, mode: Mode, calls: Calls | None = None) -> Branch:
         """See `Store.join`."""
         await self._hook("join", "before")
         async with self._memory.changed:
@@ -79,9 +80,14 @@ class MemoryStore:
                     await self._memory.changed.wait_for(lambda: branch.xid in self._memory.transactions)
             except TimeoutError as error:
                 raise UnknownTransactionError(branch.xid) from error
-            self._join(branch, mode)
+            stands = self._join(Branch(branch, mode, calls=calls))
             self._memory.changed.notify_all()
         await self._hook("join", "after")
+        return stands
+
+    async def start(self, branch: BranchId) -> None:
+        """See `Store.start`."""
+        await self._step("start", lambda: self._start(branch))
 
     async def decide(self, xid: Xid, decision: Decision) -> Decision:
         """See `Store.decide`; the branches are told in the same step."""
@@ -142,11 +148,21 @@ class MemoryStore:
             message = f"{transaction.xid} was begun by {found.initiator} already"
             raise XidTakenError(message)
 
-    def _join(self, branch: BranchId, mode: Mode) -> None:
-        decision = self._known(branch.xid).decision
+    def _join(self, branch: Branch) -> Branch:
+        self._undecided(branch.id.xid)
+        return self._memory.branches.setdefault(branch.id, branch)
+
+    def _start(self, id_: BranchId) -> None:
+        self._undecided(id_.xid)
+        branch = self._memory.branches.get(id_)
+        if branch is None:
+            raise UnknownTransactionError(id_.xid)
+        self._memory.branches[id_] = replace(branch, started=True)
+
+    def _undecided(self, xid: Xid) -> None:
+        decision = self._known(xid).decision
         if decision is not None:
-            raise AlreadyDecidedError(branch.xid, decision)
-        self._memory.branches.setdefault(branch, Branch(branch, mode))
+            raise AlreadyDecidedError(xid, decision)
 
     def _decide(self, xid: Xid, decision: Decision) -> Decision:
         transaction = self._known(xid)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from globaltx.transaction.states import ENDS, Outcome, State
 
 if TYPE_CHECKING:
+    from globaltx.transaction.calls import Calls
     from globaltx.transaction.xid import Xid
 
 MESSAGE_LENGTH_MAX = 1024
@@ -84,7 +85,11 @@ class BranchId:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A branch as a store holds it; ``outcome`` is None until it was told."""
+    """A branch as a store holds it; ``outcome`` is None until it was told.
+
+    ``calls`` is what modes that work by HTTP leave at registration; ``started`` whether the work was
+    let through (`globaltx.stores.base.Store.start`).
+    """
 
     id: BranchId
     mode: Mode = Mode.AT
@@ -92,6 +97,8 @@ class Branch:
     state: State = State.ACTIVE
     reason: str = ""
     message: str = ""
+    calls: Calls | None = None
+    started: bool = False
 
     @property
     def settled(self) -> bool:

@@ -1,8 +1,8 @@
-"""Phase two of one datasource: what waits, what is under way, when to try again.
+"""Phase two of one resource: what waits, what is under way, when to try again.
 
-Each datasource has a desk of its own, so that one hanging database holds up no other. Commits
-that wait together are carried out together, one batch at a time: they only drop undo records.
-Rollbacks go side by side, a few at a time.
+Each resource has a desk of its own, so that one that hangs holds up no other. In a datasource,
+commits that wait together are carried out together, one batch at a time: they only drop undo
+records. Rollbacks go side by side, a few at a time.
 
 A branch that fails is tried again after a growing, spread-out delay, for ever: its outcome is
 taken, and nothing else can end it. Commits that failed together are tried in smaller and smaller
@@ -17,23 +17,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from globaltx.coordinator.reasons import Reason
 from globaltx.stores.base import StoreError
 from globaltx.stores.kubernetes.watcher import Backoff
-from globaltx.transaction.model import Settlement
-from globaltx.transaction.states import Outcome, State
-from globaltx_sidecar.branch.undo_table import UndoTableMissingError
+from globaltx.transaction.states import State
 from globaltx_sidecar.faults import reason_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from globaltx.stores.base import Store
-    from globaltx.transaction.model import Branch, BranchId
-    from globaltx.transaction.xid import Xid
+    from globaltx.transaction.model import Branch, BranchId, Settlement
     from globaltx_sidecar.health import Health
     from globaltx_sidecar.metrics import Metrics
 
@@ -41,16 +39,6 @@ ATTEMPT_SECONDS = 60.0
 """How long one attempt may take, so that a hanging connection is given up."""
 
 _log = logging.getLogger(__name__)
-
-
-class Carrier(Protocol):
-    """Carries outcomes out in one database; each call may be repeated."""
-
-    async def commit(self, xids: Sequence[Xid]) -> None:
-        """Drop the undo records of the transactions."""
-
-    async def rollback(self, xid: Xid) -> Settlement:
-        """Undo what the transaction did; the settlement is RolledBack or Conflict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,27 +51,33 @@ class Pace:
     batch_max: int = 256
     rollbacks_max: int = 8
     waiting_max: int = 16 * 1024
+    calls_max: int = 8
 
 
 @dataclass(slots=True)
-class _Job:
+class Job:
+    """A branch that waits; ``due`` is a reading of the loop's clock."""
+
     branch: Branch
     due: float
     failures: int = 0
+    attempts: int = 0
+    refusals: int = 0
     busy: bool = False
     settlement: Settlement | None = None
 
 
-class Desk:
-    """The branches of one datasource that wait for phase two; `run` carries them out.
+class Desk(ABC):
+    """The branches of one resource that wait for phase two; `run` carries them out.
 
     ``room`` is set when branches that were turned away could be taken now.
     """
 
+    attempt_seconds = ATTEMPT_SECONDS
+
     def __init__(
         self,
         resource: str,
-        carrier: Carrier,
         store: Store,
         health: Health,
         metrics: Metrics,
@@ -91,13 +85,12 @@ class Desk:
         pace: Pace | None = None,
     ) -> None:
         self._resource = resource
-        self._carrier = carrier
         self._store = store
         self._health = health
         self._metrics = metrics
         self._pace = pace or Pace()
         self._now = asyncio.get_running_loop().time
-        self._jobs: dict[BranchId, _Job] = {}
+        self._jobs: dict[BranchId, Job] = {}
         self._wake = asyncio.Event()
         self._failures = 0
         self._paused_until = 0.0
@@ -115,7 +108,7 @@ class Desk:
         if len(self._jobs) >= self._pace.waiting_max:
             self._overflowed = True
             return
-        self._jobs[branch.id] = _Job(branch, self._now())
+        self._jobs[branch.id] = Job(branch, self._now())
         self._changed()
 
     @property
@@ -140,16 +133,19 @@ class Desk:
         if now < self._paused_until:
             return
         due = [job for job in self._jobs.values() if not job.busy and job.due <= now]
-        busy = [job.branch.outcome for job in self._jobs.values() if job.busy]
-        commits = sorted((job for job in due if job.branch.outcome is Outcome.COMMIT), key=_failures)
-        if commits and Outcome.COMMIT not in busy:
-            size = max(1, self._pace.batch_max >> commits[0].failures)
-            self._start(tasks, commits[:size])
-        free = max(0, self._pace.rollbacks_max - busy.count(Outcome.ROLLBACK))
-        for job in [job for job in due if job.branch.outcome is Outcome.ROLLBACK][:free]:
-            self._start(tasks, [job])
+        busy = [job for job in self._jobs.values() if job.busy]
+        for batch in self._choose(due, busy):
+            self._start(tasks, batch)
 
-    def _start(self, tasks: asyncio.TaskGroup, jobs: list[_Job]) -> None:
+    @abstractmethod
+    def _choose(self, due: list[Job], busy: list[Job]) -> Iterable[list[Job]]:
+        """Choose what to begin now of what is due, in batches, given what is under way."""
+
+    @abstractmethod
+    async def _carry_out(self, jobs: list[Job]) -> None:
+        """Do the work of a batch and set each ``settlement``; those that have one only failed to report."""
+
+    def _start(self, tasks: asyncio.TaskGroup, jobs: list[Job]) -> None:
         for job in jobs:
             job.busy = True
         tasks.create_task(self._attempt(jobs), name=f"{self._part}: {len(jobs)} x {jobs[0].branch.outcome}")
@@ -161,9 +157,9 @@ class Desk:
             return self._paused_until
         return min((job.due for job in self._jobs.values() if not job.busy and job.due > now), default=None)
 
-    async def _attempt(self, jobs: list[_Job]) -> None:
+    async def _attempt(self, jobs: list[Job]) -> None:
         try:
-            async with asyncio.timeout(ATTEMPT_SECONDS):
+            async with asyncio.timeout(self.attempt_seconds):
                 await self._carry_out(jobs)
                 ends = await asyncio.gather(*(self._settle(job) for job in jobs), return_exceptions=True)
         except Exception as error:  # noqa: BLE001  whatever it is, the branches are tried again, and it is told
@@ -180,20 +176,7 @@ class Desk:
                 job.busy = False
             self._changed()
 
-    async def _carry_out(self, jobs: list[_Job]) -> None:
-        """Do the database's part; a job that only failed to report has done it already."""
-        undone = [job for job in jobs if job.settlement is None]
-        if not undone:
-            return
-        if undone[0].branch.outcome is Outcome.COMMIT:
-            await self._carrier.commit([job.branch.id.xid for job in undone])
-            for job in undone:
-                job.settlement = Settlement(State.COMMITTED, Reason.COMMITTED)
-            return
-        for job in undone:
-            job.settlement = await self._carrier.rollback(job.branch.id.xid)
-
-    async def _settle(self, job: _Job) -> None:
+    async def _settle(self, job: Job) -> None:
         settlement = job.settlement
         if settlement is None:  # a bug: `_carry_out` has set it
             message = f"{job.branch.id.name} has no settlement"
@@ -212,8 +195,8 @@ class Desk:
         job.failures = 0
         job.due = self._now() + self._pace.conflict_seconds
 
-    def _failed(self, jobs: list[_Job], error: Exception) -> None:
-        reason = _reason(error)
+    def _failed(self, jobs: list[Job], error: Exception) -> None:
+        reason = self._reason(error)
         self._metrics.phase_two_retries.labels(self._resource, reason).inc()
         self._health.waits(self._part, reason, f"{len(jobs)} branches: {type(error).__name__}: {error}")
         chance = random.random()  # noqa: S311  jitter
@@ -221,8 +204,14 @@ class Desk:
         for job in jobs:
             job.failures += 1
             job.due = now + self._pace.backoff.delay(job.failures, chance)
+        self._pause(now, chance)
+
+    def _pause(self, now: float, chance: float) -> None:
         self._failures += 1
         self._paused_until = now + self._pace.pause.delay(self._failures, chance)
+
+    def _reason(self, error: Exception) -> Reason:
+        return reason_of(error) if isinstance(error, StoreError) else Reason.DATASOURCE_UNAVAILABLE
 
     def _changed(self) -> None:
         self._metrics.branches_waiting.labels(self._resource).set(len(self._jobs))
@@ -230,14 +219,3 @@ class Desk:
         if self._overflowed and len(self._jobs) <= self._pace.waiting_max // 2:
             self._overflowed = False
             self._room.set()
-
-
-def _failures(job: _Job) -> int:
-    return job.failures
-
-
-def _reason(error: Exception) -> Reason:
-    if isinstance(error, StoreError):
-        return reason_of(error)
-    missing = isinstance(error, UndoTableMissingError)
-    return Reason.UNDO_TABLE_MISSING if missing else Reason.DATASOURCE_UNAVAILABLE

@@ -12,14 +12,14 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from globaltx.coordinator.reasons import Reason
-from globaltx_sidecar.branch.desk import Desk
-from globaltx_sidecar.branch.sweeper import LEFT_SECONDS, Sweeper
+from globaltx_sidecar.branch.desks import Desks, Office
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from globaltx.stores.base import Store
     from globaltx.transaction.model import Branch
+    from globaltx_sidecar.branch.call_desk import Caller
     from globaltx_sidecar.branch.desk import Pace
     from globaltx_sidecar.branch.sweeper import Swept
     from globaltx_sidecar.health import Health
@@ -28,11 +28,16 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+SWEEP_SECONDS = 60.0
+
 
 class Leader:
-    """What an application's leader does; ``carriers`` are its datasources by name."""
+    """What an application's leader does; ``carriers`` are its datasources by name.
 
-    def __init__(
+    ``caller`` calls the application, for the modes that work by HTTP; None where it has no HTTP side.
+    """
+
+    def __init__(  # noqa: PLR0913  each is a part of its own
         self,
         store: Store,
         app: str,
@@ -41,55 +46,40 @@ class Leader:
         metrics: Metrics,
         pace: Pace | None = None,
         *,
-        sweep_seconds: float = LEFT_SECONDS,
+        caller: Caller | None = None,
+        sweep_seconds: float = SWEEP_SECONDS,
     ) -> None:
-        self._sweep_seconds = sweep_seconds
         self._store = store
         self._app = app
-        self._carriers = carriers
         self._health = health
         self._metrics = metrics
-        self._pace = pace
+        self._office = Office(store, carriers, caller, health, metrics, pace, sweep_seconds)
 
     async def lead(self, epoch: int) -> None:
         """Carry out, for ever, what the store yields; ``epoch`` is the term's number."""
         _log.info("leading phase two of %s, epoch %d", self._app, epoch)
-        room = asyncio.Event()
-        desks = {
-            name: Desk(name, carrier, self._store, self._health, self._metrics, room, self._pace)
-            for name, carrier in self._carriers.items()
-        }
         self._metrics.leader.set(1)
         try:
             async with asyncio.TaskGroup() as tasks:
-                for name, desk in desks.items():
-                    tasks.create_task(desk.run(), name=f"desk {name}")
-                    sweeper = Sweeper(
-                        name,
-                        self._carriers[name],
-                        self._store,
-                        self._health,
-                        left_seconds=self._sweep_seconds,
-                    )
-                    tasks.create_task(sweeper.run(), name=f"sweep {name}")
+                desks = Desks(self._office, tasks)
                 while True:
-                    await self._follow_until_room(desks, room)
+                    await self._follow_until_room(desks)
         finally:
             self._metrics.leader.set(0)
             _log.info("no longer leading phase two of %s", self._app)
 
-    async def _follow_until_room(self, desks: Mapping[str, Desk], room: asyncio.Event) -> None:
+    async def _follow_until_room(self, desks: Desks) -> None:
         """Hand branches out; return when some that found no room should be looked for again."""
-        room.clear()
+        desks.room.clear()
         async with asyncio.TaskGroup() as tasks:
             following = tasks.create_task(self._follow(desks), name=f"watch {self._app}")
-            await room.wait()
+            await desks.room.wait()
             following.cancel()
 
-    async def _follow(self, desks: Mapping[str, Desk]) -> None:
+    async def _follow(self, desks: Desks) -> None:
         async with aclosing(self._store.watch(self._app)) as branches:
             async for branch in branches:
-                desk = desks.get(branch.id.resource)
+                desk = desks.of(branch)
                 if desk is None:
                     self._homeless(branch)
                 else:
@@ -97,7 +87,7 @@ class Leader:
 
     def _homeless(self, branch: Branch) -> None:
         resource = branch.id.resource
-        message = (
-            f"{branch.id.name} waits for datasource {resource!r}, which no policy of {self._app} has any more"
-        )
-        self._health.waits(f"phase two of {resource}", Reason.DATASOURCE_UNAVAILABLE, message)
+        what = f"datasource {resource!r}" if branch.calls is None else "an HTTP port"
+        message = f"{branch.id.name} waits for {what}, which no policy of {self._app} has any more"
+        reason = Reason.DATASOURCE_UNAVAILABLE if branch.calls is None else Reason.APPLICATION_UNAVAILABLE
+        self._health.waits(f"phase two of {resource}", reason, message)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from globaltx.coordinator.reasons import Reason
 from globaltx.stores.base import StoreRefusedError, UnknownTransactionError
 from globaltx.transaction.states import Outcome
-from globaltx_sidecar.branch.desk import Carrier
+from globaltx_sidecar.branch.database_desk import Carrier
 
 if TYPE_CHECKING:
     from globaltx.stores.base import Store

@@ -10,8 +10,9 @@ from itertools import combinations
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import unquote
 
-from globaltx.coordinator.policy import covers, overlap
-from globaltx.coordinator.reasons import Reason
+from globaltx.coordinator.matching import covers, overlap, shown
+from globaltx.coordinator.policy import Propagation
+from globaltx.coordinator.reasons import SENTENCES, Reason
 from globaltx.transaction.xid import InvalidXidError
 from globaltx_sidecar.http.headers import find_xid
 
@@ -32,14 +33,20 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class TakePart:
-    """The request carries the xid of a transaction that was begun elsewhere."""
+    """The request carries the xid of a transaction that was begun elsewhere.
+
+    ``route`` is set where more is to be done than to pass the xid on.
+    """
 
     xid: Xid
+    route: Route | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """The request is no business of ours."""
+    """The request is no business of ours; ``bare`` when an xid in it must go no further."""
+
+    bare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +71,14 @@ class Filter:
         AmbiguousRoutesError: there are requests that two of the routes claim.
     """
 
-    def __init__(self, routes: Iterable[Route] = ()) -> None:
+    def __init__(self, routes: Iterable[Route] = (), *, edge: bool = False) -> None:
         self.routes = tuple(routes)
+        self.edge = edge
         for one, other in combinations(self.routes, 2):
             if overlap(one, other):
                 message = (
-                    f"routes {one.name!r} and {other.name!r} both claim {one.method} "
-                    f"{one.path or one.path_prefix}: make their paths or methods differ"
+                    f"routes {one.name!r} and {other.name!r} both claim {shown(one)}: "
+                    "make their paths or methods differ"
                 )
                 raise AmbiguousRoutesError(message)
         self._whole = {(route.method, route.path): route for route in self.routes if route.path}
@@ -91,13 +99,44 @@ class Filter:
         that no route claims may use it for something of its own.
         """
         route = self.find(method, target)
+        if self.edge:
+            return Pass(bare=True) if route is None else _judged(route, None)
         try:
             xid = find_xid(headers)
         except InvalidXidError as error:
             return Pass() if route is None else Refuse(Reason.INVALID_XID, str(error))
-        if xid is not None:
-            return TakePart(xid)
-        return Pass() if route is None else Begin(route)
+        if route is not None:
+            return _judged(route, xid)
+        return Pass() if xid is None else TakePart(xid)
+
+
+def _judged(route: Route, xid: Xid | None) -> Action:
+    """What the route's propagation makes of an xid, or of none."""
+    if xid is None:
+        return _without_xid(route)
+    match route.propagation:
+        case Propagation.REQUIRES_NEW:
+            return Begin(route)
+        case Propagation.NOT_SUPPORTED:
+            return Pass(bare=True)
+        case Propagation.NEVER:
+            said = f"{SENTENCES[Reason.XID_NOT_ALLOWED]} (route {route.name!r}, propagation Never)"
+            return Refuse(Reason.XID_NOT_ALLOWED, said)
+        case Propagation.MANDATORY:
+            return TakePart(xid, route)
+        case Propagation.REQUIRED | Propagation.SUPPORTS:
+            return TakePart(xid, route if route.tcc else None)
+
+
+def _without_xid(route: Route) -> Action:
+    match route.propagation:
+        case Propagation.REQUIRED | Propagation.REQUIRES_NEW:
+            return Begin(route)
+        case Propagation.MANDATORY:
+            said = f"{SENTENCES[Reason.XID_REQUIRED]} (route {route.name!r}, propagation Mandatory)"
+            return Refuse(Reason.XID_REQUIRED, said)
+        case Propagation.SUPPORTS | Propagation.NOT_SUPPORTED | Propagation.NEVER:
+            return Pass()
 
 
 def path_of(target: str) -> str:

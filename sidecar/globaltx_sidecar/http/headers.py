@@ -17,11 +17,16 @@ from globaltx.transaction.xid import InvalidXidError, Xid
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from globaltx.transaction.model import BranchId
+
 Headers: TypeAlias = "CIMultiDict[str] | CIMultiDictProxy[str]"
 
 XID_HEADER = "globaltx-xid"
 SEED_XID_HEADER = "x-dbpack-xid"
 XID_HEADERS = (XID_HEADER, SEED_XID_HEADER, "xid")
+BRANCH_HEADER = "globaltx-branch"
+OPERATION_HEADER = "globaltx-operation"
+ATTEMPT_HEADER = "globaltx-attempt"
 BAGGAGE_HEADER = "baggage"
 BAGGAGE_KEY = "globaltx-xid"
 
@@ -58,6 +63,37 @@ def carry_xid(headers: CIMultiDict[str], xid: Xid) -> None:
     headers[XID_HEADER] = headers[SEED_XID_HEADER] = str(xid)
     kept = [member for member in _members(headers) if _key(member) != BAGGAGE_KEY]
     headers[BAGGAGE_HEADER] = ",".join([*kept, f"{BAGGAGE_KEY}={quote(str(xid))}"])
+
+
+def carry_branch(headers: CIMultiDict[str], branch: BranchId, operation: str, attempt: int) -> None:
+    """Say which branch a call is of, what is asked, and for how many times it was asked."""
+    headers[BRANCH_HEADER] = branch.name
+    headers[OPERATION_HEADER] = operation
+    headers[ATTEMPT_HEADER] = str(attempt)
+
+
+def drop_xid(headers: CIMultiDict[str]) -> None:
+    """Take an xid out of every header that can carry one; other baggage stays.
+
+    ``xid`` is a common word: what is no xid is something of the application's own.
+    """
+    headers.popall(XID_HEADER, None)
+    headers.popall(SEED_XID_HEADER, None)
+    if any(map(_is_xid, headers.getall("xid", ()))):
+        headers.popall("xid")
+    if BAGGAGE_HEADER in headers:
+        kept = [member for member in _members(headers) if _key(member) != BAGGAGE_KEY]
+        headers.popall(BAGGAGE_HEADER)
+        if kept:
+            headers[BAGGAGE_HEADER] = ",".join(kept)
+
+
+def _is_xid(text: str) -> bool:
+    try:
+        Xid.parse(text.strip())
+    except InvalidXidError:
+        return False
+    return True
 
 
 def _carried(headers: Headers) -> Iterator[str]:

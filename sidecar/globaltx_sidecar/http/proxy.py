@@ -19,21 +19,26 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from globaltx.coordinator.reasons import Reason
+from globaltx.modes.tcc import Operation
 from globaltx.transaction.states import Outcome
 from globaltx_sidecar.http.answers import refusal
+from globaltx_sidecar.http.asked import Asked, invite_body, leaves_http, outbound, target_of, whole_body
 from globaltx_sidecar.http.filter import Begin, Filter, Refuse, TakePart, path_of
-from globaltx_sidecar.http.headers import XID_HEADER, carry_xid, end_to_end
+from globaltx_sidecar.http.headers import XID_HEADER, carry_branch, carry_xid, drop_xid, end_to_end
 from globaltx_sidecar.http.initiator import UndecidedError
+from globaltx_sidecar.http.tries import ANSWER_BYTES_MAX, KEY_HEADER, Answered, kept
 from globaltx_sidecar.http.upstream import UpstreamError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+    from contextlib import AbstractAsyncContextManager
 
     from aiohttp import ClientResponse
-    from multidict import CIMultiDict
 
     from globaltx.coordinator.policy import Route
+    from globaltx.transaction.xid import Xid
     from globaltx_sidecar.http.initiator import Initiated, Initiator
+    from globaltx_sidecar.http.tries import Tries, Try
     from globaltx_sidecar.http.upstream import Upstream
     from globaltx_sidecar.metrics import Metrics
 
@@ -61,12 +66,14 @@ class Proxy:
         self,
         upstream: Upstream,
         initiator: Initiator,
+        tries: Tries,
         tasks: asyncio.TaskGroup,
         metrics: Metrics,
         routes: Filter,
     ) -> None:
         self._upstream = upstream
         self._initiator = initiator
+        self._tries = tries
         self._tasks = tasks
         self._metrics = metrics
         self.filter = routes
@@ -94,30 +101,68 @@ class Proxy:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         target = target_of(request)
-        if target is None or _leaves_http(request):
-            asked = f"{request.method} {request.path}"
-            return refusal(
-                501, Reason.REQUEST_NOT_SUPPORTED, f"cannot pass on {asked}: no tunnels, no upgrades"
-            )
+        if target is None or leaves_http(request):
+            said = f"cannot pass on {request.method} {request.path}: no tunnels, no upgrades"
+            return refusal(501, Reason.REQUEST_NOT_SUPPORTED, said)
         action = self.filter.judge(request.method, target, request.headers)
         self._metrics.requests.labels(type(action).__name__).inc()
         if isinstance(action, Refuse):
             return refusal(400, action.reason, action.message)
-        headers = _outbound(request)
-        await _invite_body(request)
+        asked = Asked(request, target, outbound(request))
+        if self.filter.edge or isinstance(action, Begin):
+            drop_xid(asked.headers)
+        await invite_body(request)
         if isinstance(action, Begin):
-            return await self._begin(request, target, headers, action.route)
+            return await self._begin(asked, action.route)
         if isinstance(action, TakePart):
-            carry_xid(headers, action.xid)
-        response = await self._upstream.send(request, target, headers)
-        return await self._answer(request, response)
+            return await self._take_part(asked, action)
+        if action.bare:
+            drop_xid(asked.headers)
+        return await self._answer(request, await self._upstream.send(request, target, asked.headers))
 
-    async def _begin(
-        self, request: web.BaseRequest, target: str, headers: CIMultiDict[str], route: Route
-    ) -> web.StreamResponse:
+    async def _take_part(self, asked: Asked, action: TakePart) -> web.StreamResponse:
+        xid, route = action.xid, action.route
+        carry_xid(asked.headers, xid)
+        if route is None:
+            response = await self._upstream.send(asked.request, asked.target, asked.headers)
+            return await self._answer(asked.request, response)
+        if route.tcc is None:
+            await self._tries.exists(xid)
+            response = await self._upstream.send(asked.request, asked.target, asked.headers)
+            return await self._answer(asked.request, response)
+        key = asked.request.headers.get(KEY_HEADER, "")
+        body = await whole_body(asked.request)
+        try:
+            async with (
+                asyncio.timeout(route.timeout.total_seconds()),
+                self._let_through(asked, route, xid, body, key) as this,
+            ):
+                if this.answer is not None:
+                    return _repeated(this.answer)
+                response = await self._send_try(asked, this, body)
+                held = await self._hold(response) if key else b""
+                self._held_bytes -= len(held)
+                this.answer = _remembered(response, held) if key else None
+        except TimeoutError as error:
+            raise UpstreamError(504, _late(route)) from error
+        return await self._answer(asked.request, response, held)
+
+    def _let_through(
+        self, asked: Asked, route: Route, xid: Xid, body: bytes, key: str = ""
+    ) -> AbstractAsyncContextManager[Try]:
+        names = route.tcc.headers if route.tcc else ()
+        request = kept(asked.request.method, asked.target, asked.request.headers, body, names)
+        return self._tries.let_through(xid, route, path_of(asked.target), request, key)
+
+    async def _send_try(self, asked: Asked, this: Try, body: bytes) -> ClientResponse:
+        carry_branch(asked.headers, this.id, Operation.TRY, 1)
+        return await self._upstream.send(asked.request, asked.target, asked.headers, body)
+
+    async def _begin(self, asked: Asked, route: Route) -> web.StreamResponse:
+        body = await whole_body(asked.request) if route.tcc else None
         initiated = self._initiator.begin(route)
-        carry_xid(headers, initiated.xid)
-        conduct = self._conduct(request, target, headers, route, initiated)
+        carry_xid(asked.headers, initiated.xid)
+        conduct = self._conduct(asked, route, initiated, body)
         task = self._tasks.create_task(_contain(conduct), name=f"conduct {initiated.xid}")
         # Shielded: when the server gives this handler up, the outcome is still taken.
         result = await asyncio.shield(task)
@@ -125,35 +170,34 @@ class Proxy:
             raise result
         if isinstance(result, web.Response):
             return result
-        return await self._answer(request, result.response, result.body, result.xid)
+        return await self._answer(asked.request, result.response, result.body, result.xid)
+
+    async def _send(self, asked: Asked, route: Route, xid: Xid, body: bytes | None) -> ClientResponse:
+        """Pass the request that has begun a transaction on; it can be a branch of it as well."""
+        if body is None:
+            return await self._upstream.send(asked.request, asked.target, asked.headers)
+        async with self._let_through(asked, route, xid, body) as this:
+            return await self._send_try(asked, this, body)
 
     async def _conduct(
-        self,
-        request: web.BaseRequest,
-        target: str,
-        headers: CIMultiDict[str],
-        route: Route,
-        initiated: Initiated,
+        self, asked: Asked, route: Route, initiated: Initiated, body: bytes | None
     ) -> Held | web.Response:
         """Carry one transaction from its request to its outcome."""
-        asked = f"{request.method} {path_of(target)}"
+        said = f"{asked.request.method} {path_of(asked.target)}"
         try:
             async with asyncio.timeout(route.timeout.total_seconds()):
-                response = await self._upstream.send(request, target, headers)
-                body = await self._hold(response)
+                response = await self._send(asked, route, initiated.xid, body)
+                held = await self._hold(response)
         except UpstreamError as error:
-            return await self._abort(initiated, asked, error)
+            return await self._abort(initiated, said, error)
         except TimeoutError:
-            late = UpstreamError(
-                504, f"no whole answer within the route's {route.timeout.total_seconds():g} s"
-            )
-            return await self._abort(initiated, asked, late)
+            return await self._abort(initiated, said, UpstreamError(504, _late(route)))
         try:
-            refused = await self._decide(initiated, route, asked, response.status)
+            refused = await self._decide(initiated, route, said, response.status)
         finally:
-            self._held_bytes -= len(body)
+            self._held_bytes -= len(held)
         if refused is None:
-            return Held(response, body, str(initiated.xid))
+            return Held(response, held, str(initiated.xid))
         response.close()
         return refused
 
@@ -238,36 +282,20 @@ class Answer(web.StreamResponse):
                 self.headers.pop(name, None)
 
 
-def target_of(request: web.BaseRequest) -> str | None:
-    """The request target in origin form; None where there is none (CONNECT, ``OPTIONS *``)."""
-    raw = request.raw_path
-    if raw.startswith("/"):
-        return raw
-    if "://" in raw and request.method != "CONNECT":
-        return "/" + raw.partition("://")[2].partition("/")[2]
-    return None
+def _remembered(response: ClientResponse, held: bytes) -> Answered | None:
+    if not response.content.at_eof() or len(held) > ANSWER_BYTES_MAX:
+        return None
+    return Answered(response.status, response.reason or "", end_to_end(response.headers), held)
 
 
-def _leaves_http(request: web.BaseRequest) -> bool:
-    """Whether the client needs another protocol; an offer of HTTP/2 is one that may be ignored."""
-    offered = {each.strip().lower() for each in request.headers.get("Upgrade", "").split(",")} - {""}
-    asked = "upgrade" in request.headers.get("Connection", "").lower()
-    return asked and bool(offered) and "h2c" not in offered
+def _repeated(answer: Answered) -> web.StreamResponse:
+    headers = answer.headers.copy()
+    headers.popall("Content-Length", None)
+    return web.Response(status=answer.status, reason=answer.reason, headers=headers, body=answer.body)
 
 
-def _outbound(request: web.BaseRequest) -> CIMultiDict[str]:
-    headers = end_to_end(request.headers)
-    headers.popall("Expect", None)  # answered here, by `_invite_body`
-    if "Transfer-Encoding" in request.headers:
-        headers.popall("Content-Length", None)
-    return headers
-
-
-async def _invite_body(request: web.BaseRequest) -> None:
-    """Answer ``Expect: 100-continue``, https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1."""
-    expected = request.headers.get("Expect", "").lower() == "100-continue"
-    if expected and request.body_exists and request.transport is not None:
-        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+def _late(route: Route) -> str:
+    return f"no whole answer within the route's {route.timeout.total_seconds():g} s"
 
 
 async def _contain(conduct: Coroutine[None, None, Held | web.Response]) -> Held | web.Response | Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Self
 
 import aiohttp
@@ -10,7 +11,7 @@ from yarl import URL
 from globaltx.coordinator.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
     from aiohttp import web
     from multidict import CIMultiDict
@@ -57,19 +58,50 @@ class Upstream:
         await self._session.close()
 
     async def send(
-        self, request: web.BaseRequest, target: str, headers: CIMultiDict[str]
+        self, request: web.BaseRequest, target: str, headers: CIMultiDict[str], body: bytes | None = None
     ) -> aiohttp.ClientResponse:
         """Pass a request on and return the answer's head; its body is still to be read.
+
+        ``body`` is the request's body where it was read already.
 
         Raises:
             UpstreamError: there is no answer.
         """
+        data: bytes | AsyncIterator[bytes] | None = body
+        if body is None and request.body_exists:
+            data = request.content.iter_any()
+        return await self._send(request.method, target, headers, data)
+
+    async def call(
+        self, method: str, target: str, headers: CIMultiDict[str], body: bytes, seconds: float
+    ) -> int:
+        """Make a call of our own and return the status of its answer, whose body is of no interest.
+
+        Raises:
+            UpstreamError: there is no answer within the time.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                response = await self._send(method, target, headers, body or None)
+        except TimeoutError as error:
+            message = f"the application at {self.address} did not answer within {seconds:g} s"
+            raise UpstreamError(504, message) from error
+        response.release()
+        return response.status
+
+    async def _send(
+        self,
+        method: str,
+        target: str,
+        headers: CIMultiDict[str],
+        data: bytes | AsyncIterator[bytes] | None,
+    ) -> aiohttp.ClientResponse:
         try:
             return await self._session.request(
-                request.method,
+                method,
                 URL(f"http://{self.address}{target}", encoded=True),
                 headers=headers,
-                data=request.content.iter_any() if request.body_exists else None,
+                data=data,
                 allow_redirects=False,
             )
         except aiohttp.ServerTimeoutError as error:

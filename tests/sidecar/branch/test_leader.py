@@ -78,7 +78,7 @@ class Database:
 class Stage:
     """A leader over a memory store and two databases."""
 
-    def __init__(self) -> None:
+    def __init__(self, pace: Pace = PACE) -> None:
         self.memory = Memory()
         self.lost_settles = 0
         self.store = MemoryStore(self.memory, hook=self._hook)
@@ -87,7 +87,7 @@ class Stage:
         self.metrics = Metrics()
         self.health = Health(self.metrics)
         carriers = {"orders": self.orders, "stock": self.stock}
-        self.leader = Leader(self.store, "order", carriers, self.health, self.metrics, PACE)
+        self.leader = Leader(self.store, "order", carriers, self.health, self.metrics, pace)
 
     async def _hook(self, call: str, when: str) -> None:
         if (call, when) == ("settle", "before") and self.lost_settles:
@@ -236,8 +236,7 @@ async def test_a_branch_of_a_datasource_that_is_no_more_is_told_and_holds_up_not
 
 
 async def test_more_branches_than_it_can_hold_are_looked_for_again() -> None:
-    stage = Stage()
-    stage.leader._pace = Pace(backoff=FAST, pause=FAST, batch_max=2, waiting_max=4)
+    stage = Stage(Pace(backoff=FAST, pause=FAST, batch_max=2, waiting_max=4))
     for number in range(40):
         await stage.ended(f"n{number}", Outcome.COMMIT)
     async with leading(stage):

@@ -8,20 +8,23 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from globaltx.coordinator.policy import Route
+from globaltx.coordinator.policy import Propagation, Route, Tcc
 from globaltx.stores.base import StoreUnavailableError
 from globaltx.stores.memory import MemoryStore
 from globaltx_sidecar.http import server
+from globaltx_sidecar.http.caller import HttpCaller
 from globaltx_sidecar.http.filter import Filter
 from globaltx_sidecar.http.initiator import Initiator, Origin
 from globaltx_sidecar.http.proxy import Proxy
+from globaltx_sidecar.http.tries import Tries
 from globaltx_sidecar.http.upstream import Upstream
 from globaltx_sidecar.metrics import Metrics
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from globaltx.transaction.model import Decision, GlobalTransaction
+    from globaltx.transaction.calls import Calls
+    from globaltx.transaction.model import Branch, BranchId, Decision, GlobalTransaction, Mode
     from globaltx.transaction.xid import Xid
 
     Application = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -29,14 +32,27 @@ if TYPE_CHECKING:
 DEADLINE_SECONDS = 10.0
 CREATE = Route("create", path="/create", timeout=timedelta(seconds=5))
 HASTY = Route("hasty", path="/hasty", timeout=timedelta(milliseconds=200))
+DEBIT = Route(
+    "debit",
+    path_template="/accounts/{id}/debit",
+    timeout=timedelta(seconds=5),
+    tcc=Tcc("/accounts/{id}/confirm", "/accounts/{id}/cancel"),
+)
+STRICT = Route("strict", path="/strict", propagation=Propagation.MANDATORY)
+NEVER = Route("never", path="/never", propagation=Propagation.NEVER)
+ALONE = Route("alone", path="/alone", propagation=Propagation.NOT_SUPPORTED)
+NEW = Route("new", path="/new", propagation=Propagation.REQUIRES_NEW)
+SUPPORTS = Route("supports", path="/supports", propagation=Propagation.SUPPORTS)
 PREFIX = Route("prefix", method="PUT", path_prefix="/many", commit_statuses=frozenset({200, 201}))
+
+ROUTES = (CREATE, HASTY, PREFIX, DEBIT, STRICT, NEVER, ALONE, NEW, SUPPORTS)
 
 
 class FaultyStore(MemoryStore):
     """The memory store, some of whose calls get lost as a network loses them."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(begin_wait=0.05)
         self.begun: list[GlobalTransaction] = []
         self.decided: dict[Xid, Decision] = {}
         self.lost_calls: set[str] = set()
@@ -56,6 +72,14 @@ class FaultyStore(MemoryStore):
         await self._tell()
         self._lose("decide", self.lost_answers)
         return standing
+
+    async def join(self, branch: BranchId, mode: Mode, calls: Calls | None = None) -> Branch:
+        self._lose("join", self.lost_calls)
+        return await super().join(branch, mode, calls)
+
+    async def start(self, branch: BranchId) -> None:
+        self._lose("start", self.lost_calls)
+        await super().start(branch)
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Wait until something is true of the calls that came in."""
@@ -92,6 +116,7 @@ class Scene:
     proxy: Proxy
     server: server.HttpServer
     port: int
+    caller: HttpCaller
     seen: list[Seen] = field(default_factory=list)
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -124,7 +149,9 @@ async def read_request(reader: asyncio.StreamReader) -> Seen:
 
 
 @asynccontextmanager
-async def staged(application: Application, store: FaultyStore | None = None) -> AsyncIterator[Scene]:
+async def staged(
+    application: Application, store: FaultyStore | None = None, *, edge: bool = False
+) -> AsyncIterator[Scene]:
     """Run an application behind a proxy."""
     store = store or FaultyStore()
     behind = await asyncio.start_server(application, "127.0.0.1", 0)
@@ -133,10 +160,11 @@ async def staged(application: Application, store: FaultyStore | None = None) -> 
     port = behind.sockets[0].getsockname()[1]
     async with asyncio.TaskGroup() as tasks, Upstream(port) as upstream:
         initiator = Initiator(store, origin, tasks, wait_seconds=0.3)
-        proxy = Proxy(upstream, initiator, tasks, metrics, Filter([CREATE, HASTY, PREFIX]))
+        tries = Tries(store, "order", "order-1", metrics, wait_seconds=0.3)
+        proxy = Proxy(upstream, initiator, tries, tasks, metrics, Filter(ROUTES, edge=edge))
         front = await server.serve(proxy, "127.0.0.1", 0)
         try:
-            yield Scene(store, proxy, front, front.address[1])
+            yield Scene(store, proxy, front, front.address[1], HttpCaller(upstream, tries))
         finally:
             await front.stop(timedelta(seconds=5))
             behind.close()

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from globaltx.coordinator.policy import Route, overlap
+from globaltx.coordinator.matching import overlap
+from globaltx.coordinator.policy import Propagation, Route, Tcc
 from globaltx.coordinator.reasons import Reason
 from globaltx.transaction.xid import Xid
 from globaltx_sidecar.http.filter import (
@@ -62,6 +63,59 @@ def test_what_a_request_means(target: str, headers: dict[str, str], action: Acti
     assert ROUTES.judge("POST", target, CIMultiDict(headers)) == action
 
 
+def propagating(propagation: Propagation, tcc: Tcc | None = None) -> Route:
+    return Route("r", path="/r", propagation=propagation, tcc=tcc)
+
+
+TCC = Tcc("/confirm", "/cancel")
+PROPAGATIONS = {
+    Propagation.REQUIRED: ("begin", "take part"),
+    Propagation.REQUIRES_NEW: ("begin", "begin"),
+    Propagation.SUPPORTS: ("pass", "take part"),
+    Propagation.NOT_SUPPORTED: ("pass", "pass bare"),
+    Propagation.MANDATORY: ("refuse XidRequired", "take part at the route"),
+    Propagation.NEVER: ("pass", "refuse XidNotAllowed"),
+}
+
+
+def named(action: Action) -> str:
+    match action:
+        case Begin():
+            return "begin"
+        case TakePart():
+            return "take part at the route" if action.route else "take part"
+        case Pass():
+            return "pass bare" if action.bare else "pass"
+        case Refuse():
+            return f"refuse {action.reason}"
+
+
+@pytest.mark.parametrize("propagation", Propagation)
+def test_what_a_route_makes_of_an_xid_and_of_none(propagation: Propagation) -> None:
+    routes = Filter([propagating(propagation)])
+    judged = [routes.judge("POST", "/r", CIMultiDict(given)) for given in ({}, {"xid": str(XID)})]
+    assert tuple(map(named, judged)) == PROPAGATIONS[propagation]
+
+
+@pytest.mark.parametrize("propagation", [Propagation.REQUIRED, Propagation.SUPPORTS, Propagation.MANDATORY])
+def test_a_try_takes_part_at_its_route(propagation: Propagation) -> None:
+    route = propagating(propagation, TCC)
+    assert Filter([route]).judge("POST", "/r", CIMultiDict({"xid": str(XID)})) == TakePart(XID, route)
+
+
+def test_at_the_edge_no_xid_is_believed() -> None:
+    required, mandatory = (
+        Route("a", path="/a"),
+        Route("b", path="/b", propagation=Propagation.MANDATORY),
+    )
+    routes = Filter([required, mandatory], edge=True)
+    outside = CIMultiDict({"globaltx-xid": str(XID)})
+    assert routes.judge("POST", "/a", outside) == Begin(required)
+    assert named(routes.judge("POST", "/b", outside)) == "refuse XidRequired"
+    assert routes.judge("POST", "/elsewhere", outside) == Pass(bare=True)
+    assert routes.judge("POST", "/a", CIMultiDict({"xid": "broken"})) == Begin(required)
+
+
 def test_a_broken_xid_is_refused_on_a_route() -> None:
     action = ROUTES.judge("POST", "/v1/order/create", CIMultiDict({"xid": "no"}))
     assert isinstance(action, Refuse)
@@ -80,6 +134,15 @@ def test_a_broken_xid_is_refused_on_a_route() -> None:
         (Route("a", path_prefix="/x/y"), Route("b", path_prefix="/x/"), True),
         (Route("a", path_prefix="/x"), Route("b", path_prefix="/xy"), False),
         (Route("a", path_prefix="/"), Route("b", path="/anything"), True),
+        (Route("a", path_prefix="/"), Route("b", path_prefix="/x"), True),
+        (Route("a", path_template="/a/{x}"), Route("b", path="/a/b"), True),
+        (Route("a", path_template="/a/{x}"), Route("b", path="/a/"), False),
+        (Route("a", path_template="/a/{x}"), Route("b", path="/a/b/c"), False),
+        (Route("a", path_template="/a/{x}"), Route("b", path_template="/{y}/b"), True),
+        (Route("a", path_template="/a/{x}/c"), Route("b", path_template="/{y}/b/d"), False),
+        (Route("a", path_template="/a/{x}"), Route("b", path_prefix="/a"), True),
+        (Route("a", path_template="/a/{x}"), Route("b", path_prefix="/a/b"), True),
+        (Route("a", path_template="/a/{x}"), Route("b", path_prefix="/a/b/c"), False),
     ],
 )
 def test_routes_that_claim_one_request_are_refused(one: Route, other: Route, expected: bool) -> None:  # noqa: FBT001  a table's column
@@ -94,7 +157,9 @@ def test_routes_that_claim_one_request_are_refused(one: Route, other: Route, exp
 segments = st.sampled_from(["a", "b", "ab"])
 paths = st.lists(segments, max_size=3).map(lambda parts: "/" + "/".join(parts))
 routes = st.builds(
-    lambda path, whole: Route("r", path=path) if whole else Route("r", path_prefix=path), paths, st.booleans()
+    lambda path, kind: Route("r", **{kind: path}),
+    st.one_of(paths, paths.map(lambda path: path.replace("b", "{b}"))),
+    st.sampled_from(["path", "path_prefix", "path_template"]),
 )
 
 

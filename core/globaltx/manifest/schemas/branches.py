@@ -9,17 +9,36 @@ from globaltx.manifest.schemas.fields import (
     choice,
     conditions,
     fields,
+    flag,
     frozen,
     moment,
     rule,
+    several,
     text,
+    whole,
+)
+from globaltx.manifest.schemas.policies import (
+    CALL_SECONDS_MAX,
+    METHODS,
+    PATH,
+    PATH_LENGTH_MAX,
+    REFUSALS_MAX,
+    statuses,
 )
 from globaltx.manifest.schemas.transactions import active_condition, end_needs, state
+from globaltx.transaction.calls import BODY_BYTES_MAX
 from globaltx.transaction.model import APP_LENGTH_MAX, MESSAGE_LENGTH_MAX, RESOURCE_LENGTH_MAX, Mode
 from globaltx.transaction.states import Outcome, State
 from globaltx.transaction.xid import NAME_LENGTH_MAX
 
 _FIXED = "is fixed when the branch is registered; only outcome may be set, once"
+QUERY_LENGTH_MAX = 8 * 1024
+HEADERS_MAX = 32
+HEADER_LENGTH_MAX = 4 * 1024
+_NOT_LATE = (
+    "!has(self.spec.outcome) || has(self.status.startedAt) == has(oldSelf.status.startedAt) && "
+    "(!has(self.status.startedAt) || self.status.startedAt == oldSelf.status.startedAt)"
+)
 
 
 def schema() -> Schema:
@@ -38,6 +57,10 @@ def schema() -> Schema:
                 rule(
                     end_needs("RolledBack", "Rollback"),
                     "status.state is RolledBack only if spec.outcome is Rollback; the outcome comes first",
+                ),
+                rule(
+                    _NOT_LATE,
+                    "the branch was told its outcome; its work must not be let through any more",
                 ),
             ]
         },
@@ -69,7 +92,8 @@ def spec() -> Schema:
             ),
             "resource": frozen(
                 text(
-                    "The resource that was changed: the name of a datasource of the app's policies.",
+                    "What was changed: the name of a datasource of the app's policies, or of a route, "
+                    "with a mark that tells its requests apart.",
                     RESOURCE_LENGTH_MAX,
                     minLength=1,
                 ),
@@ -79,6 +103,7 @@ def spec() -> Schema:
                 choice("How it is undone.", Mode, default=str(Mode.AT)),
                 f"mode {_FIXED}",
             ),
+            "calls": calls(),
             "outcome": choice(
                 "The transaction's outcome, stamped by the operator; set once and never changed.", Outcome
             ),
@@ -92,7 +117,65 @@ def spec() -> Schema:
                     " + 'it is the outcome of GlobalTransaction ' + self.transaction",
                     computed=True,
                 ),
+                rule(
+                    "has(self.calls) == has(oldSelf.calls) && "
+                    "(!has(self.calls) || self.calls == oldSelf.calls)",
+                    f"calls {_FIXED}",
+                ),
             ]
+        },
+    )
+
+
+def calls() -> Schema:
+    """What the application is asked for at the end."""
+    return fields(
+        "What the application is asked for by HTTP when the outcome is known, by the rules of the policy as "
+        "it stood at registration; for modes that work by calls.",
+        {
+            "onCommit": text(
+                "The path that is called on Commit; empty: none.", PATH_LENGTH_MAX, pattern=rf"{PATH}|^$"
+            ),
+            "onRollback": text(
+                "The path that is called on Rollback; empty: none.", PATH_LENGTH_MAX, pattern=rf"{PATH}|^$"
+            ),
+            "timeoutSeconds": whole("How long one call may take.", 1, CALL_SECONDS_MAX),
+            "successStatuses": statuses("Statuses that mean that the call is done; others are repeated."),
+            "conflictAfterRefusals": whole(
+                "After how many refusals in a row the branch is in Conflict.", 1, REFUSALS_MAX
+            ),
+            "guard": flag("Whether the calls are left out when the request was never let through."),
+            "registeredBy": text("Tells one registration from another.", 320),
+            "request": request(),
+        },
+        required=[
+            "onCommit",
+            "onRollback",
+            "timeoutSeconds",
+            "successStatuses",
+            "conflictAfterRefusals",
+            "guard",
+        ],
+    )
+
+
+def request() -> Schema:
+    """The request that the calls repeat."""
+    header = fields(
+        "A header.",
+        {
+            "name": text("Its name.", 256, minLength=1),
+            "value": text("Its value.", HEADER_LENGTH_MAX),
+        },
+        required=["name", "value"],
+    )
+    return fields(
+        "The request that made the branch, as far as the calls repeat it.",
+        {
+            "method": choice("Its method.", METHODS),
+            "query": text("Its query, without the question mark.", QUERY_LENGTH_MAX),
+            "headers": several("Those of its headers that the policy names.", header, HEADERS_MAX),
+            "body": text("Its body in base64.", (BODY_BYTES_MAX + 2) // 3 * 4),
         },
     )
 
@@ -105,6 +188,7 @@ def status() -> Schema:
             "state": state(),
             "reason": text("Why it stands so, as one word; docs/resources.md has a sentence for each.", 63),
             "message": text("Why it stands so, as a sentence.", MESSAGE_LENGTH_MAX),
+            "startedAt": moment("When the request that made the branch was let through."),
             "settledAt": moment("When the outcome was carried out."),
             "conditions": conditions(
                 "Succeeded: Unknown while it is under way, True when committed, False when rolled back or in "

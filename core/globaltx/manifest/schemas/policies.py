@@ -6,7 +6,16 @@ and about several policies together.
 
 from __future__ import annotations
 
-from globaltx.coordinator.policy import DEFAULT_LOCK_WAIT, DEFAULT_TIMEOUT, DEFAULT_TTL, TlsMode
+from typing import Any
+
+from globaltx.coordinator.policy import (
+    DEFAULT_HEADERS,
+    DEFAULT_LOCK_WAIT,
+    DEFAULT_TIMEOUT,
+    DEFAULT_TTL,
+    Propagation,
+    TlsMode,
+)
 from globaltx.manifest.schemas.fields import (
     DNS_LABEL,
     DNS_NAME,
@@ -23,6 +32,7 @@ from globaltx.manifest.schemas.fields import (
 )
 from globaltx.manifest.schemas.transactions import TIMEOUT_SECONDS_MAX, TTL_SECONDS_MAX
 from globaltx.modes import BUILT
+from globaltx.transaction.calls import DEFAULT_CALL_TIMEOUT, DEFAULT_REFUSALS, DEFAULT_SUCCESS_STATUSES
 from globaltx.transaction.model import RESOURCE_LENGTH_MAX, Mode
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -43,7 +53,30 @@ SHOWN_SENTENCE = (
     "the application is offered TLS only where it goes on to the database; choose another mode"
 )
 
-_PATH = r"^/[^?#\s]*$"
+PATH = r"^/[^?#\s]*$"
+_SEGMENT = r"([^?#\s{}/]*|\{[a-z][a-zA-Z0-9_]*\})"
+_TEMPLATE = rf"^(/{_SEGMENT})+$"
+_HEADER = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
+_KEPT_FROM_CALLS = (
+    *("authorization", "cookie", "proxy-authorization", "host", "content-length", "transfer-encoding"),
+    *("connection", "expect", "upgrade", "te", "trailer", "keep-alive", "xid", "x-dbpack-xid", "baggage"),
+)
+
+MATCHES = ("path", "pathPrefix", "pathTemplate")
+MATCH_SENTENCE = (
+    "give exactly one of path (the whole path), pathPrefix (its first segments) and pathTemplate "
+    "(segments, some of them {variables})"
+)
+TCC_SENTENCE = (
+    "a route with tcc takes part, so its propagation is Required, RequiresNew, Supports or Mandatory"
+)
+HEADERS_SENTENCE = (
+    "headers are kept in the Branch for everybody who may read it, so those that hold secrets must not be "
+    "named, nor those of the connection or of globaltx"
+)
+CALL_SECONDS_MAX = 300
+REFUSALS_MAX = 1000
+HEADERS_MAX = 32
 
 
 def schema() -> Schema:
@@ -125,6 +158,10 @@ def http() -> Schema:
                 pattern=DNS_LABEL,
             ),
             "routes": routes(),
+            "edge": flag(
+                "Whether requests come here from outside: then no xid that they carry is believed.",
+                default=False,
+            ),
         },
         required=["port"],
     )
@@ -132,11 +169,14 @@ def http() -> Schema:
 
 def routes() -> Schema:
     """Requests that begin transactions."""
+    # Templates are compared by the webhook, and by everybody who reads a policy.
     path = "(has(b.match.path) ? b.match.path : b.match.pathPrefix)"
+    templates = "has(a.match.pathTemplate) || has(b.match.pathTemplate)"
     prefix = "(a.match.pathPrefix.endsWith('/') ? a.match.pathPrefix : a.match.pathPrefix + '/')"
     covers = f"has(a.match.path) ? {path} == a.match.path : ({path} + '/').startsWith({prefix})"
     return several(
-        "Requests that begin a global transaction; all others are passed on. No request may match two.",
+        "Requests that begin a global transaction or take part in one in their own way; all others are "
+        "passed on, with their xid. No request may match two.",
         route(),
         ROUTES_MAX,
         **{
@@ -147,7 +187,7 @@ def routes() -> Schema:
                 ),
                 rule(
                     "self.all(a, self.all(b, a.name == b.name || a.match.method != b.match.method || "
-                    f"!({covers})))",
+                    f"{templates} || !({covers})))",
                     "two routes match the same request; make their paths or methods differ",
                 ),
             ]
@@ -156,9 +196,9 @@ def routes() -> Schema:
 
 
 def route() -> Schema:
-    """One request that begins a transaction."""
+    """One request and what it means."""
     return fields(
-        "A request that begins a global transaction.",
+        "A request that begins a global transaction, or takes part in one in its own way.",
         {
             "name": text("The route's name, unique in the policy.", 63, minLength=1, pattern=DNS_LABEL),
             "match": fields(
@@ -166,27 +206,111 @@ def route() -> Schema:
                 {
                     "method": choice("The method of the request.", METHODS, default="POST"),
                     "path": text(
-                        "The whole path of the request, without the query.", PATH_LENGTH_MAX, pattern=_PATH
+                        "The whole path of the request, without the query.", PATH_LENGTH_MAX, pattern=PATH
                     ),
                     "pathPrefix": text(
                         "The first segments of the path (/a matches /a/b, not /ab).",
                         PATH_LENGTH_MAX,
-                        pattern=_PATH,
+                        pattern=PATH,
+                    ),
+                    "pathTemplate": text(
+                        "The path by segments, of which those in braces may be anything that is not empty "
+                        "(/accounts/{id}/debit).",
+                        PATH_LENGTH_MAX,
+                        pattern=_TEMPLATE,
                     ),
                 },
                 **{
                     "x-kubernetes-validations": [
                         rule(
-                            "has(self.path) != has(self.pathPrefix)",
-                            "give exactly one of path (the whole path) and pathPrefix (its first segments)",
+                            " != ".join(f"has(self.{each})" for each in MATCHES)
+                            + f" && !({' && '.join(f'has(self.{each})' for each in MATCHES)})",
+                            MATCH_SENTENCE,
                         )
                     ]
                 },
             ),
+            "propagation": choice(
+                "What becomes of a request with an xid, and of one without: Required takes part or begins; "
+                "RequiresNew always begins; Supports takes part or passes on; NotSupported passes on without "
+                "the xid; Mandatory takes part or refuses; Never passes on or refuses.",
+                Propagation,
+                default=str(Propagation.REQUIRED),
+            ),
             "begin": begin(),
+            "tcc": tcc(),
         },
         required=["name", "match"],
+        **{
+            "x-kubernetes-validations": [
+                rule("!has(self.tcc) || !(self.propagation in ['NotSupported', 'Never'])", TCC_SENTENCE)
+            ]
+        },
     )
+
+
+def tcc() -> Schema:
+    """The calls that end what a route's requests try."""
+    said = "may hold variables of the route's pathTemplate"
+    headers = text("The name of a header.", 64, minLength=1, pattern=_HEADER)
+    return fields(
+        "The request is a try: it reserves. The application is called with the try's own method, query and "
+        "body to confirm or to cancel it, until it answers as is said here.",
+        {
+            "confirm": text(f"The path that is called on Commit; {said}.", PATH_LENGTH_MAX, pattern=PATH),
+            "cancel": text(f"The path that is called on Rollback; {said}.", PATH_LENGTH_MAX, pattern=PATH),
+            "timeoutSeconds": whole(
+                "How long one call may take before it is given up and repeated.",
+                1,
+                CALL_SECONDS_MAX,
+                default=int(DEFAULT_CALL_TIMEOUT.total_seconds()),
+            ),
+            "successStatuses": statuses(
+                "Statuses of confirm and cancel that mean done; every other one is repeated.",
+                default=sorted(DEFAULT_SUCCESS_STATUSES),
+            ),
+            "conflictAfterRefusals": whole(
+                "After how many refusals in a row (answers that mean neither done nor later, such as 404) "
+                "the branch is shown in Conflict. It is called again now and then all the same.",
+                1,
+                REFUSALS_MAX,
+                default=DEFAULT_REFUSALS,
+            ),
+            "headers": several(
+                "Headers of the try that confirm and cancel carry too. They are kept in the Branch.",
+                headers,
+                HEADERS_MAX,
+                default=list(DEFAULT_HEADERS),
+                **{
+                    "x-kubernetes-list-type": "set",
+                    "x-kubernetes-validations": [
+                        rule(
+                            f"self.all(h, !(h.lowerAscii() in {list(_KEPT_FROM_CALLS)}) && "
+                            "!h.lowerAscii().startsWith('globaltx-'))",
+                            HEADERS_SENTENCE,
+                        )
+                    ],
+                },
+            ),
+            "guard": flag(
+                "Whether the sidecar keeps from the application cancels of what was never tried, tries that "
+                "come after their cancel, and repeats of what was answered.",
+                default=True,
+            ),
+        },
+        required=["confirm", "cancel"],
+    )
+
+
+def statuses(description: str, **more: Any) -> Schema:
+    """A set of HTTP statuses."""
+    status = whole("An HTTP status.", 100, 599)
+    return several(description, status, 32, minItems=1, **more, **{"x-kubernetes-list-type": "set"})
+
+
+def may_repeat(header: str) -> bool:
+    """Whether a header of a try may be kept and repeated."""
+    return header not in _KEPT_FROM_CALLS and not header.startswith("globaltx-")
 
 
 def begin() -> Schema:
@@ -202,19 +326,8 @@ def begin() -> Schema:
                 TIMEOUT_SECONDS_MAX,
                 default=timeout,
             ),
-            "commitStatuses": several(
-                "HTTP statuses of the answer that mean commit; every other one means rollback.",
-                {
-                    "type": "integer",
-                    "format": "int64",
-                    "description": "An HTTP status.",
-                    "minimum": 100,
-                    "maximum": 599,
-                },
-                32,
-                minItems=1,
-                default=[200],
-                **{"x-kubernetes-list-type": "set"},
+            "commitStatuses": statuses(
+                "HTTP statuses of the answer that mean commit; every other one means rollback.", default=[200]
             ),
         },
         default={},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,6 @@ from globaltx.manifest.resources import (
 from globaltx.stores.kubernetes.client import Listing
 from globaltx.stores.kubernetes.errors import AlreadyExistsError, NotFoundError
 from globaltx.stores.kubernetes.resource import BRANCHES, TRANSACTIONS
-from globaltx.transaction.model import Branch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
     from globaltx.stores.kubernetes.client import KubernetesClient, WatchEvent
     from globaltx.stores.kubernetes.resource import Resource
     from globaltx.stores.kubernetes.transport import Json
-    from globaltx.transaction.model import BranchId, GlobalTransaction, Mode
+    from globaltx.transaction.model import Branch, GlobalTransaction
     from globaltx.transaction.xid import Xid
 
 _log = logging.getLogger(__name__)
@@ -79,12 +77,17 @@ class Records:
         records = (BranchRecord(each, branch_from_resource(each)) for each in listing.items)
         return tuple(sorted(records, key=lambda record: record.branch.id))
 
-    async def add_branch(self, branch: BranchId, mode: Mode, owner: TransactionRecord) -> None:
-        """Make a branch durable; one that is there already stays as it is."""
-        body = branch_to_resource(Branch(branch, mode))
+    async def add_branch(self, branch: Branch, owner: TransactionRecord) -> Branch:
+        """Make a branch durable; one that is there already stays as it is, and is returned."""
+        body = branch_to_resource(branch)
         body["metadata"]["ownerReferences"] = [owner.owner_reference]
-        with suppress(AlreadyExistsError):  # joined before, or by another process of the app
-            await self._client.create(BRANCHES, body, branch.xid.namespace)
+        at = branch.id.xid.namespace
+        try:
+            await self._client.create(BRANCHES, body, at)
+        except AlreadyExistsError:  # joined before, or by another process of the app
+            if branch.calls is not None:
+                return branch_from_resource(await self._client.get(BRANCHES, branch.id.name, at))
+        return branch
 
     async def remove(self, resource: Resource, found: Json) -> None:
         """Remove an object that needs our finalizer no longer, if it is still the version that was found."""

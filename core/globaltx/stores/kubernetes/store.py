@@ -16,6 +16,7 @@ What a call leaves behind when it fails half-way:
 - `begin`: the transaction or nothing. An undecided one without an initiator is rolled back at
   its deadline.
 - `join`: nothing, or a branch that holds no work, because the caller was not told that it joined.
+- `start`: the mark or nothing.
 - `decide`: the outcome or nothing.
 - `settle`: the end or nothing.
 - `forget`: fewer branches, and the transaction as long as any is left.
@@ -37,6 +38,7 @@ from globaltx.manifest.resources import (
     branch_from_resource,
     decision_spec,
     settlement_status,
+    started_status,
     transaction_from_resource,
     transaction_to_resource,
 )
@@ -51,7 +53,7 @@ from globaltx.stores.kubernetes.faults import Patience, as_store_errors
 from globaltx.stores.kubernetes.records import Records, branches_in, unsettled
 from globaltx.stores.kubernetes.resource import BRANCHES, TRANSACTIONS
 from globaltx.stores.kubernetes.watcher import Watcher
-from globaltx.transaction.model import Snapshot
+from globaltx.transaction.model import Branch, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -59,8 +61,8 @@ if TYPE_CHECKING:
     from globaltx.stores.kubernetes.client import KubernetesClient
     from globaltx.stores.kubernetes.records import TransactionRecord
     from globaltx.stores.kubernetes.watcher import Health
+    from globaltx.transaction.calls import Calls
     from globaltx.transaction.model import (
-        Branch,
         BranchId,
         Decision,
         GlobalTransaction,
@@ -115,10 +117,15 @@ class KubernetesStore:
         self._own(transaction.xid)
         await self._patience.with_call(lambda: self._begin(transaction))
 
-    async def join(self, branch: BranchId, mode: Mode) -> None:
+    async def join(self, branch: BranchId, mode: Mode, calls: Calls | None = None) -> Branch:
         """See `Store.join`; a read, a write, a read."""
         self._own(branch.xid)
-        await self._patience.with_call(lambda: self._join(branch, mode))
+        return await self._patience.with_call(lambda: self._join(Branch(branch, mode, calls=calls)))
+
+    async def start(self, branch: BranchId) -> None:
+        """See `Store.start`; one write, and a read when it is too late."""
+        self._own(branch.xid)
+        await self._patience.with_call(lambda: self._start(branch))
 
     async def decide(self, xid: Xid, decision: Decision) -> Decision:
         """See `Store.decide`; one write, and a read when another outcome stands."""
@@ -174,11 +181,25 @@ class KubernetesStore:
                     message = f"{xid} was begun by {initiator or 'somebody'} already"
                     raise XidTakenError(message) from error
 
-    async def _join(self, branch: BranchId, mode: Mode) -> None:
-        with as_store_errors(f"join {branch.xid} as {branch.app}/{branch.resource}"):
-            owner = await self._undecided(branch.xid, self._begin_wait)
-            await self._records.add_branch(branch, mode, owner)
-            await self._undecided(branch.xid, 0)
+    async def _join(self, branch: Branch) -> Branch:
+        xid = branch.id.xid
+        with as_store_errors(f"join {xid} as {branch.id.app}/{branch.id.resource}"):
+            owner = await self._undecided(xid, self._begin_wait)
+            stands = await self._records.add_branch(branch, owner)
+            await self._undecided(xid, 0)
+            return stands
+
+    async def _start(self, branch: BranchId) -> None:
+        patch = {"status": started_status(self._utc())}
+        at = branch.xid.namespace
+        with as_store_errors(f"start {branch.name}"):
+            try:
+                await self._client.patch(BRANCHES, branch.name, patch, at, subresource="status")
+            except NotFoundError as error:
+                raise UnknownTransactionError(branch.xid) from error
+            except InvalidError:
+                await self._undecided(branch.xid, 0)
+                raise
 
     async def _undecided(self, xid: Xid, wait: float) -> TransactionRecord:
         """The transaction, read consistently; one that is not there yet is waited for."""

@@ -1,0 +1,87 @@
+"""Which requests a route matches, and whether two routes can match the same one.
+
+A path is compared by its segments. A whole path is a row of segments; a template is one in which
+``{name}`` stands for any one segment that is not empty; a prefix is a row after which anything may
+follow. So it can be told exactly whether two of them have a request in common.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from globaltx.coordinator.policy import Route
+
+VARIABLE = re.compile(r"\{([a-z][a-zA-Z0-9_]*)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Pattern:
+    """Segments, None for any; ``open`` when more may follow."""
+
+    segments: tuple[str | None, ...]
+    open: bool = False
+
+
+def covers(route: Route, path: str) -> bool:
+    """Whether a decoded path is one of the route's."""
+    if route.path:
+        return path == route.path
+    pattern, segments = _pattern(route), _segments(path)
+    enough = (
+        len(segments) >= len(pattern.segments) if pattern.open else len(segments) == len(pattern.segments)
+    )
+    return enough and all(map(_fits, pattern.segments, segments))
+
+
+def overlap(one: Route, other: Route) -> bool:
+    """Whether some request matches both routes."""
+    if one.method != other.method:
+        return False
+    a, b = sorted((_pattern(one), _pattern(other)), key=lambda pattern: len(pattern.segments))
+    if len(a.segments) < len(b.segments) and not a.open:
+        return False
+    return all(map(_meet, a.segments, b.segments))
+
+
+def variables(route: Route, path: str) -> dict[str, str]:
+    """What the variables of a route's template stand for in a path that it covers."""
+    named = zip(_segments(route.path_template), _segments(path), strict=False)
+    return {name[1:-1]: value for name, value in named if VARIABLE.fullmatch(name)}
+
+
+def names(text: str) -> list[str]:
+    """The variables that a text has, in their order."""
+    return VARIABLE.findall(text)
+
+
+def shown(route: Route) -> str:
+    """A route's requests, for people."""
+    prefix = f"{route.path_prefix} (prefix)" if route.path_prefix else ""
+    return f"{route.method} {route.path or route.path_template or prefix}"
+
+
+def _pattern(route: Route) -> _Pattern:
+    if route.path_prefix:
+        prefix = route.path_prefix.rstrip("/")
+        return _Pattern(tuple(_segments(prefix)) if prefix else (), open=True)
+    if route.path_template:
+        found = _segments(route.path_template)
+        return _Pattern(tuple(None if VARIABLE.fullmatch(each) else each for each in found))
+    return _Pattern(tuple(_segments(route.path)))
+
+
+def _segments(path: str) -> list[str]:
+    return path.split("/")[1:]
+
+
+def _fits(wanted: str | None, segment: str) -> bool:
+    return bool(segment) if wanted is None else wanted == segment
+
+
+def _meet(one: str | None, other: str | None) -> bool:
+    if one is None or other is None:
+        return one != "" and other != ""
+    return one == other

@@ -1,0 +1,66 @@
+"""The calls of a branch: part of a Branch resource <-> model."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from globaltx.transaction.calls import Calls, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def write_calls(calls: Calls) -> dict[str, Any]:
+    """Write ``spec.calls``."""
+    return {
+        "onCommit": calls.on_commit,
+        "onRollback": calls.on_rollback,
+        "timeoutSeconds": int(calls.timeout.total_seconds()),
+        "successStatuses": sorted(calls.success_statuses),
+        "conflictAfterRefusals": calls.refusals_max,
+        "guard": calls.guarded,
+        "registeredBy": calls.by,
+        "request": {
+            "method": calls.request.method,
+            "query": calls.request.query,
+            "headers": [{"name": name, "value": value} for name, value in calls.request.headers],
+            "body": base64.b64encode(calls.request.body).decode(),
+        },
+    }
+
+
+def read_calls(raw: Mapping[str, Any] | None) -> Calls | None:
+    """Read ``spec.calls``; None stays None.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is not what the schema says.
+    """
+    if raw is None:
+        return None
+    return Calls(
+        on_commit=raw["onCommit"],
+        on_rollback=raw["onRollback"],
+        request=_request(raw.get("request") or {}),
+        timeout=timedelta(seconds=raw["timeoutSeconds"]),
+        success_statuses=frozenset(raw["successStatuses"]),
+        refusals_max=raw["conflictAfterRefusals"],
+        guarded=raw["guard"],
+        by=raw.get("registeredBy", ""),
+    )
+
+
+def _request(raw: Mapping[str, Any]) -> Request:
+    try:
+        body = base64.b64decode(raw.get("body", ""), validate=True)
+    except binascii.Error as error:
+        message = f"spec.calls.request.body is not base64: {error}"
+        raise ValueError(message) from error
+    return Request(
+        method=raw.get("method", "POST"),
+        query=raw.get("query", ""),
+        headers=tuple((each["name"], each["value"]) for each in raw.get("headers", ())),
+        body=body,
+    )

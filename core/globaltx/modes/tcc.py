@@ -1,0 +1,120 @@
+"""TCC: a try reserves, and the outcome asks the application to confirm or to cancel what was reserved.
+
+Phase one leaves nothing but the try's own request, kept with the branch before the try was let
+through. So whatever became of the try (its answer was lost, it answered an error, the caller hung
+up) there is a branch, and
+
+* Commit asks for the call *confirm*, Rollback for the call *cancel*, each repeated until the
+  application answers that it is done;
+* a guarded branch that was never started asks for no call: its try was not let through, and never
+  will be, because starting is refused once the branch was told its outcome.
+
+An answer that is not one of the branch's success statuses never ends it. 5xx, the few others that
+mean "later", and no answer at all are faults that time heals. Any other answer is a refusal: so many
+in a row put the branch in Conflict, in plain sight, and it is called again now and then all the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from globaltx.transaction.model import MESSAGE_LENGTH_MAX, RESOURCE_LENGTH_MAX, BranchId, Settlement
+from globaltx.transaction.states import Outcome, State
+
+if TYPE_CHECKING:
+    from globaltx.transaction.calls import Calls
+    from globaltx.transaction.model import Branch
+    from globaltx.transaction.xid import Xid
+
+CALL_REFUSED = "CallRefused"
+"""The reason of a branch whose call is refused again and again."""
+
+_DIGEST_LENGTH = 16
+_LATER = frozenset({202, 408, 421, 425, 429, *range(500, 600)})
+"""What says nothing against the same call made later."""
+
+
+class Operation(StrEnum):
+    """What the application is asked for; the word stands in the header ``globaltx-operation``."""
+
+    TRY = "try"
+    CONFIRM = "confirm"
+    CANCEL = "cancel"
+
+
+class Verdict(StrEnum):
+    """What an answer to a call means."""
+
+    DONE = "done"
+    REFUSED = "refused"
+    LATER = "later"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that the outcome asks for, at ``path`` of the application."""
+
+    operation: Operation
+    path: str
+    calls: Calls
+
+
+def duty(branch: Branch) -> Call | Settlement:
+    """Say what the outcome asks of a branch that was told one: a call, or nothing any more."""
+    calls = branch.calls
+    committed = branch.outcome is Outcome.COMMIT
+    if calls is None or (calls.guarded and not branch.started):
+        return _nothing_to_do(branch, "its request was never let through")
+    path = calls.on_commit if committed else calls.on_rollback
+    if not path:
+        return _nothing_to_do(branch, "its rules ask for no call")
+    return Call(Operation.CONFIRM if committed else Operation.CANCEL, path, calls)
+
+
+def judge(calls: Calls, status: int) -> Verdict:
+    """Say what the status of an answer means."""
+    if status in calls.success_statuses:
+        return Verdict.DONE
+    return Verdict.LATER if status in _LATER else Verdict.REFUSED
+
+
+def answered(branch: Branch, status: int) -> Settlement:
+    """The end of a branch whose call was answered as done."""
+    return Settlement(_end(branch), str(_end(branch)), f"answered with status {status}")
+
+
+def conflict(call: Call, status: int, refusals: int) -> Settlement | None:
+    """The Conflict of a branch that was refused so often in a row; None while it is not often enough."""
+    if refusals < call.calls.refusals_max:
+        return None
+    # No count in the sentence: a Conflict is written anew when its sentence is another.
+    message = (
+        f"{call.operation} {call.path} is answered with status {status}, which does not mean done; "
+        "put the application's data right, it is called again every few minutes"
+    )
+    return Settlement(State.CONFLICT, CALL_REFUSED, message[:MESSAGE_LENGTH_MAX])
+
+
+def branch_id(xid: Xid, app: str, route: str, mark: str) -> BranchId:
+    """The branch of a try; ``mark`` is what tells it from the route's other tries in the transaction.
+
+    The route's name stands before the last dot, cut if it is long; the digest has the whole name in it.
+    """
+    digest = hashlib.sha256(f"{route}\0{mark}".encode()).hexdigest()[:_DIGEST_LENGTH]
+    return BranchId(xid, app, f"{route[: RESOURCE_LENGTH_MAX - _DIGEST_LENGTH - 1]}.{digest}")
+
+
+def route_of(branch: BranchId) -> str:
+    """The name of a branch's route, cut as in `branch_id`."""
+    return branch.resource.rpartition(".")[0]
+
+
+def _nothing_to_do(branch: Branch, why: str) -> Settlement:
+    return Settlement(_end(branch), str(_end(branch)), why)
+
+
+def _end(branch: Branch) -> State:
+    return State.COMMITTED if branch.outcome is Outcome.COMMIT else State.ROLLED_BACK

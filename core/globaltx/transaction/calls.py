@@ -1,0 +1,46 @@
+"""What a branch asks of its application by HTTP: the request that made it, and whom to call at the end.
+
+Both are kept with the branch, so that it ends under the rules it began with, whatever becomes of
+the policy, and so that any sidecar of the app can make the calls.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+BODY_BYTES_MAX = 64 * 1024
+"""How large a request's body may be that is kept; the record of a branch holds it."""
+DEFAULT_CALL_TIMEOUT = timedelta(seconds=10)
+DEFAULT_SUCCESS_STATUSES = frozenset({200, 204})
+DEFAULT_REFUSALS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as far as it is kept: ``query`` without its question mark, the allowed headers, the body."""
+
+    method: str = "POST"
+    query: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """The two calls that a branch may end with, and by which rules they are made.
+
+    ``on_commit`` and ``on_rollback`` are paths of the application (empty: that outcome asks for no
+    call). ``success_statuses`` are the answers that mean done; ``refusals_max`` is how many refusals
+    in a row make a conflict. ``guarded`` branches are called only if their work was let through.
+    ``by`` tells one registration from another of the same branch.
+    """
+
+    on_commit: str
+    on_rollback: str
+    request: Request = Request()
+    timeout: timedelta = DEFAULT_CALL_TIMEOUT
+    success_statuses: frozenset[int] = DEFAULT_SUCCESS_STATUSES
+    refusals_max: int = DEFAULT_REFUSALS
+    guarded: bool = True
+    by: str = ""

@@ -1,0 +1,135 @@
+"""Phase two by HTTP: the confirms and cancels that one route's branches ask for.
+
+Each route has a desk of its own, and each branch is called by itself, so that an endpoint which
+hangs, or a branch which is refused, holds up no other: at most half of the calls under way are ones
+that failed before, and all routes together repeat so many calls a second and no more.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Protocol
+
+from globaltx.coordinator.reasons import Reason
+from globaltx.manifest.schemas.policies import CALL_SECONDS_MAX
+from globaltx.modes import tcc
+from globaltx.modes.tcc import Call, Verdict
+from globaltx_sidecar.branch.desk import Desk
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Iterator
+
+    from globaltx.stores.base import Store
+    from globaltx.transaction.model import BranchId
+    from globaltx_sidecar.branch.desk import Job, Pace
+    from globaltx_sidecar.health import Health
+    from globaltx_sidecar.metrics import Metrics
+
+RETRIES_A_SECOND = 50.0
+_OVERTIME_SECONDS = 15.0
+
+
+class CallFailedError(Exception):
+    """A call is not done; repeat it."""
+
+    def __init__(self, message: str, reason: Reason = Reason.CALL_FAILED) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Caller(Protocol):
+    """Calls the application."""
+
+    async def call(self, branch: BranchId, call: Call, attempt: int) -> int:
+        """Make a call and return the status of its answer.
+
+        Raises:
+            CallFailedError: there was no answer.
+        """
+
+
+class RetryBudget:
+    """How many calls an app's leader may repeat: ``rate`` a second, saved up for one second."""
+
+    def __init__(self, rate: float = RETRIES_A_SECOND) -> None:
+        self._rate = rate
+        self._left = rate
+        self._at = 0.0
+
+    def take(self, now: float) -> bool:
+        """Take one, if there is one left."""
+        self._left = min(self._rate, self._left + (now - self._at) * self._rate)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+class CallDesk(Desk):
+    """The branches of one route."""
+
+    attempt_seconds = CALL_SECONDS_MAX + _OVERTIME_SECONDS  # each call has its own, shorter time-out
+
+    def __init__(  # noqa: PLR0913, PLR0917  the parts of every desk, and its own two
+        self,
+        resource: str,
+        caller: Caller,
+        budget: RetryBudget,
+        store: Store,
+        health: Health,
+        metrics: Metrics,
+        room: asyncio.Event,
+        pace: Pace | None = None,
+    ) -> None:
+        super().__init__(resource, store, health, metrics, room, pace)
+        self._caller = caller
+        self._budget = budget
+
+    def _choose(self, due: list[Job], busy: list[Job]) -> Iterator[list[Job]]:
+        free = max(0, self._pace.calls_max - len(busy))
+        first = [job for job in due if not job.failures][:free]
+        yield from ([job] for job in first)
+        repeated = sum(job.failures > 0 for job in busy)
+        free = min(free - len(first), max(1, self._pace.calls_max // 2) - repeated)
+        for job in sorted((job for job in due if job.failures), key=_due)[: max(0, free)]:
+            if self._budget.take(self._now()):
+                yield [job]
+            else:
+                job.due = self._now() + random.random()  # noqa: S311  jitter
+
+    async def _carry_out(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            if job.settlement is None:
+                await self._call(job)
+
+    async def _call(self, job: Job) -> None:
+        duty = tcc.duty(job.branch)
+        if not isinstance(duty, Call):
+            job.settlement = duty
+            return
+        job.attempts += 1
+        status = await self._caller.call(job.branch.id, duty, job.attempts)
+        verdict = tcc.judge(duty.calls, status)
+        job.refusals = job.refusals + 1 if verdict is Verdict.REFUSED else 0
+        if verdict is Verdict.DONE:
+            job.settlement = tcc.answered(job.branch, status)
+        else:
+            job.settlement = tcc.conflict(duty, status, job.refusals)
+        if job.settlement is None:
+            reason = Reason.CALL_REFUSED if verdict is Verdict.REFUSED else Reason.CALL_FAILED
+            message = f"{duty.operation} {duty.path} for {job.branch.id.name} answered {status}"
+            raise CallFailedError(message, reason)
+
+    def _pause(self, now: float, chance: float) -> None:
+        """One branch that fails says nothing about the others."""
+
+    def _reason(self, error: Exception) -> Reason:
+        if isinstance(error, CallFailedError):
+            return error.reason
+        return Reason.CALL_FAILED if isinstance(error, TimeoutError) else super()._reason(error)
+
+
+def _due(job: Job) -> float:
+    return job.due

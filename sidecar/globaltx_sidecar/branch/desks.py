@@ -1,0 +1,81 @@
+"""The desks of one term of leading: of each datasource from the start, of each route when a branch comes.
+
+What databases need is imported only where there are some: it takes 15 MiB.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from globaltx.modes import tcc
+from globaltx_sidecar.branch.call_desk import CallDesk, RetryBudget
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from globaltx.stores.base import Store
+    from globaltx.transaction.model import Branch
+    from globaltx_sidecar.branch.call_desk import Caller
+    from globaltx_sidecar.branch.desk import Desk, Pace
+    from globaltx_sidecar.branch.sweeper import Swept
+    from globaltx_sidecar.health import Health
+    from globaltx_sidecar.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """What desks are made from; ``carriers`` are the datasources by name."""
+
+    store: Store
+    carriers: Mapping[str, Swept]
+    caller: Caller | None
+    health: Health
+    metrics: Metrics
+    pace: Pace | None
+    sweep_seconds: float
+
+
+class Desks:
+    """The desks; ``tasks`` owns their work, `room` is set when some found none and could find it now."""
+
+    def __init__(self, office: Office, tasks: asyncio.TaskGroup) -> None:
+        self.room = asyncio.Event()
+        self._office = office
+        self._tasks = tasks
+        self._budget = RetryBudget()
+        self._routes: dict[str, Desk] = {}
+        self._datasources = {name: self._datasource(name, each) for name, each in office.carriers.items()}
+
+    def of(self, branch: Branch) -> Desk | None:
+        """The desk that a branch belongs to; None when this sidecar cannot carry it out."""
+        if branch.calls is None:
+            return self._datasources.get(branch.id.resource)
+        if self._office.caller is None:
+            return None
+        name = tcc.route_of(branch.id)
+        if name not in self._routes:
+            self._routes[name] = self._route(name, self._office.caller)
+        return self._routes[name]
+
+    def _datasource(self, name: str, carrier: Swept) -> Desk:
+        from globaltx_sidecar.branch.database_desk import DatabaseDesk  # noqa: PLC0415
+        from globaltx_sidecar.branch.sweeper import Sweeper  # noqa: PLC0415
+
+        office = self._office
+        desk = DatabaseDesk(
+            name, carrier, office.store, office.health, office.metrics, self.room, office.pace
+        )
+        sweeper = Sweeper(name, carrier, office.store, office.health, left_seconds=office.sweep_seconds)
+        self._tasks.create_task(desk.run(), name=f"desk {name}")
+        self._tasks.create_task(sweeper.run(), name=f"sweep {name}")
+        return desk
+
+    def _route(self, name: str, caller: Caller) -> Desk:
+        office = self._office
+        desk = CallDesk(
+            name, caller, self._budget, office.store, office.health, office.metrics, self.room, office.pace
+        )
+        self._tasks.create_task(desk.run(), name=f"desk of route {name}")
+        return desk

@@ -1,0 +1,47 @@
+"""Confirms and cancels: what the leader asks of the application, by the request that made the branch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from multidict import CIMultiDict
+
+from globaltx.coordinator.reasons import Reason
+from globaltx_sidecar.branch.call_desk import CallFailedError
+from globaltx_sidecar.http.headers import carry_branch, carry_xid
+from globaltx_sidecar.http.upstream import UpstreamError
+
+if TYPE_CHECKING:
+    from globaltx.modes.tcc import Call
+    from globaltx.transaction.model import BranchId
+    from globaltx_sidecar.http.tries import Tries
+    from globaltx_sidecar.http.upstream import Upstream
+
+
+class HttpCaller:
+    """Implements `globaltx_sidecar.branch.call_desk.Caller` over the application's port on loopback."""
+
+    def __init__(self, upstream: Upstream, tries: Tries) -> None:
+        self._upstream = upstream
+        self._tries = tries
+
+    async def call(self, branch: BranchId, call: Call, attempt: int) -> int:
+        """Make a call; a guarded branch's try that is still under way here is waited for.
+
+        Raises:
+            CallFailedError: there was no answer, or it is too early for the call.
+        """
+        if call.calls.guarded and self._tries.under_way(branch):
+            message = f"the try of {branch.name} is still under way; its {call.operation} comes after it"
+            raise CallFailedError(message)
+        request = call.calls.request
+        headers = CIMultiDict(request.headers)
+        carry_xid(headers, branch.xid)
+        carry_branch(headers, branch, call.operation, attempt)
+        target = f"{call.path}?{request.query}" if request.query else call.path
+        try:
+            return await self._upstream.call(
+                request.method, target, headers, request.body, call.calls.timeout.total_seconds()
+            )
+        except UpstreamError as error:
+            raise CallFailedError(str(error), Reason.APPLICATION_UNAVAILABLE) from error

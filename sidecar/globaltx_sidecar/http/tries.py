@@ -1,0 +1,254 @@
+"""Tries: requests that a route makes branches of, and what the guard keeps from the application.
+
+A try's branch, with the try's own request in it, is durable before the try is let through, and so
+is the mark that it was. The caller tells its repeats from new tries by the header
+``Idempotency-Key``: the same key in the same transaction is the same branch. Of such a branch the
+application sees one try. A repeat gets the answer that the first one got, if it was this sidecar that
+passed it on; otherwise it is refused, because nobody here knows what became of the first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from globaltx.coordinator.matching import VARIABLE, variables
+from globaltx.coordinator.reasons import Reason
+from globaltx.manifest.schemas.branches import HEADER_LENGTH_MAX, HEADERS_MAX, QUERY_LENGTH_MAX
+from globaltx.modes import tcc as mode
+from globaltx.stores.base import StoreError
+from globaltx.transaction.calls import BODY_BYTES_MAX, Calls, Request
+from globaltx.transaction.model import Mode
+from globaltx_sidecar.faults import reason_of
+from globaltx_sidecar.http.upstream import UpstreamError
+from globaltx_sidecar.insist import insist
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from multidict import CIMultiDict
+
+    from globaltx.coordinator.policy import Route, Tcc
+    from globaltx.stores.base import Store
+    from globaltx.transaction.model import BranchId
+    from globaltx.transaction.xid import Xid
+    from globaltx_sidecar.http.headers import Headers
+    from globaltx_sidecar.metrics import Metrics
+
+KEY_HEADER = "idempotency-key"
+WAIT_SECONDS = 10.0
+REMEMBERED_MAX = 1024
+"""How many answered tries are remembered, the oldest go first: repeats come soon or never."""
+ANSWER_BYTES_MAX = 16 * 1024
+"""How large an answer may be that is remembered for repeats."""
+_SAFE = "!$&'()*+,;=:@"
+"""What a path's segment may hold as it is: https://www.rfc-editor.org/rfc/rfc3986#section-3.3."""
+_STATUSES = {
+    Reason.ALREADY_DECIDED: 409,
+    Reason.UNKNOWN_TRANSACTION: 400,
+    Reason.STORE_UNAVAILABLE: 503,
+    Reason.STORE_REFUSED: 500,
+}
+
+
+class NotLetThroughError(UpstreamError):
+    """The request did not reach the application."""
+
+    def __init__(self, status: int, reason: Reason, message: str) -> None:
+        super().__init__(status, message)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A try's answer as it is given to its repeats."""
+
+    status: int
+    reason: str
+    headers: CIMultiDict[str]
+    body: bytes
+
+
+@dataclass(slots=True)
+class Try:
+    """A try that was let through; ``answer`` is set once it is known, and kept only if it has a key."""
+
+    id: BranchId
+    keyed: bool
+    fingerprint: bytes
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    answer: Answered | None = None
+
+
+class Tries:
+    """The tries of this application that go through this sidecar."""
+
+    def __init__(
+        self, store: Store, app: str, pod: str, metrics: Metrics, *, wait_seconds: float = WAIT_SECONDS
+    ) -> None:
+        self._store = store
+        self._app = app
+        self._pod = pod
+        self._metrics = metrics
+        self._wait_seconds = wait_seconds
+        self._known: dict[BranchId, Try] = {}
+
+    def under_way(self, branch: BranchId) -> bool:
+        """Whether the application has not answered this try yet."""
+        known = self._known.get(branch)
+        return known is not None and not known.over.is_set()
+
+    async def exists(self, xid: Xid) -> None:
+        """Return if the transaction is known.
+
+        Raises:
+            NotLetThroughError: it is not, or the store does not say.
+        """
+        try:
+            await insist(lambda: self._store.read(xid), self._wait_seconds)
+        except StoreError as error:
+            raise _refused(error) from error
+
+    @asynccontextmanager
+    async def let_through(
+        self, xid: Xid, route: Route, path: str, request: Request, key: str
+    ) -> AsyncIterator[Try]:
+        """Register the branch of a try, durable on entry; leave when the application has answered.
+
+        A repeat of a try that was answered enters with the answer and must not be passed on.
+
+        Raises:
+            NotLetThroughError: it must not be passed on; the status and the reason are the caller's.
+        """
+        mark = f"key {key}" if key else secrets.token_hex(16)
+        branch = mode.branch_id(xid, self._app, route.name, mark)
+        fingerprint = hashlib.sha256(repr(request).encode()).digest()
+        known = self._known.get(branch)
+        if known is not None and route.tcc is not None and route.tcc.guarded:
+            yield await _repeat(known, fingerprint, route.timeout.total_seconds())
+            return
+        this = self._remember(Try(branch, bool(key), fingerprint))
+        try:
+            await self._register(this, route, path, request)
+        except BaseException:
+            this.over.set()
+            self._known.pop(branch, None)  # it was not let through, so its repeat is the first one
+            raise
+        try:
+            yield this
+        finally:
+            this.over.set()
+            if not key:
+                self._known.pop(branch, None)
+
+    async def _register(self, this: Try, route: Route, path: str, request: Request) -> None:
+        tcc = route.tcc
+        if tcc is None:  # a bug: only such routes have tries
+            raise RuntimeError
+        calls = calls_of(tcc, route, path, request, f"{self._pod}/{secrets.token_hex(8)}")
+        try:
+            stands = await insist(lambda: self._store.join(this.id, Mode.TCC, calls), self._wait_seconds)
+            if tcc.guarded:
+                _same(calls, stands.calls)
+                await insist(lambda: self._store.start(this.id), self._wait_seconds)
+        except StoreError as error:
+            self._metrics.joins.labels(reason_of(error)).inc()
+            raise _refused(error) from error
+        self._metrics.joins.labels("Joined").inc()
+
+    def _remember(self, this: Try) -> Try:
+        if len(self._known) >= REMEMBERED_MAX:
+            over = [key for key, each in self._known.items() if each.over.is_set()]
+            for key in over[: REMEMBERED_MAX // 8]:
+                del self._known[key]
+        self._known[this.id] = this
+        return this
+
+
+async def _repeat(known: Try, fingerprint: bytes, seconds: float) -> Try:
+    if fingerprint != known.fingerprint:
+        message = "the Idempotency-Key was used for another request of this transaction"
+        raise NotLetThroughError(422, Reason.TRY_REPEATED, message)
+    try:
+        async with asyncio.timeout(seconds):
+            await known.over.wait()
+    except TimeoutError as error:
+        message = "the first try of this Idempotency-Key is still under way"
+        raise NotLetThroughError(409, Reason.TRY_REPEATED, message) from error
+    if known.answer is None:
+        message = "what became of the first try of this Idempotency-Key is not known; roll back"
+        raise NotLetThroughError(409, Reason.TRY_REPEATED, message)
+    return known
+
+
+def _same(mine: Calls, stands: Calls | None) -> None:
+    if stands == mine:
+        return
+    if stands is not None and stands.request != mine.request:
+        message = "the Idempotency-Key was used for another request of this transaction"
+        raise NotLetThroughError(422, Reason.TRY_REPEATED, message)
+    message = "a try of this Idempotency-Key went through another pod, or before a restart; roll back"
+    raise NotLetThroughError(409, Reason.TRY_REPEATED, message)
+
+
+def _refused(error: StoreError) -> NotLetThroughError:
+    reason = reason_of(error)
+    return NotLetThroughError(_STATUSES.get(reason, 500), reason, f"the request was not let through: {error}")
+
+
+def calls_of(tcc: Tcc, route: Route, path: str, request: Request, by: str) -> Calls:
+    """What a try's branch asks for at its end, by the rules of now."""
+    found = variables(route, path) if route.path_template else {}
+    return Calls(
+        on_commit=filled(tcc.confirm, found),
+        on_rollback=filled(tcc.cancel, found),
+        request=request,
+        timeout=tcc.timeout,
+        success_statuses=tcc.success_statuses,
+        refusals_max=tcc.refusals_max,
+        guarded=tcc.guarded,
+        by=by,
+    )
+
+
+def filled(path: str, found: dict[str, str]) -> str:
+    """Put what a template's variables stand for into another path."""
+    return VARIABLE.sub(lambda name: quote(found[name[1]], safe=_SAFE), path)
+
+
+def kept(method: str, target: str, headers: Headers, body: bytes, names: tuple[str, ...]) -> Request:
+    """What is kept of a try.
+
+    Raises:
+        NotLetThroughError: it is more than can be kept, or cannot be written down.
+    """
+    query = target.partition("?")[2].partition("#")[0]
+    found = tuple((name, value) for name in names for value in headers.getall(name, ()))
+    values = [query, *(value for _, value in found)]
+    large = (
+        len(body) > BODY_BYTES_MAX
+        or len(query) > QUERY_LENGTH_MAX
+        or len(found) > HEADERS_MAX
+        or any(len(value) > HEADER_LENGTH_MAX for _, value in found)
+    )
+    if large:
+        raise too_large()
+    if not all(value.isascii() for value in values):
+        message = "the query and the headers that are kept for confirm and cancel must be ASCII"
+        raise NotLetThroughError(400, Reason.REQUEST_NOT_SUPPORTED, message)
+    return Request(method, query, found, body)
+
+
+def too_large() -> NotLetThroughError:
+    """The refusal of a try that cannot be kept."""
+    message = (
+        f"a try is kept for its confirm and cancel, so its body must have at most {BODY_BYTES_MAX} bytes, "
+        f"its query {QUERY_LENGTH_MAX} characters, and of headers {HEADERS_MAX} are kept, "
+        f"{HEADER_LENGTH_MAX} characters each"
+    )
+    return NotLetThroughError(413, Reason.REQUEST_TOO_LARGE, message)

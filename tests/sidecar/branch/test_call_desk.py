@@ -1,0 +1,223 @@
+"""Confirms and cancels by a real leader over a memory store; only the application is played."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from globaltx.coordinator.reasons import Reason
+from globaltx.modes import tcc
+from globaltx.stores.kubernetes.watcher import Backoff
+from globaltx.stores.memory import Memory, MemoryStore
+from globaltx.transaction.calls import Calls
+from globaltx.transaction.model import Decision, GlobalTransaction, Mode
+from globaltx.transaction.states import Outcome, State
+from globaltx.transaction.xid import Xid
+from globaltx_sidecar.branch.call_desk import CallFailedError, RetryBudget
+from globaltx_sidecar.branch.desk import Pace
+from globaltx_sidecar.branch.leader import Leader
+from globaltx_sidecar.health import Health
+from globaltx_sidecar.metrics import Metrics
+from tests.sidecar.eventually import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from globaltx.modes.tcc import Call
+    from globaltx.transaction.model import Branch, BranchId
+
+FAST = Backoff(first=0.001, most=0.01)
+PACE = Pace(backoff=FAST, pause=FAST, conflict_seconds=0.01, calls_max=4)
+
+
+class Application:
+    """Answers each call as it was told to for that branch; 200 if nothing was said, never if None was."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, list[int | Exception | None]] = {}
+        self.calls: list[tuple[str, str, int]] = []
+        self.side_by_side = Counter[str]()
+        self.side_by_side_max = Counter[str]()
+
+    async def call(self, branch: BranchId, call: Call, attempt: int) -> int:
+        self.calls.append((branch.xid.name, f"{call.operation} {call.path}", attempt))
+        route = tcc.route_of(branch)
+        self.side_by_side[route] += 1
+        self.side_by_side_max |= self.side_by_side
+        try:
+            script = self.answers.get(branch.xid.name, [])
+            answer = 200 if not script else script[0] if len(script) == 1 else script.pop(0)
+            if answer is None:
+                await asyncio.Event().wait()
+            if isinstance(answer, Exception):
+                raise answer
+            return answer or 200
+        finally:
+            self.side_by_side[route] -= 1
+
+    def of(self, name: str) -> list[tuple[str, int]]:
+        return [(what, attempt) for xid, what, attempt in self.calls if xid == name]
+
+
+class Stage:
+    def __init__(self) -> None:
+        self.memory = Memory()
+        self.store = MemoryStore(self.memory)
+        self.application = Application()
+        self.metrics = Metrics()
+        self.health = Health(self.metrics)
+
+    def leader(self) -> Leader:
+        return Leader(self.store, "bank", {}, self.health, self.metrics, PACE, caller=self.application)
+
+    async def ended(
+        self, name: str, outcome: Outcome, *, route: str = "debit", started: bool = True, refusals: int = 3
+    ) -> None:
+        """A transaction with a try, and its outcome."""
+        xid = Xid("shop", name)
+        await self.store.begin(GlobalTransaction(xid, "web", timedelta(seconds=60)))
+        branch = tcc.branch_id(xid, "bank", route, "")
+        await self.store.join(branch, Mode.TCC, Calls("/confirm", "/cancel", refusals_max=refusals))
+        if started:
+            await self.store.start(branch)
+        await self.store.decide(xid, Decision(outcome, Reason.REQUEST_FAILED))
+
+    def branch(self, name: str) -> Branch:
+        return next(each for each in self.memory.branches.values() if each.id.xid.name == name)
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20), self.memory.changed:
+            await self.memory.changed.wait_for(holds)
+
+    async def ends(self, name: str, state: State) -> None:
+        await self.until(lambda: self.branch(name).state is state)
+
+
+@asynccontextmanager
+async def leading(stage: Stage) -> AsyncIterator[None]:
+    task = asyncio.create_task(stage.leader().lead(1))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_each_outcome_makes_its_call() -> None:
+    stage = Stage()
+    await stage.ended("one", Outcome.COMMIT)
+    await stage.ended("two", Outcome.ROLLBACK)
+    async with leading(stage):
+        await stage.ends("one", State.COMMITTED)
+        await stage.ends("two", State.ROLLED_BACK)
+    assert stage.application.of("one") == [("confirm /confirm", 1)]
+    assert stage.application.of("two") == [("cancel /cancel", 1)]
+
+
+async def test_what_was_never_let_through_is_not_called() -> None:
+    stage = Stage()
+    await stage.ended("one", Outcome.ROLLBACK, started=False)
+    await stage.ended("two", Outcome.COMMIT, started=False)
+    async with leading(stage):
+        await stage.ends("one", State.ROLLED_BACK)
+        await stage.ends("two", State.COMMITTED)
+    assert stage.application.calls == []
+
+
+async def test_a_call_is_repeated_until_it_is_done() -> None:
+    stage = Stage()
+    lost = CallFailedError("no answer", Reason.APPLICATION_UNAVAILABLE)
+    stage.application.answers["one"] = [500, lost, 503, 404, 500, 404, 404, 200]
+    await stage.ended("one", Outcome.COMMIT)
+    async with leading(stage):
+        await stage.ends("one", State.COMMITTED)
+        await eventually(lambda: stage.health._parts["phase two of debit"].up)
+    assert stage.application.of("one") == [("confirm /confirm", attempt) for attempt in range(1, 9)]
+
+
+async def test_refused_for_ever_is_a_conflict_and_is_never_dropped() -> None:
+    stage = Stage()
+    stage.application.answers["one"] = [404]
+    await stage.ended("one", Outcome.COMMIT)
+    async with leading(stage):
+        await stage.ends("one", State.CONFLICT)
+        assert len(stage.application.calls) == 3
+        branch = stage.branch("one")
+        assert (branch.reason, "404" in branch.message) == (Reason.CALL_REFUSED, True)
+        await eventually(lambda: len(stage.application.calls) > 6)
+        assert stage.branch("one") == branch  # nothing new to write
+        stage.application.answers["one"] = [200]
+        await stage.ends("one", State.COMMITTED)
+
+
+async def test_a_fault_without_end_is_no_conflict_and_is_told() -> None:
+    stage = Stage()
+    stage.application.answers["one"] = [500]
+    await stage.ended("one", Outcome.ROLLBACK)
+    async with leading(stage):
+        await eventually(lambda: len(stage.application.calls) > 8)
+        assert stage.branch("one").state is State.ACTIVE
+        part = stage.health._parts["phase two of debit"]
+        assert (part.up, part.reason) == (False, Reason.CALL_FAILED)
+        assert "answered 500" in part.message
+
+
+async def test_branches_that_hang_or_fail_hold_up_no_other() -> None:
+    stage = Stage()
+    for number in range(PACE.calls_max - 1):
+        stage.application.answers[f"hangs{number}"] = [None]
+        await stage.ended(f"hangs{number}", Outcome.COMMIT)
+    for number in range(50):
+        stage.application.answers[f"fails{number}"] = [500]
+        await stage.ended(f"fails{number}", Outcome.COMMIT)
+    for number in range(20):
+        await stage.ended(f"good{number}", Outcome.COMMIT)
+    async with leading(stage):
+        for number in range(20):
+            await stage.ends(f"good{number}", State.COMMITTED)
+    assert stage.application.side_by_side_max["debit"] <= PACE.calls_max
+
+
+async def test_a_route_that_hangs_altogether_holds_up_no_other_route() -> None:
+    stage = Stage()
+    for number in range(3 * PACE.calls_max):
+        stage.application.answers[f"hangs{number}"] = [None]
+        await stage.ended(f"hangs{number}", Outcome.ROLLBACK, route="credit")
+    async with leading(stage):
+        await eventually(lambda: stage.application.side_by_side["credit"] == PACE.calls_max)
+        await stage.ended("good", Outcome.ROLLBACK)
+        await stage.ends("good", State.ROLLED_BACK)
+
+
+async def test_another_leader_begins_its_own_count_of_attempts() -> None:
+    stage = Stage()
+    stage.application.answers["one"] = [None]
+    await stage.ended("one", Outcome.COMMIT)
+    async with leading(stage):
+        await eventually(lambda: bool(stage.application.calls))
+    stage.application.answers["one"] = [200]
+    async with leading(stage):
+        await stage.ends("one", State.COMMITTED)
+    assert stage.application.of("one") == [("confirm /confirm", 1)] * 2
+
+
+async def test_a_sidecar_without_http_tells_what_it_cannot_carry_out() -> None:
+    stage = Stage()
+    await stage.ended("one", Outcome.COMMIT)
+    leader = Leader(stage.store, "bank", {}, stage.health, stage.metrics, PACE)
+    task = asyncio.create_task(leader.lead(1))
+    part = f"phase two of {stage.branch('one').id.resource}"
+    await eventually(lambda: part in stage.health._parts)
+    assert stage.health._parts[part].reason == Reason.APPLICATION_UNAVAILABLE
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def test_the_budget_lets_so_many_a_second_through_and_saves_no_more() -> None:
+    budget = RetryBudget(rate=5)
+    assert [budget.take(100.0) for _ in range(6)] == [True] * 5 + [False]
+    assert [budget.take(100.5) for _ in range(3)] == [True, True, False]
+    assert [budget.take(200.0) for _ in range(6)] == [True] * 5 + [False]

@@ -1,0 +1,374 @@
+"""Tries through a real proxy: registered before they go through, called afterwards, guarded."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from globaltx.coordinator.reasons import Reason
+from globaltx.modes import tcc
+from globaltx.modes.tcc import Call
+from globaltx.transaction.calls import BODY_BYTES_MAX, Request
+from globaltx.transaction.model import Decision, GlobalTransaction
+from globaltx.transaction.states import Outcome, State
+from globaltx.transaction.xid import Xid
+from globaltx_sidecar.branch.call_desk import CallFailedError
+from globaltx_sidecar.http.tries import REMEMBERED_MAX
+from tests.sidecar.http.scene import DEBIT, Scene, Seen, answering, read_request, staged
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from globaltx.transaction.model import Branch
+    from tests.sidecar.http.scene import Application
+
+XID = Xid("shop", "t1")
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nX-Mine: 1\r\n\r\ndone"
+
+
+def request(
+    xid: Xid | None = XID, *lines: str, path: str = "/accounts/7/debit?a=1", body: bytes = b"30"
+) -> bytes:
+    head = [f"POST {path} HTTP/1.1", "Host: shop", "Connection: close", f"Content-Length: {len(body)}"]
+    head += [f"xid: {xid}"] if xid else []
+    return "\r\n".join([*head, *lines, "", ""]).encode() + body
+
+
+async def begun(scene: Scene, xid: Xid = XID) -> None:
+    await scene.store.begin(GlobalTransaction(xid, "web", DEBIT.timeout))
+
+
+async def branches(scene: Scene, xid: Xid = XID) -> tuple[Branch, ...]:
+    return (await scene.store.read(xid)).branches
+
+
+def told(answer: bytes) -> tuple[int, dict[str, Any]]:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(body)
+
+
+def noting(seen: list[Seen], note: Callable[[], Awaitable[None]], answer: bytes = OK) -> Application:
+    """An application that lets the test look at what is true when a request reaches it."""
+
+    async def application(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await read_request(reader))
+        await note()
+        writer.write(answer)
+        writer.close()
+
+    return application
+
+
+async def test_a_try_is_durable_before_the_application_sees_it() -> None:
+    found: list[Branch] = []
+    seen: list[Seen] = []
+
+    async def note() -> None:
+        found.extend(await branches(scene))
+
+    async with staged(noting(seen, note)) as scene:
+        await begun(scene)
+        assert (await scene.ask(request(XID, "Content-Type: text/plain", "Cookie: secret"))).endswith(b"done")
+    (branch,) = found
+    assert branch.calls is not None
+    assert (branch.calls.on_commit, branch.calls.on_rollback) == (
+        "/accounts/7/confirm",
+        "/accounts/7/cancel",
+    )
+    kept = branch.calls.request
+    assert (kept.method, kept.query, kept.headers, kept.body) == (
+        "POST",
+        "a=1",
+        (("content-type", "text/plain"),),
+        b"30",
+    )
+    assert branch.started
+    assert seen[0].body == b"30"
+    assert seen[0].header("cookie") == ["secret"]
+    assert seen[0].header("globaltx-branch") == [branch.id.name]
+    assert seen[0].header("globaltx-operation") == ["try"]
+
+
+async def test_a_variable_goes_into_the_paths_of_the_calls_as_one_segment() -> None:
+    seen: list[Seen] = []
+    async with staged(answering(seen, OK)) as scene:
+        await begun(scene)
+        await scene.ask(request(path="/accounts/a%3Fb%25/debit"))
+        (branch,) = await branches(scene)
+    assert branch.calls is not None
+    assert branch.calls.on_commit == "/accounts/a%3Fb%25/confirm"
+
+
+@pytest.mark.parametrize(
+    ("lost", "status", "reason"),
+    [("join", 503, Reason.STORE_UNAVAILABLE), ("start", 503, Reason.STORE_UNAVAILABLE)],
+)
+async def test_what_is_not_durable_does_not_go_through(lost: str, status: int, reason: Reason) -> None:
+    seen: list[Seen] = []
+    async with staged(answering(seen, OK)) as scene:
+        await begun(scene)
+        scene.store.lost_calls.add(lost)
+        answer = told(await scene.ask(request()))
+    assert (answer[0], answer[1]["reason"]) == (status, reason)
+    assert seen == []
+
+
+async def test_a_try_for_an_xid_that_nobody_knows_is_refused() -> None:
+    seen: list[Seen] = []
+    async with staged(answering(seen, OK)) as scene:
+        answer = told(await scene.ask(request()))
+    assert (answer[0], answer[1]["reason"]) == (400, Reason.UNKNOWN_TRANSACTION)
+    assert seen == []
+
+
+async def test_a_try_that_comes_after_the_outcome_is_refused() -> None:
+    seen: list[Seen] = []
+    async with staged(answering(seen, OK)) as scene:
+        await begun(scene)
+        await scene.store.decide(XID, Decision(Outcome.ROLLBACK, Reason.DEADLINE_EXCEEDED))
+        answer = told(await scene.ask(request()))
+    assert (answer[0], answer[1]["reason"]) == (409, Reason.ALREADY_DECIDED)
+    assert seen == []
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_try_that_is_too_large_to_keep_is_refused_clearly(*, chunked: bool) -> None:
+    seen: list[Seen] = []
+    large = b"x" * (BODY_BYTES_MAX + 1)
+    whole = request(body=large)
+    if chunked:
+        head = b"POST /accounts/7/debit HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n"
+        whole = head + b"xid: %s\r\nTransfer-Encoding: chunked\r\n\r\n" % str(XID).encode()
+        whole += b"%x\r\n%s\r\n0\r\n\r\n" % (len(large), large)
+    async with staged(answering(seen, OK)) as scene:
+        await begun(scene)
+        status, body = told(await scene.ask(whole))
+        assert (await branches(scene)) == ()
+    assert (status, body["reason"]) == (413, Reason.REQUEST_TOO_LARGE)
+    assert str(BODY_BYTES_MAX) in body["message"]
+    assert seen == []
+
+
+async def test_a_try_of_exactly_the_limit_is_kept() -> None:
+    seen: list[Seen] = []
+    async with staged(answering(seen, OK)) as scene:
+        await begun(scene)
+        assert b" 200 " in await scene.ask(request(body=b"x" * BODY_BYTES_MAX))
+        (branch,) = await branches(scene)
+    assert branch.calls is not None
+    assert len(branch.calls.request.body) == BODY_BYTES_MAX
+
+
+async def test_each_try_without_a_key_is_a_branch_of_its_own() -> None:
+    seen: list[Seen] = []
+    async with staged(answering(seen, OK)) as scene:
+        await begun(scene)
+        for _ in range(2):
+            await scene.ask(request())
+        assert len(await branches(scene)) == len(seen) == 2
+
+
+async def test_a_repeat_gets_the_first_one_s_answer_and_the_application_does_not_see_it() -> None:
+    seen: list[Seen] = []
+    async with staged(answering(seen, OK)) as scene:
+        await begun(scene)
+        first = await scene.ask(request(XID, "Idempotency-Key: k1"))
+        again = await scene.ask(request(XID, "Idempotency-Key: k1"))
+        await scene.ask(request(XID, "Idempotency-Key: k2"))
+        assert len(await branches(scene)) == len(seen) == 2
+    for answer in (first, again):
+        assert answer.startswith(b"HTTP/1.1 200 OK")
+        assert b"X-Mine: 1" in answer
+        assert answer.endswith(b"done")
+
+
+async def test_a_repeat_waits_for_the_first_one() -> None:
+    seen: list[Seen] = []
+    go = asyncio.Event()
+
+    async def note() -> None:
+        await go.wait()
+
+    async with staged(noting(seen, note)) as scene:
+        await begun(scene)
+        asking = [asyncio.create_task(scene.ask(request(XID, "Idempotency-Key: k"))) for _ in range(3)]
+        async with asyncio.timeout(10):
+            while not seen or scene.proxy.under_way < 3:  # noqa: ASYNC110  nobody tells
+                await asyncio.sleep(0.002)
+        go.set()
+        answers = await asyncio.gather(*asking)
+    assert all(answer.endswith(b"done") for answer in answers)
+    assert len(seen) == 1
+
+
+async def test_a_key_of_another_request_is_refused() -> None:
+    seen: list[Seen] = []
+    async with staged(answering(seen, OK)) as scene:
+        await begun(scene)
+        await scene.ask(request(XID, "Idempotency-Key: k"))
+        answer = told(await scene.ask(request(XID, "Idempotency-Key: k", body=b"31")))
+    assert (answer[0], answer[1]["reason"]) == (422, Reason.TRY_REPEATED)
+    assert len(seen) == 1
+
+
+async def test_a_repeat_of_a_try_whose_answer_was_lost_is_refused_and_the_branch_stays() -> None:
+    seen: list[Seen] = []
+
+    async def lose(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await read_request(reader))
+        writer.close()
+
+    async with staged(lose) as scene:
+        await begun(scene)
+        assert told(await scene.ask(request(XID, "Idempotency-Key: k")))[0] == 502
+        status, body = told(await scene.ask(request(XID, "Idempotency-Key: k")))
+        (branch,) = await branches(scene)
+    assert (status, body["reason"]) == (409, Reason.TRY_REPEATED)
+    assert len(seen) == 1
+    assert branch.started
+
+
+async def test_a_repeat_at_another_pod_is_refused() -> None:
+    seen: list[Seen] = []
+    async with staged(answering(seen, OK)) as one, staged(answering(seen, OK), one.store) as other:
+        await begun(one)
+        await one.ask(request(XID, "Idempotency-Key: k"))
+        status, body = told(await other.ask(request(XID, "Idempotency-Key: k")))
+    assert (status, body["reason"]) == (409, Reason.TRY_REPEATED)
+    assert "another pod" in body["message"]
+    assert len(seen) == 1
+
+
+async def test_what_is_remembered_is_bounded() -> None:
+    seen: list[Seen] = []
+    async with staged(answering(seen, OK)) as scene:
+        await begun(scene)
+        known = scene.proxy._tries._known
+        for number in range(REMEMBERED_MAX + 1):
+            async with scene.proxy._tries.let_through(
+                XID, DEBIT, "/accounts/7/debit", Request(), str(number)
+            ):
+                pass
+        assert len(known) <= REMEMBERED_MAX
+
+
+async def test_a_request_can_begin_a_transaction_and_be_its_first_branch() -> None:
+    seen: list[Seen] = []
+    async with staged(answering(seen, OK)) as scene:
+        assert b" 200 " in await scene.ask(request(None))
+        (transaction,) = scene.store.begun
+        (branch,) = await branches(scene, transaction.xid)
+    assert scene.store.decided[transaction.xid].outcome is Outcome.COMMIT
+    assert (branch.started, branch.outcome) == (True, Outcome.COMMIT)
+
+
+async def test_a_request_that_begins_and_cannot_be_kept_begins_nothing() -> None:
+    seen: list[Seen] = []
+    async with staged(answering(seen, OK)) as scene:
+        assert told(await scene.ask(request(None, body=b"x" * (BODY_BYTES_MAX + 1))))[0] == 413
+    assert (scene.store.begun, seen) == ([], [])
+
+
+async def called(scene: Scene, outcome: Outcome, attempt: int = 1) -> int:
+    await scene.store.decide(XID, Decision(outcome, Reason.REQUEST_SUCCEEDED))
+    (branch,) = await branches(scene)
+    duty = tcc.duty(branch)
+    assert isinstance(duty, Call)
+    return await scene.caller.call(branch.id, duty, attempt)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "word", "path"),
+    [(Outcome.COMMIT, "confirm", "/accounts/7/confirm"), (Outcome.ROLLBACK, "cancel", "/accounts/7/cancel")],
+)
+async def test_the_calls_repeat_the_try(outcome: Outcome, word: str, path: str) -> None:
+    seen: list[Seen] = []
+    async with staged(answering(seen, OK)) as scene:
+        await begun(scene)
+        await scene.ask(request(XID, "Content-Type: text/plain", "Cookie: secret"))
+        assert await called(scene, outcome, attempt=3) == 200
+        (branch,) = await branches(scene)
+    call = seen[1]
+    assert call.head.startswith(f"POST {path}?a=1 HTTP/1.1\r\n")
+    assert call.body == b"30"
+    expected = {
+        "content-type": ["text/plain"],
+        "cookie": [],
+        "globaltx-xid": [str(XID)],
+        "x-dbpack-xid": [str(XID)],
+        "globaltx-branch": [branch.id.name],
+        "globaltx-operation": [word],
+        "globaltx-attempt": ["3"],
+    }
+    assert {name: call.header(name) for name in expected} == expected
+
+
+async def test_no_cancel_overtakes_a_try_that_is_under_way_here() -> None:
+    seen: list[Seen] = []
+    go = asyncio.Event()
+
+    async def note() -> None:
+        if len(seen) == 1:
+            await go.wait()
+
+    async with staged(noting(seen, note)) as scene:
+        await begun(scene)
+        asking = asyncio.create_task(scene.ask(request()))
+        async with asyncio.timeout(10):
+            while not seen:  # noqa: ASYNC110  nobody tells
+                await asyncio.sleep(0.002)
+        with pytest.raises(CallFailedError, match="still under way"):
+            await called(scene, Outcome.ROLLBACK)
+        go.set()
+        await asking
+        assert await called(scene, Outcome.ROLLBACK) == 200
+
+
+async def test_a_mandatory_route_refuses_an_xid_that_nobody_knows() -> None:
+    seen: list[Seen] = []
+    async with staged(answering(seen, OK)) as scene:
+        status, body = told(await scene.ask(request(path="/strict")))
+        assert (status, body["reason"]) == (400, Reason.UNKNOWN_TRANSACTION)
+        await begun(scene)
+        assert b" 200 " in await scene.ask(request(path="/strict"))
+        status, body = told(await scene.ask(request(None, path="/strict")))
+        assert (status, body["reason"]) == (400, Reason.XID_REQUIRED)
+        status, body = told(await scene.ask(request(path="/never")))
+        assert (status, body["reason"]) == (400, Reason.XID_NOT_ALLOWED)
+    assert len(seen) == 1
+
+
+CARRIERS = ("globaltx-xid", "x-dbpack-xid", "xid", "baggage")
+
+
+@pytest.mark.parametrize(("path", "edge"), [("/alone", False), ("/elsewhere", True)])
+async def test_an_xid_that_must_go_no_further_is_taken_out_of_every_header(path: str, *, edge: bool) -> None:
+    seen: list[Seen] = []
+    lines = (f"globaltx-xid: {XID}", f"x-dbpack-xid: {XID}", f"baggage: a=1,globaltx-xid={XID}")
+    async with staged(answering(seen, OK), edge=edge) as scene:
+        await scene.ask(request(XID, *lines, path=path))
+    assert [seen[0].header(name) for name in CARRIERS] == [[], [], [], ["a=1"]]
+
+
+@pytest.mark.parametrize(("path", "edge"), [("/new", False), ("/create", True)])
+async def test_a_new_transaction_takes_the_place_of_the_one_that_came_in(path: str, *, edge: bool) -> None:
+    seen: list[Seen] = []
+    async with staged(answering(seen, OK), edge=edge) as scene:
+        await scene.ask(request(path=path))
+        (transaction,) = scene.store.begun
+    assert transaction.xid != XID
+    assert seen[0].header("xid") == []
+    assert seen[0].header("globaltx-xid") == [str(transaction.xid)]
+    assert scene.store.decided[transaction.xid].outcome is Outcome.COMMIT
+
+
+async def test_an_undecided_branch_is_where_it_was() -> None:
+    seen: list[Seen] = []
+    async with staged(answering(seen, b"HTTP/1.1 409 No\r\nContent-Length: 0\r\n\r\n")) as scene:
+        await begun(scene)
+        assert b" 409 " in await scene.ask(request())
+        (branch,) = await branches(scene)
+    assert (branch.started, branch.state) == (True, State.ACTIVE)
