@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pymysql
 from pymysql.err import MySQLError
 
-from globaltx.undo import hint, ledger, locks, plan, statement
+from globaltx.undo import hint, join, ledger, locks, plan, statement
 from globaltx.undo.forms import Answers
 from globaltx.undo.sqlmode import SqlMode
 from globaltx_sidecar.mysql.packets import read_lenenc_bytes
@@ -46,22 +46,28 @@ class Application:
     async def image(self, sql: str) -> list[tuple[bytes | None, ...]]:
         """Take the image of a statement that is not run."""
         change = statement.analyse(self.mode.encode(sql), self.mode)
-        assert isinstance(change, (statement.Insert, statement.Update, statement.Delete))
-        shape = await self._schemas.shape(change.table.schema or self.schema, change.table.name)
-        planned = plan.make_plan(change, shape, self.mode)
+        planned = await self._plan(change)
         assert planned.image is not None
         return await self.rows(planned.image)
+
+    async def _plan(self, change: statement.Statement, parameters: Sequence[Value] = ()) -> plan.Plan:
+        if isinstance(change, statement.Joined):
+            shapes = {each: await self._shape(each.table) for each in join.described(change)}
+            return join.make(change, shapes, self.mode, parameters)
+        assert isinstance(change, (statement.Insert, statement.Update, statement.Delete))
+        return plan.make_plan(change, await self._shape(change.table), self.mode, parameters)
+
+    async def _shape(self, table: statement.Table) -> TableShape:
+        return await self._schemas.shape(table.schema or self.schema, table.name)
 
     async def execute(self, sql: str | bytes, parameters: Sequence[Value] = ()) -> plan.Ok:
         """Run a statement with its undo records kept."""
         taken = hint.take(sql if isinstance(sql, bytes) else self.mode.encode(sql), self.mode)
         change = statement.analyse(taken.sql, self.mode)
-        assert isinstance(change, (statement.Insert, statement.Update, statement.Delete))
-        shape: TableShape = await self._schemas.shape(change.table.schema or self.schema, change.table.name)
-        planned = plan.make_plan(change, shape, self.mode, parameters)
+        planned = await self._plan(change, parameters)
         rows = [] if planned.image is None else await self.rows(planned.image)
         sql = statement.bind(change, parameters, self.mode)
-        if isinstance(planned, plan.ImagePlan | plan.MovePlan) and planned.answers is not Answers.ROW:
+        if not isinstance(planned, plan.InsertPlan | plan.UpsertPlan) and planned.answers is not Answers.ROW:
             sql = planned.narrowed(rows)
         ok = await self.run(sql)
         self.work.add(planned.records(rows, ok))

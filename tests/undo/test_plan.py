@@ -4,7 +4,7 @@ import pytest
 
 from globaltx.coordinator.reasons import Reason
 from globaltx.transaction.xid import Xid
-from globaltx.undo import locks, plan, refusal, statement
+from globaltx.undo import join, locks, plan, refusal, statement
 from globaltx.undo.forms import Answers
 from globaltx.undo.plan import Ok
 from globaltx.undo.refusal import RefusedError, RowsMissedError
@@ -19,6 +19,9 @@ XID = Xid("shop", "01h")
 
 def _plan(sql: str, *, mode: SqlMode = _MODE, parameters: tuple[int | None, ...] = ()) -> plan.Plan:
     change = statement.analyse(sql.encode())
+    if isinstance(change, statement.Joined):
+        shapes = {each: TABLES[each.table.name] for each in join.described(change)}
+        return join.make(change, shapes, mode, parameters)
     assert isinstance(change, (statement.Insert, statement.Update, statement.Delete))
     return plan.make_plan(change, TABLES[change.table.name], mode, parameters)
 
@@ -34,6 +37,9 @@ def _react(question: str) -> str:
         return str(refused)
     if planned.image is not None and (planned.answers is Answers.ROW or isinstance(planned, plan.UpsertPlan)):
         return planned.image.decode()
+    if isinstance(planned, plan.JoinPlan):
+        narrowed = planned.narrowed([(b"0", b"5", b'{"id": [5]}')] * 2 + [(b"0", None, b"{}")]).decode()
+        return f"{planned.image.decode()}\nholds for {planned.answers}: {narrowed}"
     if isinstance(planned, plan.ImagePlan | plan.MovePlan):
         narrowed = planned.narrowed([(b"5", b'{"id": [5]}'), (b"6", b'{"id": [6]}')]).decode()
         return f"{planned.image.decode()}\nholds for {planned.answers}: {narrowed}"

@@ -82,6 +82,13 @@ def _lines(found: statement.Statement) -> list[str]:
                 f"table {found.table.schema}.{found.table.name} as <{source.render(found.named).strip()}>"
             ]
             lines += [f"tail <{source.render(found.condition.tail)}>"]
+        case statement.Joined():
+            names = ", ".join(
+                f"{each.table.schema}.{each.table.name} as {each.label}" for each in found.tables
+            )
+            lines += [f"tables {names}{' (outer)' if found.outer else ''} in <{source.render(found.named)}>"]
+            lines += [f"changes {found.columns or found.targets}, for {found.condition.answers}"]
+            lines += [f"tail <{source.render(found.condition.tail)}>"]
         case statement.Select():
             lines += [f"for update {found.for_update}"]
         case statement.Control():

@@ -78,16 +78,48 @@ class Cursor:
         self.step()
         return name
 
-    def find_clause(self) -> int:
-        """Go to WHERE, ORDER BY or LIMIT outside of all parentheses, or to the end."""
+    def calls(self) -> bool:
+        """Whether a parenthesis follows what it stands at."""
+        behind = Cursor(self._tokens, self.index + 1)
+        return behind.at("(")
+
+    def word_behind(self, symbol: str) -> str:
+        """The word that follows this symbol, repeated or not."""
+        behind = Cursor(self._tokens, self.index)
+        while behind.at(symbol):
+            behind.step()
+        return behind.word()
+
+    def parenthesis(self) -> None:
+        """Go over a parenthesis and all that it holds.
+
+        Raises:
+            RefusedError: it stands at none, or it is not closed.
+        """
+        if not self.at("("):
+            not_understood()
+        depth = 0
+        while not self.at_end:
+            depth += self.at("(") - self.at(")")
+            self.step()
+            if depth == 0:
+                return
+        not_understood()
+
+    def find_word(self, words: frozenset[str]) -> int:
+        """Go to one of these words outside of all parentheses, or to the end."""
         depth, qualified = 0, False
         while not self.at_end:
             depth += self.at("(") - self.at(")")
-            if depth == 0 and not qualified and self.word() in CLAUSES:
+            if depth == 0 and not qualified and self.word() in words:
                 break
             qualified = self.at(".")
             self.step()
         return self.index
+
+    def find_clause(self) -> int:
+        """Go to WHERE, ORDER BY or LIMIT outside of all parentheses, or to the end."""
+        return self.find_word(CLAUSES)
 
     def names(self) -> tuple[str, ...]:
         """``(a, b, ...)``."""
@@ -122,22 +154,28 @@ class Cursor:
 
     def assignments(self) -> tuple[tuple[str, ...], tuple[Span, ...]]:
         """``a = value, t.b = value, ...`` up to a clause or the end; names without their table."""
-        names: list[str] = []
+        names, values = self.qualified_assignments()
+        return tuple(name[-1] for name in names), values
+
+    def qualified_assignments(self) -> tuple[tuple[tuple[str, ...], ...], tuple[Span, ...]]:
+        """The same with all that names a column: ``([[schema, ]table, ]column)``."""
+        names: list[tuple[str, ...]] = []
         values: list[Span] = []
         while not values or self.at(","):
             if values:
                 self.step()
-            names.append(self._qualified_name())
+            names.append(self.qualified_name())
             self.expect("=")
             values.append(self._value(_BEHIND_ASSIGNMENTS))
         return tuple(names), tuple(values)
 
-    def _qualified_name(self) -> str:
-        name = self.name()
+    def qualified_name(self) -> tuple[str, ...]:
+        """``a.b.c``."""
+        found = [self.name()]
         while self.at("."):
             self.step()
-            name = self.name()
-        return name
+            found.append(self.name())
+        return tuple(found)
 
     def _value(self, until: frozenset[str] = frozenset()) -> Span:
         """Go over one expression, up to the comma or parenthesis (or word) that ends it."""

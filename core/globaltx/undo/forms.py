@@ -122,10 +122,39 @@ class Insert:
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """A table among those of a statement, and the name by which its columns are called there."""
+
+    table: Table
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """An UPDATE or DELETE of several tables, or of one table that others choose the rows of.
+
+    ``named`` spans all tables with their joins. ``columns`` are those that an UPDATE assigns, each with
+    what names its table (``([[schema, ]table, ]column)``), ``targets`` the tables of a DELETE (``([schema,
+    ]table)``). ``outer``: a row may be joined with nothing.
+    """
+
+    source: Source
+    deletes: bool
+    tables: tuple[Reference, ...]
+    named: Span
+    columns: tuple[tuple[str, ...], ...]
+    targets: tuple[tuple[str, ...], ...]
+    condition: Condition
+    outer: bool
+    prefix: Span = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
 class Update:
     """``UPDATE table SET ... [WHERE] [ORDER BY] [LIMIT]`` of one table.
 
-    ``named`` spans the table with partition and alias; ``values`` are the spans of what is assigned.
+    ``named`` spans the table with partition and alias, ``prefix`` its common table expressions;
+    ``values`` are the spans of what is assigned.
     """
 
     source: Source
@@ -134,6 +163,7 @@ class Update:
     assigned: tuple[str, ...]
     condition: Condition
     values: tuple[Span, ...] = ()
+    prefix: Span = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +174,7 @@ class Delete:
     table: Table
     named: Span
     condition: Condition
+    prefix: Span = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,5 +240,5 @@ class Other:
     source: Source
 
 
-Change: TypeAlias = "Insert | Update | Delete"
-Statement: TypeAlias = "Insert | Update | Delete | Select | Control | Set | Other"
+Change: TypeAlias = "Insert | Update | Delete | Joined"
+Statement: TypeAlias = "Insert | Update | Delete | Joined | Select | Control | Set | Other"

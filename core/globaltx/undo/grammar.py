@@ -1,4 +1,4 @@
-"""INSERT, UPDATE and DELETE of one table, cut into the pieces that an undo needs.
+"""INSERT, UPDATE and DELETE, cut into the pieces that an undo needs.
 
 Each is read twice, by its tokens (which say where a piece stands in the text) and by sqlglot
 (which knows the grammar); where the two disagree, or meet anything that is not known to be
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from globaltx.undo import condition, functions
+from globaltx.undo import condition, functions, joined
 from globaltx.undo.cursor import CLAUSES, Cursor, not_understood
-from globaltx.undo.forms import Delete, Insert, OnHit, Source, Span, Table, Update
+from globaltx.undo.forms import Delete, Insert, Joined, OnHit, Source, Span, Table, Update
 from globaltx.undo.lexer import BLANK, Token, TokenKind
 from globaltx.undo.refusal import refuse
 from globaltx.undo.second_reading import (
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from globaltx.undo.forms import Change
 
 _MODIFIERS = frozenset({"IGNORE", "LOW_PRIORITY", "HIGH_PRIORITY", "DELAYED", "QUICK"})
+_VERBS = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE"})
 _KNOWN_MAX = 512
 _known: dict[str, Change] = {}
 """Changes by template: pieces are counted in tokens, so they fit every statement of the same template."""
@@ -46,6 +47,8 @@ def change(source: Source) -> Change:
     if known is not None:
         return replace(known, source=source)
     found = _cut(source)
+    if isinstance(found, Joined):
+        return found
     if len(key) <= TEMPLATE_LENGTH_MAX and is_understood(key):
         if len(_known) >= _KNOWN_MAX:
             _known.clear()
@@ -55,12 +58,15 @@ def change(source: Source) -> Change:
 
 def _cut(source: Source) -> Change:
     cursor = Cursor(source.tokens)
-    _check_modifier(source.tokens)
+    prefix = (0, 0)
+    if cursor.word() == "WITH":
+        prefix = (0, cursor.find_word(_VERBS))
+    _check_modifier(source.tokens[prefix[1] :])
     match cursor.word():
         case "UPDATE":
-            return _update(source, cursor)
+            return _update(source, cursor, prefix)
         case "DELETE":
-            return _delete(source, cursor)
+            return _delete(source, cursor, prefix)
         case _:
             return _insert(source, cursor)
 
@@ -71,9 +77,11 @@ def _check_modifier(tokens: tuple[Token, ...]) -> None:
         refuse(" ".join(words), f"leave {words[-1]} out")
 
 
-def _update(source: Source, cursor: Cursor) -> Update:
+def _update(source: Source, cursor: Cursor, prefix: Span) -> Update | Joined:
     cursor.step()
     first = cursor.index
+    if joined.is_joined_update(source, first):
+        return joined.update(source, first, prefix)
     table = _table(cursor, until=frozenset({"SET"}))
     named = (first, cursor.index)
     cursor.expect("SET")
@@ -84,8 +92,8 @@ def _update(source: Source, cursor: Cursor) -> Update:
     names, values = _assignments(source, (values_begin, tail[0]))
     if _lower(facts.columns) != _lower(names):
         not_understood()
-    chosen = condition.read(source, tail, facts.limited)
-    return Update(source, table, named, facts.columns or (), chosen, values)
+    chosen = condition.read(source, tail, facts.limited, elsewhere=(prefix,))
+    return Update(source, table, named, facts.columns or (), chosen, values, prefix)
 
 
 def _check_values(source: Source, span: Span) -> None:
@@ -100,14 +108,17 @@ def _assignments(source: Source, span: Span) -> tuple[tuple[str, ...], tuple[Spa
     return names, values
 
 
-def _delete(source: Source, cursor: Cursor) -> Delete:
+def _delete(source: Source, cursor: Cursor, prefix: Span) -> Delete | Joined:
     cursor.step()
+    if joined.is_joined_delete(source, cursor.index):
+        return joined.delete(source, cursor.index, prefix)
     cursor.expect("FROM")
     first = cursor.index
     table = _table(cursor, until=CLAUSES)
     tail = (cursor.index, len(source.tokens))
     facts = facts_of(source, exp.Delete, table, tail)
-    return Delete(source, table, (first, tail[0]), condition.read(source, tail, facts.limited))
+    chosen = condition.read(source, tail, facts.limited, elsewhere=(prefix,))
+    return Delete(source, table, (first, tail[0]), chosen, prefix)
 
 
 def _insert(source: Source, cursor: Cursor) -> Insert:
@@ -188,9 +199,10 @@ def _table(cursor: Cursor, until: frozenset[str], stop_at: str = "") -> Table:
             "FROM",
         }:
             refuse(*REFUSED_PARTS["joins"])
-        if cursor.at("(") and cursor.word() == "SELECT":
-            not_understood()
-        cursor.step()
+        if cursor.at("("):
+            cursor.parenthesis()
+        else:
+            cursor.step()
     return Table(schema, name)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from globaltx.undo.literal import Value
     from globaltx.undo.shape import TableShape
 
-_ALL_ROWS = "LIMIT 18446744073709551615"
+ALL_ROWS = "LIMIT 18446744073709551615"
 """Said aloud, because ``sql_select_limit`` would cut a SELECT but no UPDATE."""
 STATEMENT_BYTES_MAX = 12 * 1024 * 1024
 """Under the 16 MiB that ``max_allowed_packet`` usually is."""
@@ -33,9 +33,10 @@ def before(
     condition = change.condition
     shared = dict.fromkeys(condition.shared, SHARED)
     tail = change.source.render(condition.tail, parameters, shared)
-    limit = "" if condition.limited else _ALL_ROWS
+    limit = "" if condition.limited else ALL_ROWS
+    prefix = change.source.render(change.prefix, parameters, shared)
     return (
-        f"SELECT {','.join([keys.row_key_expression(shape), values.image_bytes(columns), *more])}"
+        f"{prefix}SELECT {','.join([keys.row_key_expression(shape), values.image_bytes(columns), *more])}"
         f" FROM {change.source.render(change.named, parameters)} {tail} {limit} FOR UPDATE"
     )
 
@@ -51,10 +52,18 @@ def narrowed(
     condition, source = change.condition, change.source
     head = source.render((0, condition.tail[0]), parameters)
     order = source.render(condition.order, parameters) if condition.order else ""
-    text = f"{head} WHERE {keys.any_of(shape, rows)} {order}"
-    if len(text) > STATEMENT_BYTES_MAX:
-        refuse(f"a change of {len(rows)} rows by their keys", "change fewer rows in one statement")
-    return text
+    return sized(f"{head} WHERE {keys.any_of(shape, rows)} {order}", len(rows))
+
+
+def sized(statement: str, rows: int) -> str:
+    """Give a statement back that names so many rows.
+
+    Raises:
+        RefusedError: it is too long for a packet.
+    """
+    if len(statement) > STATEMENT_BYTES_MAX:
+        refuse(f"a change of {rows} rows by their keys", "change fewer rows in one statement")
+    return statement
 
 
 def answers(change: Update | Delete, shape: TableShape) -> Answers:
@@ -67,20 +76,20 @@ def answers(change: Update | Delete, shape: TableShape) -> Answers:
     return change.condition.answers if certain else Answers.ONCE
 
 
-def image_columns(change: Update | Delete, shape: TableShape) -> tuple[Column, ...]:
-    """Say which columns an image must hold: the key, and what the statement can change.
+def image_columns(shape: TableShape, assigned: Sequence[str] | None) -> tuple[Column, ...]:
+    """Say which columns an image must hold: the key, and what is assigned; all for a DELETE (None).
 
     Raises:
         RefusedError: one of them has a type that cannot be restored.
     """
-    if isinstance(change, Delete):
+    if assigned is None:
         columns = shape.stored_columns
     else:
-        assigned = {shape.column(name).name for name in change.assigned}
+        changed = {shape.column(name).name for name in assigned}
         columns = tuple(
             column
             for column in shape.stored_columns
-            if column.name in assigned or column.on_update_now or column.name in shape.primary_key
+            if column.name in changed or column.on_update_now or column.name in shape.primary_key
         )
     check_types(columns, shape)
     return columns

@@ -23,9 +23,9 @@ _PART_BYTES_MAX = 127
 """A longer part of a key goes by its hash."""
 
 
-def row_key_expression(shape: TableShape) -> str:
-    """Write the SQL of a row's key, as bytes."""
-    return as_bytes([_part(column) for column in shape.key_columns])
+def row_key_expression(shape: TableShape, qualifier: str = "") -> str:
+    """Write the SQL of a row's key, as bytes; ``qualifier`` stands before names (```alias`.``)."""
+    return as_bytes([_part(column, qualifier) for column in shape.key_columns])
 
 
 def as_bytes(parts: Sequence[str]) -> str:
@@ -34,8 +34,8 @@ def as_bytes(parts: Sequence[str]) -> str:
     return f"CAST(CONVERT({joined} USING ascii) AS BINARY)"
 
 
-def _part(column: Column) -> str:
-    name = identifier(column.name)
+def _part(column: Column, qualifier: str) -> str:
+    name = f"{qualifier}{identifier(column.name)}"
     match column.kind:
         case Kind.TEXT | Kind.FOREIGN_TEXT:
             return weights(column, name)
@@ -76,13 +76,13 @@ def equals(columns: Sequence[str], literals: Sequence[str]) -> str:
     )
 
 
-def any_of(shape: TableShape, rows: Sequence[Sequence[str]]) -> str:
+def any_of(shape: TableShape, rows: Sequence[Sequence[str]], qualifier: str = "") -> str:
     """Write the condition that it is one of these rows, each given by the literals of its primary key."""
     if not rows:
         return "1=0"
     if len(shape.primary_key) == 1:
-        return f"{identifier(shape.primary_key[0])} IN ({','.join(row[0] for row in rows)})"
-    columns = ",".join(identifier(column) for column in shape.primary_key)
+        return f"{qualifier}{identifier(shape.primary_key[0])} IN ({','.join(row[0] for row in rows)})"
+    columns = ",".join(f"{qualifier}{identifier(column)}" for column in shape.primary_key)
     listed = ",".join(f"({','.join(row)})" for row in rows)
     return f"({columns}) IN ({listed})"
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from globaltx.undo import image, insertion, move, record, upsert
+from globaltx.undo import cascades, image, insertion, move, record, upsert
 from globaltx.undo.choice import Choice
 from globaltx.undo.forms import Answers, Delete, Insert, OnHit, Update
+from globaltx.undo.join import JoinPlan
 from globaltx.undo.move import MovePlan
 from globaltx.undo.record import ROWS_MAX, Ok, UndoRecord
-from globaltx.undo.refusal import RowsMissedError, refuse
+from globaltx.undo.refusal import RowsMissedError
 from globaltx.undo.shape import NoSuchColumnError, TableShape, check_undoable
 from globaltx.undo.sqlmode import SqlMode
 from globaltx.undo.upsert import UpsertPlan
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from globaltx.undo.exact import KeyPart
-    from globaltx.undo.forms import Change
     from globaltx.undo.literal import Value
     from globaltx.undo.shape import Column
 
@@ -88,13 +88,16 @@ class InsertPlan:
         )
 
 
-Plan: TypeAlias = "ImagePlan | InsertPlan | UpsertPlan | MovePlan"
+Plan: TypeAlias = "ImagePlan | InsertPlan | UpsertPlan | MovePlan | JoinPlan"
 
 
 def make_plan(
-    change: Change, shape: TableShape, mode: SqlMode = _DEFAULT, parameters: Sequence[Value] = ()
+    change: Insert | Update | Delete,
+    shape: TableShape,
+    mode: SqlMode = _DEFAULT,
+    parameters: Sequence[Value] = (),
 ) -> Plan:
-    """Plan a change.
+    """Plan a change of one table; `join.make` plans one of several.
 
     Raises:
         RefusedError: this table, or this change of it, cannot be undone; nothing has run yet.
@@ -106,38 +109,20 @@ def make_plan(
         if change.on_hit is not OnHit.FAIL:
             return upsert.make(change, shape, mode, parameters)
         return InsertPlan(shape, insertion.row_keys(change, shape, mode, parameters))
-    _check_references(change, shape)
+    assigned = None if isinstance(change, Delete) else change.assigned
+    cascades.check(shape, assigned)
     if isinstance(change, Update) and move.moves(change, shape):
         return move.make(change, shape, mode, parameters)
     choice = Choice(change, shape, mode, tuple(parameters))
-    columns = image.image_columns(change, shape)
+    columns = image.image_columns(shape, assigned)
     return ImagePlan(choice.image(columns), choice, columns)
-
-
-def _check_references(change: Update | Delete, shape: TableShape) -> None:
-    """Refuse what would change rows of other tables, which no image sees."""
-    if isinstance(change, Delete):
-        for reference in shape.references:
-            if reference.deletes:
-                other = f"{reference.schema}.{reference.table}"
-                refuse(
-                    f"a DELETE from {shape.label} that does {reference.on_delete} in {other}",
-                    "delete those rows first, by a statement of their own, and use ON DELETE RESTRICT",
-                )
-        return
-    assigned = {shape.column(name).name for name in change.assigned}
-    for reference in shape.references:
-        if reference.updates and assigned & set(reference.referenced):
-            refuse(
-                f"an UPDATE that cascades to {reference.schema}.{reference.table}",
-                "use ON UPDATE RESTRICT and change those rows by a statement of their own",
-            )
 
 
 __all__ = [
     "ROWS_MAX",
     "ImagePlan",
     "InsertPlan",
+    "JoinPlan",
     "MovePlan",
     "NoSuchColumnError",
     "Ok",

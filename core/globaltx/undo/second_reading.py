@@ -21,8 +21,8 @@ TEMPLATE_LENGTH_MAX = 8192
 _REPLACE = re.compile(r"\A\s*REPLACE\b", re.IGNORECASE)
 """sqlglot reads no REPLACE, whose grammar is INSERT's."""
 _UNDERSTOOD: dict[type[exp.Expression], frozenset[str]] = {
-    exp.Update: frozenset({"this", "expressions", "where", "order", "limit"}),
-    exp.Delete: frozenset({"this", "where", "order", "limit"}),
+    exp.Update: frozenset({"this", "expressions", "where", "order", "limit", "with_"}),
+    exp.Delete: frozenset({"this", "where", "order", "limit", "with_"}),
     exp.Insert: frozenset({"this", "expression", "ignore", "conflict"}),
     exp.OnConflict: frozenset({"duplicate", "expressions", "action"}),
     exp.Table: frozenset({"this", "db", "alias", "partition"}),

@@ -11,11 +11,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from globaltx.undo import control, lexer
+from globaltx.undo.cursor import Cursor
 from globaltx.undo.forms import (
     Change,
     Control,
     Delete,
     Insert,
+    Joined,
     Other,
     Select,
     Set,
@@ -39,6 +41,7 @@ __all__ = [
     "Control",
     "Delete",
     "Insert",
+    "Joined",
     "Other",
     "Select",
     "Set",
@@ -64,7 +67,7 @@ _WAYS_OUT = {
     "DO": "use SELECT",
     "EXPLAIN": "leave ANALYZE out",
     "EXECUTE": "use the prepared statements of the protocol",
-    "WITH": "write the condition without a common table expression",
+    "WITH": "write the statement without a common table expression",
     "XA": "a global transaction needs no XA of the application's own",
     "LOCK": "use SELECT ... FOR UPDATE",
 }
@@ -114,6 +117,8 @@ def _statement(source: Source, mode: SqlMode) -> Statement:
     steering = control.transaction_control(source)
     if steering is not None:
         return steering
+    if verb == "WITH":
+        verb = _behind_with(source)
     if verb in {"INSERT", "UPDATE", "DELETE", "REPLACE"}:
         # Only here, and only now: sqlglot takes 8 MiB, and most sidecars rest.
         from globaltx.undo import grammar  # noqa: PLC0415
@@ -125,6 +130,13 @@ def _statement(source: Source, mode: SqlMode) -> Statement:
     if verb == "SELECT" or _is_bare(source):
         return Select(source, for_update=any(locking in " ".join(words) for locking in _LOCKING))
     return _passed_on(source, verb, words)
+
+
+def _behind_with(source: Source) -> str:
+    """The verb behind the common table expressions."""
+    cursor = Cursor(source.tokens)
+    cursor.find_word(frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE"}))
+    return cursor.word() if cursor.word() in {"SELECT", "UPDATE", "DELETE"} else "WITH"
 
 
 def _is_bare(source: Source) -> bool:

@@ -53,12 +53,12 @@ class UnreadableImageError(ValueError):
     """An image does not hold what the server writes there."""
 
 
-def expression(column: Column) -> str:
-    """Write the SQL of a column's value in an image.
+def expression(column: Column, qualifier: str = "") -> str:
+    """Write the SQL of a column's value in an image; ``qualifier`` stands before its name (```alias`.``).
 
     Blanks at the end of a CHAR are never stored, but shown under PAD_CHAR_TO_FULL_LENGTH.
     """
-    name = identifier(column.name)
+    name = f"{qualifier}{identifier(column.name)}"
     if column.type == "char":
         name = f"TRIM(TRAILING ' ' FROM {name})"
     if column.kind is Kind.INTEGER and column.type != "year" and "zerofill" not in column.full_type:
@@ -66,18 +66,18 @@ def expression(column: Column) -> str:
     return _EXPRESSIONS[column.kind].format(name)
 
 
-def image_expression(columns: Iterable[Column]) -> str:
+def image_expression(columns: Iterable[Column], qualifier: str = "") -> str:
     """Write the SQL of a row's image: ``{"column": [value], ...}``."""
     return (
         "JSON_OBJECT("
-        + ",".join(f"{_name(each.name)},JSON_ARRAY({expression(each)})" for each in columns)
+        + ",".join(f"{_name(each.name)},JSON_ARRAY({expression(each, qualifier)})" for each in columns)
         + ")"
     )
 
 
-def image_bytes(columns: Iterable[Column]) -> str:
+def image_bytes(columns: Iterable[Column], qualifier: str = "") -> str:
     """The same as UTF-8 bytes, which no ``character_set_results`` changes on the way."""
-    return f"CAST(CONVERT({image_expression(columns)} USING utf8mb4) AS BINARY)"
+    return f"CAST(CONVERT({image_expression(columns, qualifier)} USING utf8mb4) AS BINARY)"
 
 
 def _name(name: str) -> str:

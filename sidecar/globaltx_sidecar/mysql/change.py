@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from globaltx.coordinator.reasons import Reason
 from globaltx.stores.base import StoreError
-from globaltx.undo import plan, refusal
-from globaltx.undo.forms import Answers
+from globaltx.undo import join, plan, refusal
+from globaltx.undo.forms import Answers, Joined
 from globaltx.undo.shape import NoSuchColumnError, NoSuchTableError
 from globaltx_sidecar.commands import Describe, Register
 from globaltx_sidecar.mysql import errors
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     from globaltx.transaction.xid import Xid
+    from globaltx.undo.forms import Table
     from globaltx.undo.literal import Value
     from globaltx.undo.plan import Plan, UndoRecord
     from globaltx.undo.shape import TableShape
@@ -97,19 +98,30 @@ def pin(standing: Standing, xid: Xid) -> None:
 
 def _plan(standing: Standing, wanted: Wanted) -> Generator[Step, Any, Plan]:
     """Plan the change; a column that the remembered shape lacks may have come since."""
-    shape = yield from _shape(standing, wanted)
     try:
-        return plan.make_plan(wanted.change, shape, wanted.settings.mode, wanted.parameters)
+        return (yield from _plan_once(standing, wanted, fresh=False))
     except NoSuchColumnError:
-        shape = yield from _shape(standing, wanted, fresh=True)
+        pass
     try:
-        return plan.make_plan(wanted.change, shape, wanted.settings.mode, wanted.parameters)
+        return (yield from _plan_once(standing, wanted, fresh=True))
     except NoSuchColumnError as error:
         raise ServerError(Err(1054, "42S22", f"globaltx: {error}")) from error
 
 
-def _shape(standing: Standing, wanted: Wanted, *, fresh: bool = False) -> Generator[Step, Any, TableShape]:
-    table = wanted.change.table
+def _plan_once(standing: Standing, wanted: Wanted, *, fresh: bool) -> Generator[Step, Any, Plan]:
+    change, mode = wanted.change, wanted.settings.mode
+    if not isinstance(change, Joined):
+        shape = yield from _shape(standing, wanted, change.table, fresh=fresh)
+        return plan.make_plan(change, shape, mode, wanted.parameters)
+    shapes = {}
+    for each in join.described(change):
+        shapes[each] = yield from _shape(standing, wanted, each.table, fresh=fresh)
+    return join.make(change, shapes, mode, wanted.parameters)
+
+
+def _shape(
+    standing: Standing, wanted: Wanted, table: Table, *, fresh: bool
+) -> Generator[Step, Any, TableShape]:
     schema = table.schema or wanted.settings.schema
     if schema is None:
         raise ServerError(errors.NO_DATABASE_SELECTED)

@@ -15,7 +15,7 @@ from globaltx.transaction.xid import InvalidXidError, Xid
 from globaltx.undo import hint, refusal
 from globaltx.undo import statement as sql_statement
 from globaltx.undo.literal import Text
-from globaltx.undo.statement import Control, Delete, Insert, Select, Set, Setting, Update, Verb
+from globaltx.undo.statement import Control, Delete, Insert, Joined, Select, Set, Setting, Update, Verb
 from globaltx_sidecar.commands import Refused
 from globaltx_sidecar.mysql import errors
 from globaltx_sidecar.mysql.change import Wanted, carry_out, pin
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from globaltx_sidecar.mysql.reader import Packet
     from globaltx_sidecar.mysql.steps import Step, Work
 
-CHANGES = (Insert, Update, Delete)
+CHANGES = (Insert, Update, Delete, Joined)
 XID_VARIABLE = b"globaltx_xid"
 _SEPARATOR = b";"
 
