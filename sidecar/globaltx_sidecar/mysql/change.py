@@ -19,6 +19,7 @@ from globaltx_sidecar.mysql import errors
 from globaltx_sidecar.mysql.local import LocalTransaction
 from globaltx_sidecar.mysql.local_commit import commit
 from globaltx_sidecar.mysql.packets import Err, Ok, PacketError, Status, read_lenenc_bytes
+from globaltx_sidecar.mysql.patience import Patience
 from globaltx_sidecar.mysql.steps import COMMIT, Answer, ServerError, ask, end_of, roll_back, run
 from globaltx_sidecar.mysql.trains import Arrival, single
 
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 _BEGIN: Final = (b"BEGIN",)
 _GUARDED_BEGIN: Final = (b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", b"BEGIN")
 _ISOLATION: Final = b"SHOW SESSION VARIABLES WHERE Variable_name IN ('tx_isolation', 'transaction_isolation')"
+_ASSIGNS_VARIABLES: Final = b":="
+"""Such a statement does not mean the same a second time."""
 _LOCK_GAPS: Final = frozenset({b"REPEATABLE-READ", b"SERIALIZABLE"})
 
 
@@ -189,6 +192,22 @@ def _locks_gaps(standing: Standing) -> Generator[Step, Any, bool]:
 
 
 def _in_autocommit(standing: Standing, xid: Xid, trip: Trip) -> Generator[Step, Any, Ok]:
+    """One attempt, or several: whoever gives way here has shown nothing to anybody, and can begin anew.
+
+    Raises:
+        RefusedError, ServerError: it was rolled back.
+    """
+    patience = Patience(standing.lock_wait_seconds)
+    while True:
+        try:
+            return (yield from _attempt(standing, xid, trip, patience))
+        except (errors.RefusedError, ServerError) as error:
+            gave_way = error.error.code == errors.GIVE_WAY_CODE and _ASSIGNS_VARIABLES not in trip.sql
+            if not gave_way or not (yield from patience.lasts()):
+                raise
+
+
+def _attempt(standing: Standing, xid: Xid, trip: Trip, patience: Patience) -> Generator[Step, Any, Ok]:
     """Two trips: {BEGIN; image; statement}, then {undo records; COMMIT}."""
     guarded = trip.planned.guards_gaps or (trip.planned.answers is Answers.TABLES)
     opening = _GUARDED_BEGIN if guarded else _BEGIN
@@ -200,7 +219,7 @@ def _in_autocommit(standing: Standing, xid: Xid, trip: Trip) -> Generator[Step, 
         raise
     records = yield from _records(standing, trip.planned, arrived, len(opening))
     if records:
-        yield from commit(standing, xid, records, COMMIT)
+        yield from commit(standing, xid, records, COMMIT, patience)
     else:
         end_of((yield from ask(standing, single(COMMIT))))
         standing.ended()

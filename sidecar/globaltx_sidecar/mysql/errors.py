@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from globaltx.transaction.xid import Xid
 
 REFUSED_CODE: Final = 1105
+GIVE_WAY_CODE: Final = 1213
+"""The server's own for a deadlock, too."""
 GENERAL_STATE: Final = "HY000"
 
 
@@ -47,7 +49,7 @@ def mixed(details: str) -> RefusedError:
 def give_way(details: str) -> RefusedError:
     """Our change was built on what is about to be undone: the application restarts (error 1213)."""
     message = f"globaltx: {Reason.LOCK_CONFLICT}: {details}; restart the transaction"
-    return RefusedError(Reason.LOCK_CONFLICT, Err(1213, "40001", message))
+    return RefusedError(Reason.LOCK_CONFLICT, Err(GIVE_WAY_CODE, "40001", message))
 
 
 def lock_timeout(holder: Xid, waited_seconds: float) -> RefusedError:

@@ -14,15 +14,16 @@ Whatever the error, the local transaction is rolled back before the application 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from globaltx.coordinator.reasons import Reason
 from globaltx.stores.base import StoreError
 from globaltx.transaction.states import Outcome
 from globaltx.undo import locks, refusal
-from globaltx_sidecar.commands import Committed, Join, LookUp, Now, Pause
+from globaltx_sidecar.commands import Committed, Join, LookUp
 from globaltx_sidecar.faults import reason_of
 from globaltx_sidecar.mysql import errors, trains
+from globaltx_sidecar.mysql.patience import Patience
 from globaltx_sidecar.mysql.steps import ServerError, ask, end_of, only_row, roll_back, run
 
 if TYPE_CHECKING:
@@ -34,21 +35,25 @@ if TYPE_CHECKING:
     from globaltx_sidecar.mysql.packets import Err, Ok
     from globaltx_sidecar.mysql.steps import Step
 
-_PAUSE_FIRST_SECONDS: Final = 0.01
-_PAUSE_LONGEST_SECONDS: Final = 0.1
-
 
 def commit(
-    standing: Standing, xid: Xid, records: Sequence[UndoRecord], statement: bytes
+    standing: Standing,
+    xid: Xid,
+    records: Sequence[UndoRecord],
+    statement: bytes,
+    patience: Patience | None = None,
 ) -> Generator[Step, Any, Ok]:
     """Commit the local transaction together with its undo records; return the answer to ``statement``.
+
+    ``patience`` is what is left of it, where this is not the first attempt.
 
     Raises:
         RefusedError, ServerError: it was rolled back.
     """
     try:
         yield from _joined(xid)
-        ended, waited_seconds = yield from _write(standing, xid, records, statement)
+        patience = patience or Patience(standing.lock_wait_seconds)
+        ended, waited_seconds = yield from _write(standing, xid, records, statement, patience)
     except (errors.RefusedError, refusal.RefusedError, ServerError):
         yield from roll_back(standing)
         raise
@@ -65,30 +70,23 @@ def _joined(xid: Xid) -> Generator[Step, Any, None]:
 
 
 def _write(
-    standing: Standing, xid: Xid, records: Sequence[UndoRecord], statement: bytes
+    standing: Standing, xid: Xid, records: Sequence[UndoRecord], statement: bytes, patience: Patience
 ) -> Generator[Step, Any, tuple[Ok, float]]:
     """Write and commit, waiting for locks as long as patience lasts."""
     committed: set[Xid] = set()
-    began: float | None = None
-    pause = _PAUSE_FIRST_SECONDS
     while True:
         insert = locks.undo_insert(standing.schema, xid, records, committed)
         arrived = yield from run(standing, [insert, statement], switch_back=True)
         error = arrived.error
         if error is None:
-            return end_of(arrived), (0.0 if began is None else (yield Now()) - began)
+            return end_of(arrived), (yield from patience.ended())
         if error.code not in locks.LOCK_CONFLICT_ERRORS:
             raise _failed(error)
         holder = yield from _holder(standing, xid)
         if holder not in committed and (yield from _has_committed(holder)):
             committed.add(holder)
-            continue
-        now: float = yield Now()
-        began = now if began is None else began
-        if now - began >= standing.lock_wait_seconds:
-            raise errors.lock_timeout(holder, now - began)
-        yield Pause(min(pause, standing.lock_wait_seconds - (now - began)))
-        pause = min(2 * pause, _PAUSE_LONGEST_SECONDS)
+        elif not (yield from patience.lasts()):
+            raise errors.lock_timeout(holder, patience.waited_seconds)
 
 
 def _holder(standing: Standing, xid: Xid) -> Generator[Step, Any, Xid]:

@@ -116,8 +116,10 @@ class Proxy:
         meter: Meter | None = None,
         limits: Limits | None = None,
         tls: Tls | None = None,
+        lock_wait: timedelta = LOCK_WAIT,
     ) -> None:
         self.place = place
+        self._lock_wait = lock_wait
         self._credentials = credentials
         self._meter = meter
         self._limits = limits
@@ -163,7 +165,7 @@ class Proxy:
                 settings,
                 registrar,
                 schemas,
-                lock_wait=LOCK_WAIT,
+                lock_wait=self._lock_wait,
                 meter=self._meter,
                 limits=self._limits,
                 credentials=self._credentials,

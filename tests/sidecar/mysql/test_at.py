@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from contextlib import closing
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,14 @@ from pymysql.constants import CLIENT, SERVER_STATUS
 from globaltx.stores.base import StoreUnavailableError
 from globaltx.transaction.states import Outcome
 from globaltx.transaction.xid import Xid
-from tests.sidecar.mysql.harness import ACCOUNT, PASSWORD, hint, in_transaction, numbers
+from tests.sidecar.mysql.harness import ACCOUNT, PASSWORD, Proxy, hint, in_transaction, numbers
 from tests.sidecar.mysql.test_passthrough import connector
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from dev.databases import Server
-    from tests.sidecar.mysql.harness import Place, Proxy
+    from tests.sidecar.mysql.harness import Place
 
 ITEMS = [(1, "bolt", 100), (2, "nut", 200), (3, "washer", 300)]
 
@@ -482,6 +485,31 @@ def test_a_row_of_a_transaction_that_rolls_back(proxy: Proxy) -> None:
             cursor.execute(f"UPDATE {hint(xid)} item SET amount = 2")
         assert refused(error, "LockConflict", 1213)
     assert items(proxy.place) == [(1, "bolt", 1), *ITEMS[1:]]
+
+
+def test_a_row_that_is_restored_meanwhile_is_changed_as_it_then_is(place: Place, credentials: Path) -> None:
+    with Proxy(place, credentials, lock_wait=timedelta(seconds=60)) as proxy:
+        holder, xid = proxy.begin(), proxy.begin()
+        looked = threading.Event()
+
+        async def hook(call: str, when: str) -> None:
+            if (call, when) == ("read", "after"):
+                looked.set()
+
+        def undone() -> None:
+            assert looked.wait(20)
+            proxy.carry_out(holder, Outcome.ROLLBACK)
+
+        with proxy.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(f"UPDATE {hint(holder)} item SET amount = 1 WHERE id = 1")
+            proxy.decide(holder, Outcome.ROLLBACK)
+            proxy.store._hook = hook
+            undoing = threading.Thread(target=undone)
+            undoing.start()
+            assert cursor.execute(f"UPDATE {hint(xid)} item SET amount = amount + 1 WHERE id = 1") == 1
+            undoing.join(20)
+        assert items(place) == [(1, "bolt", ITEMS[0][2] + 1), *ITEMS[1:]]
+        assert [row[3:] for row in undo(place)] == [('{"id": [1], "amount": [101]}',)]
 
 
 def test_a_row_of_a_transaction_that_commits_is_taken_over(proxy: Proxy) -> None:
