@@ -30,6 +30,8 @@ from globaltx_sidecar.http.tries import Tries
 from globaltx_sidecar.http.upstream import Upstream
 from globaltx_sidecar.later import CRYPTOGRAPHY, at_first_use
 from globaltx_sidecar.leading import lead, lead_once_needed
+from globaltx_sidecar.local import server as local_server
+from globaltx_sidecar.local.service import LocalService
 from globaltx_sidecar.metrics import Metrics
 from globaltx_sidecar.policies import PolicyFollower
 
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     Work = Coroutine[None, None, None]
 
 HTTP_PART = "http"
+LOCAL_PART = "local API"
 LAST_SECONDS = 2.0
 """What the stop may take beyond the grace period, to cancel what did not end in it."""
 
@@ -113,8 +116,14 @@ class Sidecar:
             )
             parts.push_async_callback(endpoint.stop)
             databases = await self._open_databases(parts, limit, tasks)
+            initiator = self._initiator(tasks)
+            await self._open_local(parts, initiator, callable_=upstream is not None)
             tries = Tries(self._store, self._settings.app, self._around.pod, self._metrics)
-            proxy = None if upstream is None else await self._open_http(parts, limit, upstream, tries, tasks)
+            proxy = (
+                None
+                if upstream is None
+                else await self._open_http(parts, limit, upstream, initiator, tries, tasks)
+            )
             works = [*(databases.works() if databases else ()), *self._leads(databases, upstream, tries)]
             works.append(
                 PolicyFollower(self._client, self._settings, self._health, partial(_use, proxy)).run()
@@ -149,6 +158,22 @@ class Sidecar:
             parts.push_async_callback(_stop, server, limit)
         return databases
 
+    def _initiator(self, tasks: asyncio.TaskGroup) -> Initiator:
+        settings = self._settings
+        # A transaction names the one policy that its pod was injected by; of several, none is the one.
+        policy = settings.policies[0] if len(settings.policies) == 1 else ""
+        origin = Origin(settings.namespace, settings.app, self._around.pod, policy, settings.ttl)
+        return Initiator(self._store, origin, tasks)
+
+    async def _open_local(self, parts: AsyncExitStack, initiator: Initiator, *, callable_: bool) -> None:
+        if self._settings.local_port is None:
+            return
+        self._health.need(LOCAL_PART)
+        service = LocalService(self._store, initiator, callable_=callable_)
+        server = await local_server.serve(service, self._settings.local_port)
+        parts.push_async_callback(server.stop)
+        self._health.ok(LOCAL_PART)
+
     def _leads(self, databases: Databases | None, upstream: Upstream | None, tries: Tries) -> list[Work]:
         """Phase two, as far as this sidecar can carry any out."""
         settings = self._settings
@@ -180,16 +205,13 @@ class Sidecar:
         parts: AsyncExitStack,
         limit: asyncio.Timeout,
         upstream: Upstream,
+        initiator: Initiator,
         tries: Tries,
         tasks: asyncio.TaskGroup,
     ) -> Proxy:
         settings = self._settings
         if settings.http is None:  # a bug: there is an upstream only where there is HTTP
             raise RuntimeError
-        # A transaction names the one policy that its pod was injected by; of several, none is the one.
-        policy = settings.policies[0] if len(settings.policies) == 1 else ""
-        origin = Origin(settings.namespace, settings.app, self._around.pod, policy, settings.ttl)
-        initiator = Initiator(self._store, origin, tasks)
         routes = Filter(settings.http.routes, edge=settings.http.edge)
         proxy = Proxy(upstream, initiator, tries, tasks, self._metrics, routes)
         server = await http_server.serve(proxy, settings.http.listen_host, settings.http.listen_port)

@@ -25,6 +25,7 @@ class Reason(StrEnum):
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     DELETION_REQUESTED = "DeletionRequested"
     DECIDED_BY_PERSON = "DecidedByPerson"
+    DECIDED_BY_APPLICATION = "DecidedByApplication"
     ROW_CHANGED = "RowChanged"
     UNKNOWN_TRANSACTION = "UnknownTransaction"
     ALREADY_DECIDED = "AlreadyDecided"
@@ -79,6 +80,7 @@ SENTENCES: dict[Reason, str] = {
     Reason.DEADLINE_EXCEEDED: "No outcome was taken before the deadline, so it was rolled back.",
     Reason.DELETION_REQUESTED: "The GlobalTransaction was deleted while undecided, so it was rolled back.",
     Reason.DECIDED_BY_PERSON: "A person set the outcome.",
+    Reason.DECIDED_BY_APPLICATION: "The application took the outcome at its sidecar's local API.",
     Reason.ROW_CHANGED: "A row was changed behind the transaction's back and was left alone.",
     Reason.UNKNOWN_TRANSACTION: "No store knows this xid: it never began, or it ended and was forgotten.",
     Reason.ALREADY_DECIDED: "The outcome of the transaction is taken; nothing more may join it.",

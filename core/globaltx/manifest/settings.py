@@ -19,6 +19,8 @@ HTTP_PORT = 15000
 """Where the sidecar takes inbound HTTP over."""
 CONTROL_PORT = 15021
 """``/healthz``, ``/readyz`` and ``/metrics``."""
+LOCAL_PORT = 15001
+"""The local API, on loopback."""
 CREDENTIALS_FOLDER = "/etc/globaltx/credentials"
 """One folder a datasource with the files ``username`` and ``password``, and as far as its TLS asks for
 them ``ca.crt``, ``tls.crt`` and ``tls.key``; only the sidecar mounts it."""
@@ -58,6 +60,8 @@ class SidecarSettings:
     lock_wait: timedelta = timedelta(seconds=3)
     ttl: timedelta = timedelta(hours=1)
     control_port: int = CONTROL_PORT
+    local_port: int | None = None
+    """Where the local API listens on loopback; None: nowhere."""
 
     def to_json(self) -> str:
         """Write the settings; the same settings give the same text.
@@ -100,6 +104,7 @@ def _settings(settings: SidecarSettings) -> dict[str, Any]:
         "lockWaitSeconds": settings.lock_wait.total_seconds(),
         "ttlSeconds": settings.ttl.total_seconds(),
         "controlPort": settings.control_port,
+        **({} if settings.local_port is None else {"localPort": settings.local_port}),
     }
 
 
@@ -171,6 +176,7 @@ def _read(raw: dict[str, Any]) -> SidecarSettings:
         lock_wait=timedelta(seconds=raw["lockWaitSeconds"]),
         ttl=timedelta(seconds=raw["ttlSeconds"]),
         control_port=raw["controlPort"],
+        local_port=raw.get("localPort"),
     )
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from globaltx.coordinator.policy import Route
     from globaltx.coordinator.reasons import Reason
     from globaltx.stores.base import Store
+    from globaltx.transaction.model import Mode
     from globaltx.transaction.states import Outcome
     from globaltx.transaction.xid import Xid
 
@@ -72,13 +73,17 @@ class Initiator:
         self.origin = origin
 
     def begin(self, route: Route) -> Initiated:
+        """Begin the transaction of a route's request."""
+        return self.start(route.timeout, route.mode)
+
+    def start(self, timeout: timedelta, mode: Mode) -> Initiated:
         """Begin a transaction with a new xid, without waiting for the store."""
         xid = new_xid(self.origin.namespace, time.time_ns() // 1_000_000, secrets.randbits(RANDOM_BITS))
         transaction = GlobalTransaction(
             xid=xid,
             initiator=self.origin.app,
-            timeout=route.timeout,
-            mode=route.mode,
+            timeout=timeout,
+            mode=mode,
             policy=self.origin.policy,
             ttl=self.origin.ttl,
         )

@@ -98,6 +98,8 @@ def check_ports(pod: dict[str, Any], settings: SidecarSettings) -> None:
 
 def _sidecar_ports(settings: SidecarSettings) -> dict[int, str]:
     fixed = {settings.control_port: "the sidecar's control port"}
+    if settings.local_port is not None:
+        fixed[settings.local_port] = "the sidecar's local API"
     if settings.http is not None:
         fixed[settings.http.listen_port] = "the sidecar's HTTP port"
     databases = {

@@ -13,7 +13,7 @@ from globaltx.manifest.injection.pod import app_of, asked, has_sidecar
 from globaltx.manifest.injection.result import Injected, Refused, RefusedError, Unchanged
 from globaltx.manifest.injection.selection import policy_for
 from globaltx.manifest.injection.sidecar import sidecar_container, sidecar_volumes
-from globaltx.manifest.settings import SidecarSettings
+from globaltx.manifest.settings import LOCAL_PORT, SidecarSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -91,6 +91,7 @@ def _injected(
         datasources=databases.settings,
         lock_wait=policy.lock_wait,
         ttl=policy.ttl,
+        local_port=LOCAL_PORT,
     )
     check_ports(pod, settings)
     patch = (

@@ -1,0 +1,93 @@
+"""The OpenAPI document of the local API, https://spec.openapis.org/oas/v3.0.3."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from globaltx_sidecar.local import schemas
+
+Json = dict[str, Any]
+
+_XID = {
+    "name": "xid",
+    "in": "path",
+    "required": True,
+    "description": "The transaction's xid, <namespace>.<name>.",
+    "schema": {"type": "string"},
+}
+_REFUSALS = {
+    400: "The request is not what is documented.",
+    404: "There is no such transaction.",
+    409: "The transaction's outcome is taken, and is another.",
+    413: "The request is too large.",
+    503: "The store does not answer; repeat the request.",
+}
+
+
+def document() -> Json:
+    """Make the document."""
+    transaction = "/v1/transactions/{xid}"
+    return {
+        "openapi": "3.0.3",
+        "info": {
+            "title": "globaltx, the local API of a sidecar",
+            "version": "v1",
+            "description": "Begins, joins, decides and shows global transactions, for the pod it runs in.",
+        },
+        "paths": {
+            "/v1/transactions": {
+                "post": _operation("begin", "Begin a transaction.", 201, schemas.begun(), schemas.begin()),
+            },
+            transaction: {"get": _operation("status", "Show a transaction.", 200, schemas.status())},
+            f"{transaction}/branches": {
+                "post": _operation(
+                    "join",
+                    "Register a branch of TCC.",
+                    201,
+                    schemas.joined(),
+                    schemas.branch(),
+                    needs_body=True,
+                )
+            },
+            f"{transaction}/commit": {
+                "post": _operation(
+                    "commit", "Take the outcome Commit.", 200, schemas.taken(), schemas.decision()
+                )
+            },
+            f"{transaction}/rollback": {
+                "post": _operation(
+                    "rollback", "Take the outcome Rollback.", 200, schemas.taken(), schemas.decision()
+                )
+            },
+        },
+    }
+
+
+def _operation(
+    name: str, summary: str, status: int, answer: Json, asked: Json | None = None, *, needs_body: bool = False
+) -> Json:
+    operation: Json = {
+        "operationId": name,
+        "summary": summary,
+        "responses": {
+            str(status): _content("It is done.", answer),
+            **{str(code): _content(told, schemas.refusal()) for code, told in _REFUSALS.items()},
+        },
+    }
+    if name != "begin":
+        operation["parameters"] = [_XID]
+    if asked is not None:
+        operation["requestBody"] = {"required": needs_body, **_content("", asked)}
+        operation["requestBody"].pop("description")
+    return operation
+
+
+def _content(description: str, schema: Json) -> Json:
+    return {"description": description, "content": {"application/json": {"schema": _plain(schema)}}}
+
+
+def _plain(value: Any) -> Any:
+    """Leave out what only Kubernetes knows."""
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items() if not name.startswith("x-kubernetes-")}
+    return [_plain(each) for each in value] if isinstance(value, list) else value

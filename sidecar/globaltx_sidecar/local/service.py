@@ -1,0 +1,171 @@
+"""What the local API does over the store; its errors are answers that say who must act."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from globaltx.coordinator.reasons import Reason
+from globaltx.manifest.schemas.policies import HEADERS_SENTENCE, may_repeat
+from globaltx.modes import tcc
+from globaltx.stores.base import StoreError
+from globaltx.transaction.calls import BODY_BYTES_MAX, Calls, Request
+from globaltx.transaction.model import Mode
+from globaltx_sidecar.faults import reason_of
+from globaltx_sidecar.insist import insist
+
+if TYPE_CHECKING:
+    from globaltx.stores.base import Store
+    from globaltx.transaction.model import Branch
+    from globaltx.transaction.states import Outcome
+    from globaltx.transaction.xid import Xid
+    from globaltx_sidecar.http.initiator import Initiator
+
+Json = dict[str, Any]
+
+WAIT_SECONDS = 10.0
+_STATUSES = {
+    Reason.ALREADY_DECIDED: 409,
+    Reason.UNKNOWN_TRANSACTION: 404,
+    Reason.STORE_UNAVAILABLE: 503,
+    Reason.STORE_REFUSED: 400,
+}
+
+
+class RefusedError(Exception):
+    """It was not done; ``status`` is the answer's."""
+
+    def __init__(
+        self,
+        status: int,
+        reason: str,
+        message: str,
+        *,
+        xid: Xid | None = None,
+        outcome: Outcome | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status, self.reason, self.xid, self.outcome = status, reason, xid, outcome
+
+
+class LocalService:
+    """The operations; ``callable_`` says whether the application beside has a port that can be called."""
+
+    def __init__(
+        self, store: Store, initiator: Initiator, *, callable_: bool, wait_seconds: float = WAIT_SECONDS
+    ) -> None:
+        self._store = store
+        self._initiator = initiator
+        self._callable = callable_
+        self._wait_seconds = wait_seconds
+
+    async def begin(self, asked: Json) -> Json:
+        """Begin a transaction, durable on return.
+
+        Raises:
+            RefusedError: it did not begin, or nobody knows whether it did.
+        """
+        begun = self._initiator.start(timedelta(seconds=asked["timeoutSeconds"]), Mode(asked["mode"]))
+        failed = await begun.begun
+        if failed is not None:
+            raise _refused(failed, begun.xid)
+        return {"xid": str(begun.xid)}
+
+    async def status(self, xid: Xid) -> Json:
+        """Tell how a transaction stands.
+
+        Raises:
+            RefusedError: there is none, or the store does not say.
+        """
+        try:
+            snapshot = await insist(lambda: self._store.read(xid), self._wait_seconds)
+        except StoreError as error:
+            raise _refused(error, xid) from error
+        transaction = snapshot.transaction
+        decision = transaction.decision
+        return {
+            "xid": str(xid),
+            "state": str(transaction.state),
+            "outcome": decision and str(decision.outcome),
+            "reason": decision.reason if decision else "",
+            "message": decision.message if decision else "",
+            "branches": [_told(each) for each in snapshot.branches],
+        }
+
+    async def decide(self, xid: Xid, outcome: Outcome, asked: Json) -> Json:
+        """Take an outcome, durable on return.
+
+        Raises:
+            RefusedError: another outcome stands, there is no such transaction, or nobody knows.
+        """
+        try:
+            stands = await self._initiator.decide(
+                xid, outcome, Reason.DECIDED_BY_APPLICATION, asked["message"]
+            )
+        except StoreError as error:
+            raise _refused(error, xid) from error
+        if stands.outcome is not outcome:
+            said = f"another outcome was taken before: {stands.outcome} ({stands.reason}) {stands.message}"
+            raise RefusedError(409, stands.reason, said.strip(), xid=xid, outcome=stands.outcome)
+        return {"xid": str(xid), "outcome": str(stands.outcome), "reason": stands.reason}
+
+    async def join(self, xid: Xid, asked: Json) -> Json:
+        """Register a branch of TCC, durable on return, so that its try may be made.
+
+        Raises:
+            RefusedError: it was not registered; the try must not be made.
+        """
+        calls = self._calls(asked)
+        mark = f"key {asked['key']}" if asked["key"] else secrets.token_hex(16)
+        branch = tcc.branch_id(xid, self._initiator.origin.app, asked["name"], mark)
+        try:
+            stands = await insist(lambda: self._store.join(branch, Mode.TCC, calls), self._wait_seconds)
+            await insist(lambda: self._store.start(branch), self._wait_seconds)
+        except StoreError as error:
+            raise _refused(error, xid) from error
+        if stands.calls is None or stands.calls.request != calls.request:
+            message = "the key was used for another branch of this transaction; give each its own"
+            raise RefusedError(409, Reason.TRY_REPEATED, message, xid=xid)
+        return {"xid": str(xid), "branch": branch.name, "repeated": stands.calls != calls}
+
+    def _calls(self, asked: Json) -> Calls:
+        request = asked["request"]
+        headers = tuple((each["name"].lower(), each["value"]) for each in request["headers"])
+        body = request["body"].encode()
+        if not self._callable:
+            message = (
+                "no policy captures an HTTP port of this pod, so nobody could confirm or cancel the branch"
+            )
+            raise RefusedError(400, Reason.NO_POLICY, message)
+        if not all(may_repeat(name) for name, _ in headers):
+            raise RefusedError(400, Reason.REQUEST_NOT_SUPPORTED, f"request.headers: {HEADERS_SENTENCE}")
+        if len(body) > BODY_BYTES_MAX:
+            message = f"request.body must have at most {BODY_BYTES_MAX} bytes, has {len(body)}"
+            raise RefusedError(413, Reason.REQUEST_TOO_LARGE, message)
+        return Calls(
+            on_commit=asked["confirm"],
+            on_rollback=asked["cancel"],
+            request=Request(request["method"], request["query"], headers, body),
+            timeout=timedelta(seconds=asked["timeoutSeconds"]),
+            success_statuses=frozenset(asked["successStatuses"]),
+            refusals_max=asked["conflictAfterRefusals"],
+            by=f"{self._initiator.origin.pod}/{secrets.token_hex(8)}",
+        )
+
+
+def _told(branch: Branch) -> Json:
+    return {
+        "app": branch.id.app,
+        "resource": branch.id.resource,
+        "mode": str(branch.mode),
+        "state": str(branch.state),
+        "outcome": branch.outcome and str(branch.outcome),
+        "reason": branch.reason,
+        "message": branch.message,
+    }
+
+
+def _refused(error: StoreError, xid: Xid) -> RefusedError:
+    reason = reason_of(error)
+    return RefusedError(_STATUSES.get(reason, 500), reason, str(error), xid=xid)

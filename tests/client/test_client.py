@@ -1,0 +1,152 @@
+"""Both clients against a real local API."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from globaltx.client import AsyncClient, Client, OutcomeUnknownError, RefusedError, Transaction
+from globaltx.transaction.states import Outcome
+from globaltx.transaction.xid import Xid
+from tests.ports import free_port
+from tests.sidecar.local.scene import local_api
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.sidecar.local.scene import Scene
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    async with local_api() as running:
+        yield running
+
+
+@pytest.fixture
+async def client(scene: Scene) -> AsyncIterator[AsyncClient]:
+    async with AsyncClient(scene.url) as opened:
+        yield opened
+
+
+def outcome(scene: Scene, transaction: Transaction) -> Outcome | None:
+    decision = scene.memory.transactions[Xid.parse(transaction.xid)].decision
+    return None if decision is None else decision.outcome
+
+
+class OwnError(Exception):
+    pass
+
+
+async def test_a_block_commits(scene: Scene, client: AsyncClient) -> None:
+    async with client.transaction(timeout_seconds=7, mode="TCC") as transaction:
+        assert transaction.headers == {"globaltx-xid": transaction.xid}
+        assert (await client.status(transaction.xid)).outcome is None
+    assert outcome(scene, transaction) is Outcome.COMMIT
+    status = await client.status(transaction.xid)
+    assert (status.outcome, status.reason) == ("Commit", "DecidedByApplication")
+
+
+async def test_an_exception_rolls_back_and_goes_on(scene: Scene, client: AsyncClient) -> None:
+    with pytest.raises(OwnError):
+        async with client.transaction() as transaction:
+            raise OwnError
+    assert outcome(scene, transaction) is Outcome.ROLLBACK
+
+
+async def test_a_cancelled_block_rolls_back(scene: Scene, client: AsyncClient) -> None:
+    begun = asyncio.get_running_loop().create_future()
+
+    async def work() -> None:
+        async with client.transaction() as transaction:
+            begun.set_result(transaction)
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(work())
+    transaction = await begun
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert outcome(scene, transaction) is Outcome.ROLLBACK
+
+
+async def test_the_decorator_hands_the_transaction_in(scene: Scene, client: AsyncClient) -> None:
+    @client.transactional(timeout_seconds=7)
+    async def work(transaction: Transaction, word: str) -> tuple[Transaction, str]:
+        return transaction, word
+
+    transaction, word = await work("so")
+    assert (outcome(scene, transaction), word) == (Outcome.COMMIT, "so")
+
+
+async def test_a_branch_is_joined(scene: Scene, client: AsyncClient) -> None:
+    async with client.transaction() as transaction:
+        first, again = [
+            await client.join(
+                transaction.xid, "seat", "/confirm", "/cancel", key="7", body="7A", headers={"x-a": "1"}
+            )
+            for _ in range(2)
+        ]
+    assert (first.repeated, again.repeated, first.name) == (False, True, again.name)
+    (branch,) = scene.memory.branches.values()
+    assert branch.outcome is Outcome.COMMIT
+
+
+async def test_a_commit_that_comes_too_late_is_no_commit(client: AsyncClient) -> None:
+    with pytest.raises(RefusedError) as refused:
+        async with client.transaction() as transaction:
+            await client.rollback(transaction.xid, "the deadline, say")
+    assert refused.value.outcome == "Rollback"
+
+
+async def test_when_nobody_knows_it_is_said(scene: Scene, client: AsyncClient) -> None:
+    with pytest.raises(OutcomeUnknownError, match="StoreUnavailable"):
+        async with client.transaction():
+            scene.away.add("decide")
+    with pytest.raises(OwnError) as own:
+        async with client.transaction():
+            raise OwnError
+    assert "rolled back at its deadline" in own.value.__notes__[0]
+
+
+async def test_without_a_sidecar_it_is_said() -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    async with AsyncClient(url) as client:
+        with pytest.raises(OutcomeUnknownError, match="no answer from the sidecar"):
+            await client.begin()
+    with pytest.raises(OutcomeUnknownError, match="no answer from the sidecar"):
+        Client(url).begin()
+
+
+async def test_without_its_context_it_says_what_to_do(scene: Scene) -> None:
+    with pytest.raises(RuntimeError, match="async with"):
+        await AsyncClient(scene.url).begin()
+
+
+async def test_the_client_for_threads_does_the_same(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLOBALTX_URL", scene.url)
+    client = Client()
+
+    @client.transactional()
+    def work(transaction: Transaction) -> Transaction:
+        client.join(transaction.xid, "seat", "/confirm", "/cancel")
+        return transaction
+
+    def fail() -> Transaction:
+        with client.transaction() as transaction:
+            found.append(transaction)
+            raise OwnError
+
+    found: list[Transaction] = []
+    done = await asyncio.to_thread(work)
+    assert outcome(scene, done) is Outcome.COMMIT
+    assert (await asyncio.to_thread(client.status, done.xid)).outcome == "Commit"
+    with pytest.raises(OwnError):
+        await asyncio.to_thread(fail)
+    assert outcome(scene, found[0]) is Outcome.ROLLBACK
+    with pytest.raises(RefusedError, match="UnknownTransaction"):
+        await asyncio.to_thread(client.status, "shop.none")
+    with pytest.raises(RefusedError):
+        await asyncio.to_thread(client.commit, found[0].xid)
