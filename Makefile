@@ -19,7 +19,7 @@ test-deep: $(VENV)/ready ## the same, and MySQL (from Debian sid, once a machine
 	$(BIN)/python -m dev.check --deep
 
 test-fast: $(VENV)/ready ## only what needs no database and no Kubernetes
-	$(BIN)/pytest -q -m "not control_plane and not database and not mysql and not full_cluster"
+	$(BIN)/pytest -q -m "not control_plane and not database and not mysql and not etcd and not full_cluster"
 
 chaos: $(VENV)/ready ## break things at random, SEEDS (5) times for SECONDS (60), and look what is left
 	$(BIN)/python -m tests.chaos --seeds $(or $(SEEDS),5) --seconds $(or $(SECONDS),60)

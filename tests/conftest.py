@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from dev.cluster import Cluster
     from dev.databases import MariaDB, MySQL, Server
+    from dev.etcd import Etcd
 
 GLOBALTX_PASSWORD = "for-tests-only"
 """Of the account ``globaltx``, which plays the sidecar's own in the fixture ``server``."""
@@ -45,6 +46,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.mysql)
         if "control_plane" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.control_plane)
+        if "etcd" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.etcd)
 
 
 @pytest.fixture(scope="session")
@@ -83,6 +86,24 @@ async def namespace(kubernetes: KubernetesClient) -> str:
     name = f"t-{secrets.token_hex(6)}"
     await kubernetes.create(NAMESPACES, {"metadata": {"name": name}})
     return name
+
+
+@pytest.fixture(scope="session")
+def etcd() -> Iterator[Etcd]:
+    """A real etcd of one member of this test session.
+
+    All tests of the session share it: use the fixture ``prefix``, and bring up one of your own to break.
+    """
+    from dev.etcd import Etcd  # noqa: PLC0415  only where such tests are run
+
+    with Etcd.up(_session_name(), durable=False) as server:
+        yield server
+
+
+@pytest.fixture
+def prefix() -> str:
+    """What the keys begin with that nobody else uses."""
+    return f"/t-{secrets.token_hex(6)}/"
 
 
 @pytest.fixture(scope="session")

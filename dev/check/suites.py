@@ -19,7 +19,10 @@ class Suite:
     needs: tuple[str, ...] = ()
 
 
-PURE = "not control_plane and not database and not mysql and not clients and not full_cluster and not kill"
+PURE = (
+    "not control_plane and not database and not mysql and not etcd"
+    " and not clients and not full_cluster and not kill"
+)
 
 SUITES = (
     Suite(
@@ -30,6 +33,11 @@ SUITES = (
     Suite(
         "store contract on a real API server, leases",
         ("-m", "control_plane", "tests/stores"),
+        ("linux", "go"),
+    ),
+    Suite(
+        "store contract on a real etcd, of one member and of three",
+        ("-m", "etcd and not control_plane and not database and not full_cluster", "tests"),
         ("linux", "go"),
     ),
     Suite(

@@ -117,7 +117,7 @@ def _name(common: str, groups: Sequence[str] = ()) -> x509.Name:
     return x509.Name(
         [
             *(x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups),
-            x509.NameAttribute(NameOID.COMMON_NAME, common),
+            *([x509.NameAttribute(NameOID.COMMON_NAME, common)] if common else []),
         ]
     )
 

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from globaltx.stores.etcd.access import EtcdAccess
 from globaltx.stores.kubernetes.access import from_kubeconfig
-from tests.stores.harness import Harness, KubernetesHarness, MemoryHarness
+from tests.stores.harness import EtcdHarness, Harness, KubernetesHarness, MemoryHarness
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from dev.cluster import Cluster
+    from dev.etcd import Etcd
 
 
 @pytest.fixture
@@ -27,8 +29,19 @@ async def in_kubernetes(control_plane: Cluster, namespace: str) -> AsyncIterator
     await harness.close()
 
 
+@pytest.fixture
+async def in_etcd(etcd: Etcd, prefix: str) -> AsyncIterator[EtcdHarness]:
+    harness = EtcdHarness(EtcdAccess(etcd.endpoints, etcd.credentials), prefix)
+    yield harness
+    await harness.close()
+
+
 @pytest.fixture(
-    params=["memory", pytest.param("in_kubernetes", marks=pytest.mark.control_plane, id="kubernetes")]
+    params=[
+        "memory",
+        pytest.param("in_kubernetes", marks=pytest.mark.control_plane, id="kubernetes"),
+        pytest.param("in_etcd", marks=pytest.mark.etcd, id="etcd"),
+    ]
 )
 def harness(request: pytest.FixtureRequest) -> Harness:
     """Each store in turn."""

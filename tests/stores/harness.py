@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from globaltx.coordinator.reasons import Reason
 from globaltx.stores.base import Store, StoreUnavailableError
+from globaltx.stores.etcd.client import EtcdClient
+from globaltx.stores.etcd.errors import EtcdUnavailableError
+from globaltx.stores.etcd.store import EtcdStore
 from globaltx.stores.kubernetes.client import KubernetesClient
 from globaltx.stores.kubernetes.errors import UnavailableError
 from globaltx.stores.kubernetes.store import KubernetesStore
@@ -21,6 +24,7 @@ from globaltx.transaction.states import Outcome, State
 from globaltx.transaction.xid import RANDOM_BITS, Xid, new_xid
 
 if TYPE_CHECKING:
+    from globaltx.stores.etcd.access import EtcdAccess
     from globaltx.stores.kubernetes.access import Access
     from globaltx.transaction.model import Branch
 
@@ -39,6 +43,8 @@ class Harness(Protocol):
     """One store, of which any number of clients can be made."""
 
     namespace: str
+    tells_later: bool
+    """Whether `decide` tells the branches after it has returned."""
 
     def client(self, hook: Hook = no_hook, *, begin_wait: float = 0.05, repeat_for: float = 0) -> Store: ...
 
@@ -50,6 +56,8 @@ class Harness(Protocol):
 
 
 class MemoryHarness:
+    tells_later = False
+
     def __init__(self) -> None:
         self.namespace = "t"
         self._memory = Memory()
@@ -81,6 +89,8 @@ class HookedClient(KubernetesClient):
 
 
 class KubernetesHarness:
+    tells_later = False
+
     def __init__(self, access: Access, namespace: str) -> None:
         self.namespace = namespace
         self._access = access
@@ -100,6 +110,50 @@ class KubernetesHarness:
 
     async def close(self) -> None:
         for client in self._opened:
+            await client.close()
+
+
+class HookedEtcdClient(EtcdClient):
+    """Awaits the hook before each request and after each answer."""
+
+    def __init__(self, access: EtcdAccess, hook: Hook) -> None:
+        super().__init__(access)
+        self._hook = hook
+
+    async def request(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        await self._hook(path, "before")
+        try:
+            return await super().request(path, body)
+        finally:
+            await self._hook(path, "after")
+
+
+class EtcdHarness:
+    tells_later = True
+
+    def __init__(self, access: EtcdAccess, prefix: str) -> None:
+        self.namespace = "t"
+        self._access = access
+        self._prefix = prefix
+        self._opened: list[tuple[EtcdStore, EtcdClient]] = []
+
+    def client(self, hook: Hook = no_hook, *, begin_wait: float = 0.05, repeat_for: float = 0) -> EtcdStore:
+        client = HookedEtcdClient(self._access, hook)
+        store = EtcdStore(
+            client, self.namespace, prefix=self._prefix, begin_wait=begin_wait, repeat_for=repeat_for
+        )
+        self._opened.append((store, client))
+        return store
+
+    async def stamp(self, xid: Xid) -> None:
+        await self.client().stamp(xid)
+
+    def lost(self) -> Exception:
+        return EtcdUnavailableError("lost")
+
+    async def close(self) -> None:
+        for store, client in self._opened:
+            await store.close()
             await client.close()
 
 

@@ -5,20 +5,32 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from globaltx.stores.base import AlreadyDecidedError, Store, StoreUnavailableError, UnknownTransactionError
 from globaltx.transaction.model import Mode
 from globaltx.transaction.states import Outcome
-from tests.stores.harness import COMMIT, ENDED, ROLLBACK, Breaking, any_xid, branch, transaction
+from tests.stores.harness import (
+    COMMIT,
+    ENDED,
+    ROLLBACK,
+    Breaking,
+    any_xid,
+    branch,
+    transaction,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from globaltx.stores.etcd.store import EtcdStore
+    from globaltx.stores.kubernetes.store import KubernetesStore
     from globaltx.transaction.xid import Xid
-    from tests.stores.harness import Harness, KubernetesHarness
+    from tests.stores.harness import EtcdHarness, Harness, KubernetesHarness
+
+    StampingHarness = KubernetesHarness | EtcdHarness
 
 Call = Callable[[Store], Awaitable[object]]
 
@@ -26,6 +38,18 @@ Call = Callable[[Store], Awaitable[object]]
 @pytest.fixture(params=["lost", "killed"])
 def how(request: pytest.FixtureRequest) -> str:
     found: str = request.param
+    return found
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("in_kubernetes", marks=pytest.mark.control_plane, id="kubernetes"),
+        pytest.param("in_etcd", marks=pytest.mark.etcd, id="etcd"),
+    ]
+)
+def stamping(request: pytest.FixtureRequest) -> StampingHarness:
+    """The stores in which telling the branches is a step of its own."""
+    found: StampingHarness = request.getfixturevalue(request.param)
     return found
 
 
@@ -48,7 +72,10 @@ async def broken_at_each_moment(
             assert moment >= 2  # at least before and after one request
             assert running.exception() is None
             return
-        assert running.cancelled() or isinstance(running.exception(), StoreUnavailableError)
+        if not running.cancelled() and running.exception() is None:
+            assert harness.tells_later
+        else:
+            assert running.cancelled() or isinstance(running.exception(), StoreUnavailableError)
         yield xid, call
 
 
@@ -163,25 +190,25 @@ async def test_forget(harness: Harness, how: str) -> None:
         assert (await harness.client().read(xid)).branches == ()
 
 
-async def test_stamp(in_kubernetes: KubernetesHarness, how: str) -> None:
+async def test_stamp(stamping: StampingHarness, how: str) -> None:
     async def prepare() -> tuple[Xid, Call]:
-        xid = await prepared(in_kubernetes, "begin", "join", "decide")
-        await in_kubernetes.client().stamp(xid)
-        xid = await prepared(in_kubernetes, "begin", "join")
-        await in_kubernetes.client().join(branch(xid, "stock"), Mode.AT)
-        await in_kubernetes.client().decide(xid, COMMIT)
-        return xid, lambda store: store.stamp(xid)
+        xid = await prepared(stamping, "begin", "join", "decide")
+        await stamping.client().stamp(xid)
+        xid = await prepared(stamping, "begin", "join")
+        await stamping.client().join(branch(xid, "stock"), Mode.AT)
+        await stamping.client().decide(xid, COMMIT)
+        return xid, lambda store: cast("EtcdStore | KubernetesStore", store).stamp(xid)
 
-    async for xid, call in broken_at_each_moment(in_kubernetes, how, prepare):
-        await call(in_kubernetes.client())
-        branches = (await in_kubernetes.client().read(xid)).branches
+    async for xid, call in broken_at_each_moment(stamping, how, prepare):
+        await call(stamping.client())
+        branches = (await stamping.client().read(xid)).branches
         assert [each.outcome for each in branches] == [Outcome.COMMIT] * 2
 
 
-async def test_a_passing_fault_is_waited_out(in_kubernetes: KubernetesHarness) -> None:
-    for moment in range(6):
-        xid = await prepared(in_kubernetes, "begin")
-        breaking = Breaking(moment, in_kubernetes.lost)
-        await in_kubernetes.client(breaking, repeat_for=30).join(branch(xid), Mode.AT)
+async def test_a_passing_fault_is_waited_out(stamping: StampingHarness) -> None:
+    for moment in range(2 if stamping.tells_later else 6):
+        xid = await prepared(stamping, "begin")
+        breaking = Breaking(moment, stamping.lost)
+        await stamping.client(breaking, repeat_for=30).join(branch(xid), Mode.AT)
         assert breaking.broke.is_set()
-        assert len((await in_kubernetes.client().read(xid)).branches) == 1
+        assert len((await stamping.client().read(xid)).branches) == 1

@@ -1,0 +1,130 @@
+"""Makes one request of many callers' transactions, while others are on their way.
+
+Nobody waits for company: a transaction goes out at once unless `FLYING_MAX` requests are under way,
+and what has gathered meanwhile goes out together, each as a transaction nested in one. So one caller
+pays nothing, and a thousand pay a few requests.
+
+etcd makes all comparisons of a request before its first operation. Two transactions about one xid
+must therefore never be in one request (a `join` and a `decide` would both find it undecided), nor
+may the second be sent before the first: each keeps its place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from globaltx.stores.etcd.errors import EtcdRefusedError
+from globaltx.stores.etcd.requests import all_of
+
+if TYPE_CHECKING:
+    from globaltx.stores.etcd.client import EtcdClient
+    from globaltx.stores.etcd.requests import Answer, Txn
+    from globaltx.transaction.xid import Xid
+
+TOGETHER_MAX = 48
+"""Of etcd's 128 operations a request; those of a nested transaction count on top of the outer ones."""
+BYTES_TOGETHER_MAX = 256 * 1024
+"""What the values of one request may hold, unless a single transaction holds more."""
+FLYING_MAX = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    about: Xid
+    txn: Txn
+    answer: asyncio.Future[Answer]
+
+
+class Batches:
+    """Does transactions for many callers; each may hold at most 64 operations in all, nested ones too."""
+
+    def __init__(self, client: EtcdClient) -> None:
+        self._client = client
+        self._waiting: deque[_Waiting] = deque()
+        self._flying: set[asyncio.Task[None]] = set()
+
+    async def txn(self, about: Xid, txn: Txn) -> Answer:
+        """Do one transaction; a caller that is cancelled may have had it done all the same."""
+        waiting = _Waiting(about, txn, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        self._fly()
+        return await waiting.answer
+
+    async def close(self) -> None:
+        """End what is under way; whoever waits for it is cancelled."""
+        flying = tuple(self._flying)
+        for task in flying:
+            task.cancel()
+        if flying:
+            await asyncio.wait(flying)
+        for each in self._waiting:
+            each.answer.cancel()
+        self._waiting.clear()
+
+    def _fly(self) -> None:
+        if self._waiting and len(self._flying) < FLYING_MAX:
+            task = asyncio.create_task(self._send(self._take()), name="etcd batch")
+            self._flying.add(task)
+            task.add_done_callback(self._landed)
+
+    def _landed(self, task: asyncio.Task[None]) -> None:
+        self._flying.discard(task)
+        self._fly()
+
+    def _take(self) -> list[_Waiting]:
+        """The next few, at most one about an xid; the others keep their places."""
+        taken: list[_Waiting] = []
+        about: set[Xid] = set()
+        left: list[_Waiting] = []
+        weight = 0
+        while self._waiting and len(taken) < TOGETHER_MAX and weight < BYTES_TOGETHER_MAX:
+            each = self._waiting.popleft()
+            if each.answer.done():
+                continue  # its caller has gone
+            weight += each.txn.weight
+            (left if each.about in about else taken).append(each)
+            about.add(each.about)
+        self._waiting.extendleft(reversed(left))
+        return taken
+
+    async def _send(self, batch: list[_Waiting]) -> None:
+        if len(batch) > 1:
+            try:
+                answers = (await self._client.txn(all_of(each.txn for each in batch))).nested()
+            except EtcdRefusedError:
+                pass  # one of them is refused, and the others must not be: each by itself
+            except BaseException as error:
+                _fail(batch, error)
+                if not isinstance(error, Exception):
+                    raise
+                return
+            else:
+                for each, answer in zip(batch, answers, strict=True):
+                    _give(each, answer)
+                return
+        for each in batch:
+            try:
+                _give(each, await self._client.txn(each.txn))
+            except BaseException as error:
+                _fail([each], error)
+                if not isinstance(error, Exception):
+                    _fail(batch, error)
+                    raise
+
+
+def _give(waiting: _Waiting, answer: Answer) -> None:
+    if not waiting.answer.done():
+        waiting.answer.set_result(answer)
+
+
+def _fail(batch: list[_Waiting], error: BaseException) -> None:
+    for each in batch:
+        if each.answer.done():
+            continue
+        if isinstance(error, Exception):
+            each.answer.set_exception(error)
+        else:
+            each.answer.cancel()

@@ -1,0 +1,299 @@
+"""Which key holds what, and how it is written: the layout that docs/stores.md shows.
+
+Everything of a namespace is below one prefix, so that a role of etcd can be confined to it; all of a
+transaction is below another, so that one range reads it as of one revision and one removes it:
+
+    PREFIX NAMESPACE /tx/ NAME /begin                    who began it, when, for how long
+                               /decision                 the outcome
+                               /branch/ APP / RESOURCE   somebody joined
+                               /started/ APP / RESOURCE  its work was let through
+                               /end/ APP / RESOURCE      it has followed the outcome
+                               /conflict/ APP / RESOURCE it could not
+    PREFIX NAMESPACE /open/ APP / NAME / RESOURCE        what the app has to do, while it has
+    PREFIX NAMESPACE /leader/ APP                        who leads phase two of the app
+
+Values are JSON, but an outcome and an end begin with their word, because that is what etcd compares.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
+
+from globaltx.manifest.calls import read_calls, write_calls
+from globaltx.manifest.resources import format_time, parse_time
+from globaltx.transaction.model import Branch, BranchId, Decision, GlobalTransaction, Mode, Snapshot
+from globaltx.transaction.states import Outcome, State
+from globaltx.transaction.xid import Xid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from globaltx.stores.etcd.requests import KeyValue
+    from globaltx.transaction.model import Settlement
+
+Json = dict[str, Any]
+
+BEGIN, DECISION = "begin", "decision"
+BRANCH, STARTED, END, CONFLICT = "branch", "started", "end", "conflict"
+
+
+class InvalidRecordError(ValueError):
+    """A key of ours holds something that we have not written; the message names it."""
+
+    def __init__(self, what: str, error: Exception) -> None:
+        super().__init__(f"{what} cannot be read: {error!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys below one prefix (``/globaltx/``)."""
+
+    prefix: str
+
+    def transaction(self, xid: Xid) -> str:
+        """What all keys of a transaction begin with."""
+        return f"{self.prefix}{xid.namespace}/tx/{xid.name}/"
+
+    def begin(self, xid: Xid) -> str:
+        """Its birth."""
+        return self.transaction(xid) + BEGIN
+
+    def decision(self, xid: Xid) -> str:
+        """Its outcome."""
+        return self.transaction(xid) + DECISION
+
+    def branches(self, xid: Xid) -> str:
+        """What the keys of its branches begin with."""
+        return f"{self.transaction(xid)}{BRANCH}/"
+
+    def of_branch(self, branch: BranchId, what: str) -> str:
+        """One of the keys of a branch: ``BRANCH``, ``STARTED``, ``END`` or ``CONFLICT``."""
+        return f"{self.transaction(branch.xid)}{what}/{_part(branch.app)}/{_part(branch.resource)}"
+
+    def opened_by(self, namespace: str, app: str) -> str:
+        """What the keys of an app's open work begin with."""
+        return f"{self.prefix}{namespace}/open/{_part(app)}/"
+
+    def open(self, branch: BranchId) -> str:
+        """A branch that was told an outcome and has not ended."""
+        mine = self.opened_by(branch.xid.namespace, branch.app)
+        return f"{mine}{branch.xid.name}/{_part(branch.resource)}"
+
+    def leader(self, namespace: str, app: str) -> str:
+        """Who leads phase two of an app."""
+        return f"{self.prefix}{namespace}/leader/{_part(app)}"
+
+    def parts(self, key: str) -> tuple[str, list[str]]:
+        """The namespace of a key, and its parts behind that."""
+        namespace, *rest = key.removeprefix(self.prefix).split("/")
+        return namespace, rest
+
+
+def _part(text: str) -> str:
+    return quote(text, safe="")
+
+
+def write_begin(transaction: GlobalTransaction) -> str:
+    """Write a transaction's birth; ``begun_at`` must be set."""
+    assert transaction.begun_at is not None  # noqa: S101  the store sets it
+    return _json(
+        {
+            "initiator": transaction.initiator,
+            "mode": str(transaction.mode),
+            "policy": transaction.policy,
+            "timeoutSeconds": transaction.timeout.total_seconds(),
+            "ttlSeconds": transaction.ttl.total_seconds(),
+            "begunAt": format_time(transaction.begun_at),
+        }
+    )
+
+
+def read_begin(xid: Xid, value: str, decision: Decision | None) -> GlobalTransaction:
+    """Read it, together with the decision that stands.
+
+    Raises:
+        InvalidRecordError: it is not what `write_begin` writes.
+    """
+    try:
+        told = json.loads(value)
+        return GlobalTransaction(
+            xid=xid,
+            initiator=told["initiator"],
+            timeout=timedelta(seconds=told["timeoutSeconds"]),
+            mode=Mode(told["mode"]),
+            policy=told["policy"],
+            ttl=timedelta(seconds=told["ttlSeconds"]),
+            begun_at=parse_time(told["begunAt"]),
+            decision=decision,
+            state=_STATES[decision.outcome] if decision else State.ACTIVE,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"{BEGIN} of {xid}"
+        raise InvalidRecordError(what, error) from error
+
+
+_STATES = {Outcome.COMMIT: State.COMMITTING, Outcome.ROLLBACK: State.ROLLING_BACK}
+
+
+def write_decision(decision: Decision) -> str:
+    """Write an outcome: its word first."""
+    rest = {"reason": decision.reason, "message": decision.message, "by": decision.by}
+    return f"{decision.outcome} {_json(rest | {'at': decision.at and format_time(decision.at)})}"
+
+
+def read_decision(xid: Xid, value: str) -> Decision:
+    """Read an outcome.
+
+    Raises:
+        InvalidRecordError: it is not what `write_decision` writes.
+    """
+    word, _, rest = value.partition(" ")
+    try:
+        told = json.loads(rest)
+        return Decision(Outcome(word), told["reason"], told["message"], told["by"], parse_time(told["at"]))
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"{DECISION} of {xid}"
+        raise InvalidRecordError(what, error) from error
+
+
+def write_branch(branch: Branch) -> str:
+    """Write that somebody joined, and what was left for the end."""
+    return _json(_joined(branch))
+
+
+def read_branch(id_: BranchId, value: str) -> Branch:
+    """Read it: a branch without outcome.
+
+    Raises:
+        InvalidRecordError: it is not what `write_branch` writes.
+    """
+    try:
+        told = json.loads(value)
+        return Branch(id_, Mode(told["mode"]), calls=read_calls(told.get("calls")))
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"branch {id_.name}"
+        raise InvalidRecordError(what, error) from error
+
+
+def _joined(branch: Branch) -> Json:
+    mode = {"mode": str(branch.mode)}
+    return mode if branch.calls is None else mode | {"calls": write_calls(branch.calls)}
+
+
+def write_settlement(settlement: Settlement) -> str:
+    """Write an end or a conflict: its word first."""
+    return f"{settlement.state} {_json({'reason': settlement.reason, 'message': settlement.message})}"
+
+
+def write_open(branch: Branch) -> str:
+    """Write what an app has to do, so that its watch needs to read nothing else."""
+    rest = {"reason": branch.reason, "message": branch.message, "started": branch.started}
+    return _json({"outcome": str(branch.outcome), "state": str(branch.state)} | rest | _joined(branch))
+
+
+def read_open(keys: Keys, found: KeyValue) -> Branch:
+    """Read it.
+
+    Raises:
+        InvalidRecordError: it is not what `write_open` writes.
+    """
+    try:
+        namespace, (_, app, name, resource) = keys.parts(found.key)
+        told = json.loads(found.value)
+        return Branch(
+            BranchId(Xid(namespace, name), unquote(app), unquote(resource)),
+            Mode(told["mode"]),
+            Outcome(told["outcome"]),
+            State(told["state"]),
+            told["reason"],
+            told["message"],
+            read_calls(told.get("calls")),
+            told["started"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidRecordError(found.key, error) from error
+
+
+@dataclass(slots=True)
+class Record:
+    """The keys of one transaction by what they are: values as they were read."""
+
+    xid: Xid
+    begin: str | None = None
+    decision: str | None = None
+    branches: dict[tuple[str, str], str] = field(default_factory=dict)
+    started: dict[tuple[str, str], str] = field(default_factory=dict)
+    ends: dict[tuple[str, str], str] = field(default_factory=dict)
+    conflicts: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def put(self, parts: list[str], value: str | None) -> None:
+        """Take in one key, by its parts behind the transaction's name; None: it was removed."""
+        what = parts[0]
+        if what == BEGIN:
+            self.begin = value
+        elif what == DECISION:
+            self.decision = value
+        elif (of := self._kind(what)) is not None:
+            branch = (unquote(parts[1]), unquote(parts[2]))
+            if value is None:
+                of.pop(branch, None)
+            else:
+                of[branch] = value
+
+    def _kind(self, what: str) -> dict[tuple[str, str], str] | None:
+        kinds = {BRANCH: self.branches, STARTED: self.started, END: self.ends, CONFLICT: self.conflicts}
+        return kinds.get(what)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing of the transaction is there."""
+        return self.begin is None and self.decision is None and not self.branches and not self.ends
+
+    @property
+    def unsettled(self) -> int:
+        """How many branches have not followed the outcome."""
+        return sum(branch not in self.ends for branch in self.branches)
+
+    def snapshot(self) -> Snapshot | None:
+        """What they mean; None where no transaction was begun.
+
+        Raises:
+            InvalidRecordError: one of them is not what we write.
+        """
+        if self.begin is None:
+            return None
+        decision = None if self.decision is None else read_decision(self.xid, self.decision)
+        branches = sorted((self._branch(each, decision) for each in self.branches), key=lambda each: each.id)
+        return Snapshot(read_begin(self.xid, self.begin, decision), tuple(branches))
+
+    def _branch(self, of: tuple[str, str], decision: Decision | None) -> Branch:
+        joined = read_branch(BranchId(self.xid, *of), self.branches[of])
+        outcome = None if decision is None else decision.outcome
+        known = replace(joined, outcome=outcome, started=of in self.started)
+        settled = self.ends.get(of) or self.conflicts.get(of)
+        if settled is None:
+            return known
+        word, _, rest = settled.partition(" ")
+        try:
+            told = json.loads(rest)
+            return replace(known, state=State(word), reason=told["reason"], message=told["message"])
+        except (KeyError, TypeError, ValueError) as error:
+            what = f"the end of branch {joined.id.name}"
+            raise InvalidRecordError(what, error) from error
+
+
+def record_of(keys: Keys, xid: Xid, found: Iterable[KeyValue]) -> Record:
+    """Sort the keys of one transaction."""
+    record = Record(xid)
+    start = len(keys.transaction(xid))
+    for each in found:
+        record.put(each.key[start:].split("/"), each.value)
+    return record
+
+
+def _json(value: Json) -> str:
+    return json.dumps(value, separators=(",", ":"))

@@ -1,0 +1,425 @@
+"""The store whose records are keys of an etcd.
+
+Why no branch is ever missed: `join` puts a branch in a transaction of etcd that holds only while
+there is no outcome, and `decide` puts the outcome only while there is none, reading the branches in
+the same transaction. etcd does one after the other. The keys are in ``globaltx.stores.etcd.keys``.
+
+What a call leaves behind when it fails half-way. Each is one transaction of etcd but where it says
+otherwise, so it has happened as a whole or not at all, and repeating it is safe:
+
+- `begin`: the transaction or nothing.
+- `start`: the mark or nothing.
+- `join`: the branch or nothing. A branch whose caller was not told holds no work; it is carried out
+  like the others.
+- `decide`: the outcome or nothing. Telling it to the branches is a second step, which the caller
+  need not wait for; the operator tells those that were missed (`stamp`).
+- `stamp`: some branches told, in steps of `STEP`; a repeat tells the rest.
+- `settle`: the end or nothing. A conflict is read, then written over what was read only.
+- `forget`: read, then one removal of everything: nothing that was settled is ever unsettled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import aclosing, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from globaltx.stores.base import (
+    AlreadyDecidedError,
+    StoreError,
+    StoreRefusedError,
+    StoreUnavailableError,
+    UnknownTransactionError,
+    XidTakenError,
+)
+from globaltx.stores.etcd.access import DEFAULT_PREFIX
+from globaltx.stores.etcd.batches import BYTES_TOGETHER_MAX, Batches
+from globaltx.stores.etcd.client import Listing
+from globaltx.stores.etcd.errors import CompactedError, EtcdError, EtcdUnavailableError
+from globaltx.stores.etcd.keys import (
+    BRANCH,
+    CONFLICT,
+    END,
+    STARTED,
+    InvalidRecordError,
+    Keys,
+    read_branch,
+    read_open,
+    record_of,
+    write_begin,
+    write_branch,
+    write_decision,
+    write_open,
+    write_settlement,
+)
+from globaltx.stores.etcd.requests import (
+    Txn,
+    absent,
+    all_of,
+    delete,
+    delete_all,
+    exists,
+    get,
+    get_all,
+    nested,
+    put,
+    value_above,
+    value_below,
+)
+from globaltx.stores.etcd.watcher import Watcher
+from globaltx.stores.kubernetes.faults import Patience
+from globaltx.transaction.model import Branch
+from globaltx.transaction.states import ENDS, Outcome, State
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+
+    from globaltx.stores.etcd.client import Changes, EtcdClient
+    from globaltx.stores.etcd.keys import Record
+    from globaltx.stores.etcd.requests import Answer, Json, KeyValue
+    from globaltx.stores.kubernetes.watcher import Health
+    from globaltx.transaction.calls import Calls
+    from globaltx.transaction.model import (
+        BranchId,
+        Decision,
+        GlobalTransaction,
+        Mode,
+        Settlement,
+        Snapshot,
+    )
+    from globaltx.transaction.xid import Xid
+
+BEGIN_WAIT = 5.0
+REPEAT_FOR = 5.0
+STEP = 64
+"""Branches that are told in one transaction of etcd, which takes 128 operations in all."""
+_POLL_FIRST, _POLL_MOST = 0.005, 0.1
+
+_log = logging.getLogger(__name__)
+
+
+def _utc() -> datetime:
+    return datetime.now(UTC)
+
+
+@contextmanager
+def as_store_errors(what: str) -> Iterator[None]:
+    """Raise what time heals as `StoreUnavailableError`, the rest as `StoreRefusedError`."""
+    try:
+        yield
+    except (EtcdUnavailableError, CompactedError) as error:
+        message = f"{what}: {error}"
+        raise StoreUnavailableError(message) from error
+    except (EtcdError, InvalidRecordError) as error:
+        message = f"{what}: {error}"
+        raise StoreRefusedError(message) from error
+
+
+def _steps(txns: list[Txn]) -> Iterator[list[Txn]]:
+    """Cut into what one request takes, by number and by bytes."""
+    step: list[Txn] = []
+    weight = 0
+    for each in txns:
+        if step and (len(step) == STEP or weight + each.weight > BYTES_TOGETHER_MAX):
+            yield step
+            step, weight = [], 0
+        step.append(each)
+        weight += each.weight
+    if step:
+        yield step
+
+
+class EtcdStore:
+    """The `globaltx.stores.base.Store` of one namespace; without one, of all (the operator's).
+
+    ``begin_wait`` is how long `join` waits for a transaction whose `begin` is on its way,
+    ``repeat_for`` how long any call is repeated on passing faults, both in seconds.
+    """
+
+    def __init__(
+        self,
+        client: EtcdClient,
+        namespace: str | None,
+        *,
+        prefix: str = DEFAULT_PREFIX,
+        begin_wait: float = BEGIN_WAIT,
+        repeat_for: float = REPEAT_FOR,
+        clock: Callable[[], float] = time.monotonic,
+        utc: Callable[[], datetime] = _utc,
+    ) -> None:
+        self.keys = Keys(prefix)
+        self._client = client
+        self._batches = Batches(client)
+        self._namespace = namespace
+        self._begin_wait = begin_wait
+        self._patience = Patience(repeat_for, clock)
+        self._clock = clock
+        self._utc = utc
+        self._telling: set[asyncio.Task[None]] = set()
+        self._watches: dict[str, Health] = {}
+
+    async def close(self) -> None:
+        """End what is under way in the background: branches may be left for the operator to tell."""
+        telling = tuple(self._telling)
+        for task in telling:
+            task.cancel()
+        if telling:
+            await asyncio.wait(telling)
+        await self._batches.close()
+
+    def health(self, app: str) -> Health | None:
+        """How the latest watch of this app is doing; None when there was none yet."""
+        return self._watches.get(app)
+
+    async def begin(self, transaction: GlobalTransaction) -> None:
+        """See `Store.begin`; one request. Its birth is told by our own clock: etcd has none."""
+        self._own(transaction.xid)
+        born = replace(transaction, begun_at=self._utc())
+        await self._patience.with_call(lambda: self._begin(born))
+
+    async def join(self, branch: BranchId, mode: Mode, calls: Calls | None = None) -> Branch:
+        """See `Store.join`; one request."""
+        self._own(branch.xid)
+        return await self._patience.with_call(lambda: self._join(Branch(branch, mode, calls=calls)))
+
+    async def start(self, branch: BranchId) -> None:
+        """See `Store.start`; one request."""
+        self._own(branch.xid)
+        await self._patience.with_call(lambda: self._start(branch))
+
+    async def decide(self, xid: Xid, decision: Decision) -> Decision:
+        """See `Store.decide`; one request, and those that tell the branches are not waited for."""
+        self._own(xid)
+        stands, untold = await self._patience.with_call(lambda: self._decide(xid, decision))
+        if untold:
+            task = asyncio.create_task(self._tell_quietly(untold), name=f"tell {xid}")
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
+        return stands
+
+    async def stamp(self, xid: Xid) -> int:
+        """Tell the outcome to each branch that has not ended; return how many those were.
+
+        What follows each `decide` anyway; the operator does it where that was lost.
+        """
+        self._own(xid)
+        return await self._patience.with_call(lambda: self._stamp(xid))
+
+    async def settle(self, branch: BranchId, settlement: Settlement) -> None:
+        """See `Store.settle`; one request, shared with others that settle at the time.
+
+        Raises:
+            StoreRefusedError: the outcome is another, or was not taken.
+        """
+        self._own(branch.xid)
+        settle = self._settle if settlement.state in ENDS else self._contest
+        await self._patience.with_call(lambda: settle(branch, settlement))
+
+    async def read(self, xid: Xid) -> Snapshot:
+        """See `Store.read`; one request, as of one revision."""
+        return await self._patience.with_call(lambda: self._read(xid))
+
+    async def forget(self, xid: Xid) -> None:
+        """See `Store.forget`; two requests, shared with others."""
+        self._own(xid)
+        await self._patience.with_call(lambda: self._forget(xid))
+
+    async def watch(self, app: str) -> AsyncGenerator[Branch, None]:
+        """See `Store.watch`; etcd sends only what the app has to do."""
+        watcher = Watcher(self._client, self.keys.opened_by(self._whose(), app))
+        self._watches[app] = watcher.health
+        async with aclosing(watcher.follow()) as seen:
+            async for each in seen:
+                for branch in self._opened(each):
+                    yield branch
+
+    def _opened(self, seen: Listing | Changes) -> Iterator[Branch]:
+        """The open branches; one that cannot be read does not hide the others."""
+        found: Iterable[KeyValue] = (
+            seen.found
+            if isinstance(seen, Listing)
+            else (each.key_value for each in seen.changes if not each.deleted)
+        )
+        for each in found:
+            try:
+                yield read_open(self.keys, each)
+            except InvalidRecordError as error:
+                _log.warning("%s", error)
+
+    async def _begin(self, born: GlobalTransaction) -> None:
+        key = self.keys.begin(born.xid)
+        txn = Txn((absent(key),), (put(key, write_begin(born)),), (get_all(self.keys.transaction(born.xid)),))
+        with as_store_errors(f"begin {born.xid}"):
+            answer = await self._batches.txn(born.xid, txn)
+            if answer.succeeded:
+                return
+            found = record_of(self.keys, born.xid, answer.found(0)).snapshot()
+        initiator = found and found.transaction.initiator
+        if initiator != born.initiator:
+            message = f"{born.xid} was begun by {initiator or 'somebody'} already"
+            raise XidTakenError(message)
+
+    async def _join(self, branch: Branch) -> Branch:
+        xid, key = branch.id.xid, self.keys.of_branch(branch.id, BRANCH)
+        begin, decision = self.keys.begin(xid), self.keys.decision(xid)
+        first = nested(Txn((absent(key),), (put(key, write_branch(branch)),), (get(key),)))
+        txn = Txn((exists(begin), absent(decision)), (first,), (get(begin), get(decision)))
+        until, delay = self._clock() + self._begin_wait, _POLL_FIRST
+        with as_store_errors(f"join {xid} as {branch.id.app}/{branch.id.resource}"):
+            while not (answer := await self._batches.txn(xid, txn)).succeeded:
+                self._refuse_decided(xid, answer)
+                if self._clock() + delay > until:
+                    raise UnknownTransactionError(xid)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, _POLL_MOST)
+            (mine,) = answer.nested()
+            return branch if mine.succeeded else read_branch(branch.id, mine.found(0)[0].value)
+
+    async def _start(self, branch: BranchId) -> None:
+        xid = branch.xid
+        begin, decision = self.keys.begin(xid), self.keys.decision(xid)
+        compare = (exists(self.keys.of_branch(branch, BRANCH)), absent(decision))
+        txn = Txn(compare, (put(self.keys.of_branch(branch, STARTED), ""),), (get(begin), get(decision)))
+        with as_store_errors(f"start {branch.name}"):
+            answer = await self._batches.txn(xid, txn)
+            if not answer.succeeded:
+                self._refuse_decided(xid, answer)
+                raise UnknownTransactionError(xid)
+
+    def _refuse_decided(self, xid: Xid, answer: Answer) -> None:
+        record = record_of(self.keys, xid, [*answer.found(0), *answer.found(1)])
+        found = record.snapshot()
+        if found is not None and found.transaction.decision is not None:
+            raise AlreadyDecidedError(xid, found.transaction.decision)
+
+    async def _decide(self, xid: Xid, decision: Decision) -> tuple[Decision, list[Branch]]:
+        key, stands = self.keys.decision(xid), replace(decision, at=self._utc())
+        everything = get_all(self.keys.transaction(xid))
+        txn = Txn(
+            (exists(self.keys.begin(xid)), absent(key)),
+            (put(key, write_decision(stands)), everything),
+            (everything,),
+        )
+        with as_store_errors(f"decide {xid}"):
+            answer = await self._batches.txn(xid, txn)
+            found = self._known(xid, record_of(self.keys, xid, answer.found(1 if answer.succeeded else 0)))
+        if found.transaction.decision is None:
+            # An attempt whose answer was lost, or a rival, has been and gone: the next one will tell.
+            message = f"decide {xid}: it was being decided"
+            raise StoreUnavailableError(message)
+        return found.transaction.decision, [each for each in found.branches if not each.settled]
+
+    async def _tell_quietly(self, branches: list[Branch]) -> None:
+        try:
+            await self._patience.with_call(lambda: self._tell(branches))
+        except StoreError as error:
+            _log.warning("the operator has to tell the branches: %s", error)
+
+    async def _tell(self, branches: list[Branch]) -> None:
+        xid = branches[0].id.xid
+        with as_store_errors(f"tell the branches of {xid}"):
+            for step in _steps([self._telling_of(each) for each in branches]):
+                await self._batches.txn(xid, all_of(step))
+
+    def _telling_of(self, branch: Branch) -> Txn:
+        key = self.keys.open(branch.id)
+        there, ended = self.keys.of_branch(branch.id, BRANCH), self.keys.of_branch(branch.id, END)
+        return Txn((exists(there), absent(ended), absent(key)), (put(key, write_open(branch)),))
+
+    async def _stamp(self, xid: Xid) -> int:
+        with as_store_errors(f"stamp {xid}"):
+            found = (await self._record(xid)).snapshot()
+        if found is None or found.transaction.decision is None:
+            return 0
+        untold = [each for each in found.branches if not each.settled]
+        if untold:
+            await self._tell(untold)
+        return len(untold)
+
+    async def _settle(self, branch: BranchId, settlement: Settlement) -> None:
+        there, end = (self.keys.of_branch(branch, each) for each in (BRANCH, END))
+        done = put(end, write_settlement(settlement))
+        over = (delete(self.keys.open(branch)), delete(self.keys.of_branch(branch, CONFLICT)))
+        compare = (exists(there), absent(end), self._outcome_is(branch.xid, settlement.state))
+        txn = Txn(compare, (done, *over), (get_all(self.keys.transaction(branch.xid)),))
+        with as_store_errors(f"settle {branch.name}"):
+            answer = await self._batches.txn(branch.xid, txn)
+            if answer.succeeded:
+                return
+            found = record_of(self.keys, branch.xid, answer.found(0))
+            self._explain(branch, settlement, found)
+
+    def _outcome_is(self, xid: Xid, end: State) -> Json:
+        """Holds when the outcome that was taken leads to this end."""
+        key = self.keys.decision(xid)
+        if end is State.COMMITTED:
+            return value_below(key, f"{Outcome.COMMIT}~")
+        return value_above(key, f"{Outcome.ROLLBACK}")
+
+    def _explain(self, branch: BranchId, settlement: Settlement, found: Record) -> None:
+        """Why a branch could not be settled: it is gone, it has ended, or the outcome is another."""
+        of = (branch.app, branch.resource)
+        if of not in found.branches:
+            _log.info("branch %s was forgotten before it was settled", branch.name)
+        elif of not in found.ends:
+            outcome = (found.decision or "not taken").partition(" ")[0]
+            message = f"{branch.name} cannot be {settlement.state}: its outcome is {outcome}"
+            raise StoreRefusedError(message)
+
+    async def _contest(self, branch: BranchId, settlement: Settlement) -> None:
+        with as_store_errors(f"settle {branch.name}"):
+            record = await self._record(branch.xid)
+            of = (branch.app, branch.resource)
+            found = record.snapshot()
+            if found is None or of in record.ends or of not in record.branches:
+                return
+            mine = next(each for each in found.branches if each.id == branch)
+            told = replace(mine, state=settlement.state, reason=settlement.reason, message=settlement.message)
+            puts = [put(self.keys.of_branch(branch, CONFLICT), write_settlement(settlement))]
+            if told.outcome is not None:
+                puts.append(put(self.keys.open(branch), write_open(told)))
+            there, end = (self.keys.of_branch(branch, each) for each in (BRANCH, END))
+            await self._batches.txn(branch.xid, Txn((exists(there), absent(end)), tuple(puts)))
+
+    async def _read(self, xid: Xid) -> Snapshot:
+        with as_store_errors(f"read {xid}"):
+            return self._known(xid, await self._record(xid))
+
+    async def _record(self, xid: Xid) -> Record:
+        answer = await self._batches.txn(xid, Txn(success=(get_all(self.keys.transaction(xid)),)))
+        return record_of(self.keys, xid, answer.found(0))
+
+    def _known(self, xid: Xid, record: Record) -> Snapshot:
+        found = record.snapshot()
+        if found is None:
+            raise UnknownTransactionError(xid)
+        return found
+
+    async def _forget(self, xid: Xid) -> None:
+        with as_store_errors(f"forget {xid}"):
+            found = await self._record(xid)
+            if found.empty:
+                return
+            if found.decision is None or found.unsettled:
+                message = f"{xid} is not settled: {found.unsettled} of {len(found.branches)} branches are not"
+                raise StoreRefusedError(message)
+            gone = Txn((exists(self.keys.decision(xid)),), (delete_all(self.keys.transaction(xid)),))
+            await self._batches.txn(xid, gone)
+
+    def _whose(self) -> str:
+        if self._namespace is None:
+            message = "a watch is of one namespace's app"
+            raise RuntimeError(message)
+        return self._namespace
+
+    def _own(self, xid: Xid) -> None:
+        if self._namespace not in {None, xid.namespace}:
+            message = (
+                f"{xid} belongs to namespace {xid.namespace}, and this is {self._namespace}: "
+                "a transaction and all its branches live in one namespace"
+            )
+            raise StoreRefusedError(message)

@@ -1,0 +1,330 @@
+"""An etcd of one or three members with ports and a folder of its own, made to be broken and started again.
+
+Its program is the etcd within the local Kubernetes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import ssl
+import urllib.request
+from contextlib import suppress
+from dataclasses import dataclass
+from os import kill
+from typing import TYPE_CHECKING, Any, Self
+
+from dev.cluster import processes
+from dev.cluster.binaries import binaries
+from dev.cluster.certificates import authority, issue
+from dev.cluster.ports import choose_ports, is_free
+from dev.errors import ToolError
+from dev.folders import locked, state_root
+from dev.progress import step
+from dev.shell import tail
+from dev.waiting import wait_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+DEFAULT = "default"
+USER = "root"
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,28}[a-z0-9])?")
+# Apart from those of the clusters and of the databases, so that none has to know the others.
+_PORTS = range(20000, 21000)
+_READY_SECONDS = 60
+_GRACE_SECONDS = 20
+_ASK_SECONDS = 5
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Shape:
+    members: int = 1
+    tls: bool = False
+    password: str = ""
+    durable: bool = True
+    options: tuple[str, ...] = ()
+
+
+class Member:
+    """One member; it can be ended, frozen, started again, and asked."""
+
+    def __init__(self, etcd: Etcd, name: str, port: int, peer: int) -> None:
+        self._etcd = etcd
+        self.name = name
+        self.port = port
+        self.peer = peer
+
+    @property
+    def url(self) -> str:
+        """Where clients reach it."""
+        return f"{self._etcd.scheme}://127.0.0.1:{self.port}"
+
+    @property
+    def process(self) -> processes.Process | None:
+        """The running member, or None."""
+        return next((each for each in self._etcd.processes() if f"--name={self.name}" in each.argv), None)
+
+    def crash(self) -> None:
+        """End it as a crash does (SIGKILL); it stays down until `start`."""
+        if (running := self.process) is not None:
+            processes.kill([running])
+
+    def freeze(self) -> None:
+        """Stop it where it is: its connections stay open, and nothing answers."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self._signal(signal.SIGCONT)
+
+    def start(self, *, wait: bool = True) -> None:
+        """Start it, and wait until it takes part."""
+        if self.process is None:
+            processes.spawn(self._etcd.command(self), self._log)
+        if wait:
+            wait_for(f"etcd {self.name} (log: {self._log})", self._answers, seconds=_READY_SECONDS)
+
+    def ask(self, path: str, **body: Any) -> Json:
+        """One call of its gateway below ``/v3/``, as root.
+
+        Raises:
+            OSError: it does not answer, or refuses.
+        """
+        headers = {"Content-Type": "application/json"}
+        if self._etcd.shape.password and path != "auth/authenticate":
+            told = self.ask("auth/authenticate", name=USER, password=self._etcd.shape.password)
+            headers["Authorization"] = told["token"]
+        request = urllib.request.Request(  # noqa: S310  our own URL
+            f"{self.url}/v3/{path}", json.dumps(body).encode(), headers
+        )
+        with urllib.request.urlopen(request, timeout=_ASK_SECONDS, context=self._etcd.trust()) as answer:  # noqa: S310
+            found: Json = json.load(answer)
+        return found
+
+    @property
+    def leads(self) -> bool:
+        """Whether the others follow it."""
+        status = self.ask("maintenance/status")
+        return bool(status["leader"] == status["header"]["member_id"])
+
+    @property
+    def _log(self) -> Path:
+        return self._etcd.folder / f"{self.name}.log"
+
+    def _signal(self, number: int) -> None:
+        if (running := self.process) is not None:
+            kill(running.pid, number)
+
+    def _answers(self) -> bool:
+        if self.process is None:
+            message = f"etcd ended at its start; {self._log} says last:\n{tail(self._log.read_text())}"
+            raise ToolError(message)
+        url = f"{self.url}/readyz"
+        with (
+            suppress(OSError),
+            urllib.request.urlopen(  # noqa: S310  our own URL
+                url, timeout=_ASK_SECONDS, context=self._etcd.trust()
+            ),
+        ):
+            return True
+        return False
+
+
+class Etcd:
+    """An etcd; `up` gives a running one."""
+
+    def __init__(self, folder: Path, shape: _Shape | None = None) -> None:
+        self.folder = folder
+        self.shape = shape or _Shape()
+        self.members: list[Member] = []
+
+    @classmethod
+    def up(
+        cls,
+        name: str = DEFAULT,
+        *,
+        folder: Path | None = None,
+        members: int = 1,
+        tls: bool = False,
+        password: str = "",
+        durable: bool = True,
+        options: tuple[str, ...] = (),
+    ) -> Self:
+        """Bring an etcd up; members that run already are left running.
+
+        Without ``durable`` a write survives kill -9 but not a power cut.
+        """
+        shape = _Shape(members, tls, password, durable, options)
+        etcd = cls(folder.absolute() if folder else cls.folder_of(name), shape)
+        with (
+            locked(etcd.folder.with_name(etcd.folder.name + ".lock")),
+            step(f"etcd {etcd.folder.name!r} is up"),
+        ):
+            etcd._start()
+        return etcd
+
+    @classmethod
+    def folder_of(cls, name: str) -> Path:
+        """The state folder of an etcd, which need not exist."""
+        if not _NAME.fullmatch(name):
+            message = f"{name!r} cannot name an etcd: lower case letters, digits, '-', at most 30 of them"
+            raise ToolError(message)
+        return state_root() / "_etcd" / name  # no cluster's name begins like this
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End it and remove its data."""
+        self.down()
+
+    @property
+    def scheme(self) -> str:
+        """Of its clients' URLs."""
+        return "https" if self.shape.tls else "http"
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """Where clients reach its members."""
+        return tuple(each.url for each in self.members)
+
+    @property
+    def credentials(self) -> Path:
+        """A folder with what a client needs, as `globaltx.stores.etcd.access` reads it."""
+        return self.folder / "client"
+
+    @property
+    def leader(self) -> Member:
+        """The member that the others follow."""
+
+        def find() -> Member | None:
+            for each in self.members:
+                with suppress(OSError):
+                    if each.process is not None and each.leads:
+                        return each
+            return None
+
+        return wait_for("a leader of etcd", find, seconds=_READY_SECONDS)
+
+    def move_leader(self) -> Member:
+        """Let another member lead, and give it."""
+        old = self.leader
+        other = next(each for each in self.members if each is not old and each.process is not None)
+        old.ask(
+            "maintenance/transfer-leadership", targetID=other.ask("maintenance/status")["header"]["member_id"]
+        )
+        return other
+
+    def size(self) -> int:
+        """The bytes in use by the data of the first member."""
+        return int(self.members[0].ask("maintenance/status")["dbSizeInUse"])
+
+    def stop(self) -> None:
+        """End all members in order; their data stay."""
+        processes.end(self.processes(), grace=_GRACE_SECONDS)
+
+    def down(self) -> None:
+        """End all members and remove their data."""
+        processes.kill(self.processes())
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.with_name(self.folder.name + ".lock").unlink(missing_ok=True)
+
+    def processes(self) -> list[processes.Process]:
+        """The members that run."""
+        return processes.owned(self.folder, ["etcd"])
+
+    def trust(self) -> ssl.SSLContext | None:
+        """What speaks TLS with it."""
+        if not self.shape.tls:
+            return None
+        made = ssl.create_default_context(cafile=self.credentials / "ca.crt")
+        made.load_cert_chain(self.credentials / "tls.crt", self.credentials / "tls.key")
+        return made
+
+    def command(self, member: Member) -> list[str]:
+        """How a member is called."""
+        peers = {each.name: f"http://127.0.0.1:{each.peer}" for each in self.members}
+        made = [
+            str(binaries() / "etcd"),
+            f"--name={member.name}",
+            f"--data-dir={self.folder}/{member.name}",
+            f"--listen-client-urls={member.url}",
+            f"--advertise-client-urls={member.url}",
+            f"--listen-peer-urls={peers[member.name]}",
+            f"--initial-advertise-peer-urls={peers[member.name]}",
+            f"--initial-cluster={','.join(f'{name}={url}' for name, url in peers.items())}",
+            "--log-level=warn",
+        ]
+        if self.shape.tls:
+            pki = self.folder / "pki"
+            made += [f"--cert-file={pki}/server.crt", f"--key-file={pki}/server.key"]
+            made += [f"--trusted-ca-file={pki}/ca.crt", "--client-cert-auth"]
+        return [*made, *([] if self.shape.durable else ["--unsafe-no-fsync"]), *self.shape.options]
+
+    def _start(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._write_credentials()
+        with locked(state_root() / "etcd-ports.lock"):
+            ports = self._ports()
+            self.members = [
+                Member(self, f"m{number}", ports[f"client-{number}"], ports[f"peer-{number}"])
+                for number in range(self.shape.members)
+            ]
+            for each in self.members:  # held until they listen, so that nobody else chooses these ports
+                each.start(wait=False)
+            for each in self.members:
+                each.start()
+        if self.shape.password:
+            self._lock_up()
+
+    def _ports(self) -> dict[str, int]:
+        file = self.folder / "ports.json"
+        wanted: dict[str, int] = {}
+        with suppress(FileNotFoundError, ValueError):
+            wanted = json.loads(file.read_text())
+        numbers = range(self.shape.members)
+        names = [f"{kind}-{number}" for kind in ("client", "peer") for number in numbers]
+        mine = set(wanted.values()) if self.processes() else set()
+        ports = choose_ports(names, wanted, (), lambda port: port in mine or is_free(port), _PORTS)
+        file.write_text(json.dumps(ports))
+        return ports
+
+    def _write_credentials(self) -> None:
+        self.credentials.mkdir(mode=0o700, exist_ok=True)
+        if self.shape.password:
+            (self.credentials / "username").write_text(USER)
+            (self.credentials / "password").write_text(self.shape.password)
+        pki = self.folder / "pki"
+        if not self.shape.tls or pki.exists():
+            return
+        pki.mkdir()
+        ca = authority("etcd")
+        ca.write(pki, "ca")
+        issue(ca, "server", hosts=["127.0.0.1", "localhost"]).write(pki, "server")
+        # Its gateway takes no client's certificate that has a common name, which it would take for a user.
+        issue(ca, "", groups=["globaltx"]).write(self.credentials, "tls")
+        shutil.copy(pki / "ca.crt", self.credentials / "ca.crt")
+
+    def _lock_up(self) -> None:
+        """Let only root in; where that is so already, its password does."""
+        first, password = self.members[0], self.shape.password
+        with suppress(OSError):
+            first.ask("auth/authenticate", name=USER, password=password)
+            return
+        open_ = Member(Etcd(self.folder, _Shape(self.shape.members, self.shape.tls)), *_identity(first))
+        open_.ask("auth/user/add", name=USER, password=password)
+        open_.ask("auth/role/add", name=USER)
+        open_.ask("auth/user/grant", user=USER, role=USER)
+        open_.ask("auth/enable")
+
+
+def _identity(member: Member) -> tuple[str, int, int]:
+    return member.name, member.port, member.peer

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from globaltx.stores.base import AlreadyDecidedError, StoreUnavailableError
+from globaltx.stores.etcd.access import EtcdAccess
+from globaltx.stores.etcd.client import EtcdClient
+from globaltx.stores.etcd.requests import Txn, put
+from globaltx.stores.etcd.store import EtcdStore
+from globaltx.transaction.model import Branch, Mode
+from globaltx.transaction.states import Outcome
+from tests.stores.harness import (
+    COMMIT,
+    CONFLICT,
+    ENDED,
+    ROLLBACK,
+    any_xid,
+    branch,
+    eventually,
+    first,
+    transaction,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from dev.etcd import Etcd
+    from globaltx.transaction.xid import Xid
+    from tests.stores.harness import EtcdHarness
+
+MANY = 1000
+PAGES = 64 * 1024
+"""A few pages of etcd's file, which is what its own books differ by."""
+pytestmark = pytest.mark.etcd
+
+
+@asynccontextmanager
+async def opened(etcd: Etcd, prefix: str, *, answer_within: float = 5.0) -> AsyncIterator[EtcdStore]:
+    access = EtcdAccess(etcd.endpoints, etcd.credentials)
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(EtcdClient(access, timeout=answer_within))
+        store = EtcdStore(client, "t", prefix=prefix, begin_wait=0.05, repeat_for=60)
+        stack.push_async_callback(store.close)
+        yield store
+
+
+async def whole(store: EtcdStore, xid: Xid, outcome: Outcome = Outcome.COMMIT) -> None:
+    """One transaction from its begin until it is forgotten."""
+    await store.begin(transaction(xid))
+    await asyncio.gather(*(store.join(branch(xid, app), Mode.AT) for app in ("shop", "stock")))
+    await store.decide(xid, COMMIT if outcome is Outcome.COMMIT else ROLLBACK)
+    await asyncio.gather(*(store.settle(branch(xid, app), ENDED[outcome]) for app in ("shop", "stock")))
+    await store.forget(xid)
+
+
+async def test_the_outcome_reaches_the_app_without_anybody_else(in_etcd: EtcdHarness) -> None:
+    store, xid = in_etcd.client(), any_xid("t")
+    watching = asyncio.create_task(first(in_etcd.client(), "shop", 1))
+    await store.begin(transaction(xid))
+    await store.join(branch(xid), Mode.TCC)
+    await store.decide(xid, ROLLBACK)
+    ((found,),) = await asyncio.gather(watching)
+    assert (found.id, found.mode, found.outcome) == (branch(xid), Mode.TCC, Outcome.ROLLBACK)
+
+
+async def test_thousands_of_branches_are_told_and_settled(in_etcd: EtcdHarness) -> None:
+    store, xid = in_etcd.client(), any_xid("t")
+    await store.begin(transaction(xid))
+    apps = [f"app-{number}" for number in range(MANY)]
+    await asyncio.gather(*(store.join(branch(xid, app), Mode.AT) for app in apps))
+    await store.decide(xid, COMMIT)
+    assert await store.stamp(xid) == MANY
+    found = await asyncio.gather(*(first(in_etcd.client(), app, 1) for app in apps[:: MANY // 10]))
+    assert {each.outcome for (each,) in found} == {Outcome.COMMIT}
+    await asyncio.gather(*(store.settle(branch(xid, app), ENDED[Outcome.COMMIT]) for app in apps))
+    assert all(each.settled for each in (await store.read(xid)).branches)
+    await store.forget(xid)
+
+
+async def test_telling_again_neither_opens_what_has_ended_nor_hides_a_conflict(in_etcd: EtcdHarness) -> None:
+    store, xid = in_etcd.client(), any_xid("t")
+    await store.begin(transaction(xid))
+    for app in ("shop", "stock"):
+        await store.join(branch(xid, app), Mode.AT)
+    await store.decide(xid, ROLLBACK)
+    await store.stamp(xid)
+    await store.settle(branch(xid, "stock"), ENDED[Outcome.ROLLBACK])
+    await store.settle(branch(xid), CONFLICT)
+    assert await store.stamp(xid) == 1
+    (found,) = await first(in_etcd.client(), "shop", 1)
+    assert found.state is CONFLICT.state
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await first(in_etcd.client(), "stock", 1)
+
+
+async def test_no_batch_lets_a_branch_join_behind_its_outcome(in_etcd: EtcdHarness) -> None:
+    """All comparisons of one request are made first: a join and a decide in one would both hold."""
+    store = in_etcd.client()
+    for _ in range(20):
+        xids = [any_xid("t") for _ in range(10)]
+        await asyncio.gather(*(store.begin(transaction(xid)) for xid in xids))
+        calls = [
+            call
+            for xid in xids
+            for call in (store.join(branch(xid, "early"), Mode.AT), store.decide(xid, COMMIT))
+        ]
+        late = [store.join(branch(xid, "late"), Mode.AT) for xid in xids]
+        results = await asyncio.gather(*calls, *late, return_exceptions=True)
+        joins = [*results[: len(calls) : 2], *results[len(calls) :]]
+        told = {each.id for each in joins if isinstance(each, Branch)}
+        assert all(isinstance(each, (Branch, AlreadyDecidedError)) for each in joins)
+        for xid in xids:
+            decided, found = await store.read(xid), await store.stamp(xid)
+            assert {each.id for each in decided.branches} == {each for each in told if each.xid == xid}
+            assert found == len(decided.branches)
+
+
+async def test_the_store_is_as_small_as_before_after_many_transactions(own_etcd: Etcd, prefix: str) -> None:
+    async with opened(own_etcd, prefix) as store, EtcdClient(EtcdAccess(own_etcd.endpoints)) as client:
+        await whole(store, any_xid("t"))
+        before = own_etcd.size()
+        for _ in range(10):
+            await asyncio.gather(*(whole(store, any_xid("t")) for _ in range(50)))
+        assert own_etcd.size() > before + 16 * PAGES  # the history is there
+        head = await client.list(prefix)
+        assert head.found == ()
+        await client.compact(head.revision)
+
+        async def is_small() -> bool:  # it is thrown away in the background
+            await asyncio.to_thread(own_etcd.members[0].ask, "maintenance/defragment")
+            return own_etcd.size() <= before + PAGES
+
+        await eventually(is_small)
+
+
+async def test_a_member_dies_and_the_leader_moves_in_the_middle(three: Etcd, prefix: str) -> None:
+    async with opened(three, prefix, answer_within=2.0) as store:
+        done: list[Xid] = []
+
+        async def go_on(stop: asyncio.Event) -> None:
+            while not stop.is_set():
+                xid = any_xid("t")
+                await whole(store, xid, Outcome.ROLLBACK)
+                done.append(xid)
+
+        stop = asyncio.Event()
+        running = [asyncio.create_task(go_on(stop)) for _ in range(4)]
+        try:
+            for harm in (three.move_leader, three.leader.crash, three.move_leader):
+                count = len(done)
+                await asyncio.to_thread(harm)
+                await eventually(lambda count=count: len(done) > count + 20)  # type: ignore[misc]
+        finally:
+            stop.set()
+            await asyncio.gather(*running)
+            for each in three.members:
+                await asyncio.to_thread(each.start)
+
+
+async def test_an_etcd_that_is_away_is_told_in_time(own_etcd: Etcd, prefix: str) -> None:
+    access = EtcdAccess(own_etcd.endpoints)
+    async with EtcdClient(access, timeout=1.0) as client:
+        store = EtcdStore(client, "t", prefix=prefix, repeat_for=0)
+        own_etcd.members[0].freeze()
+        with pytest.raises(StoreUnavailableError, match="no answer within 1 s"):
+            await store.begin(transaction(any_xid("t")))
+        own_etcd.members[0].thaw()
+        await eventually(lambda: _is_back(store))
+        own_etcd.members[0].crash()
+        with pytest.raises(StoreUnavailableError):
+            await store.begin(transaction(any_xid("t")))
+        await store.close()
+
+
+async def _is_back(store: EtcdStore) -> bool:
+    try:
+        await store.begin(transaction(any_xid("t")))
+    except StoreUnavailableError:
+        return False
+    return True
+
+
+async def test_a_password_renewed_in_its_file_is_used(three: Etcd, prefix: str) -> None:
+    async with opened(three, prefix) as store:
+        await store.begin(transaction(any_xid("t")))
+        member = three.members[0]
+        await asyncio.to_thread(member.ask, "auth/user/changepw", name="root", password="other")
+        try:
+            (three.credentials / "password").write_text("other")
+            await whole(store, any_xid("t"))
+        finally:
+            object.__setattr__(three.shape, "password", "other")
+
+
+async def test_what_is_no_record_of_ours_does_not_hide_the_others(
+    in_etcd: EtcdHarness, client: EtcdClient, prefix: str
+) -> None:
+    await client.txn(Txn(success=(put(f"{prefix}t/open/shop/aaa/orders", "nonsense"),)))
+    store, xid = in_etcd.client(), any_xid("t")
+    await store.begin(transaction(xid))
+    await store.join(branch(xid), Mode.AT)
+    await store.decide(xid, COMMIT)
+    assert [each.id.xid for each in await first(in_etcd.client(), "shop", 1)] == [xid]
