@@ -110,10 +110,16 @@ class _Nobody:
     def start(self, xid: Xid, resource: str) -> None:
         raise NotImplementedError
 
+    def has_joined(self, xid: Xid, resource: str) -> bool:
+        raise NotImplementedError
+
     async def joined(self, xid: Xid, resource: str) -> None:
         raise NotImplementedError
 
     async def outcome(self, xid: Xid) -> Decision | None:
+        raise NotImplementedError
+
+    def known(self, schema: str, table: str) -> TableShape | None:
         raise NotImplementedError
 
     async def shape(self, schema: str, table: str, *, fresh: bool = False) -> TableShape:

@@ -7,6 +7,7 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from dev.errors import ToolError
@@ -28,6 +29,9 @@ _ACCOUNTS = f"""
     CREATE USER globaltx@'%' IDENTIFIED BY '{GLOBALTX_PASSWORD}';
     GRANT ALL ON *.* TO globaltx@'%';
 """
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
+
 _ROOT = Path(__file__).parent.parent
 MARIADB = pytest.param("mariadb", marks=pytest.mark.database)
 MYSQL = pytest.param("mysql", marks=pytest.mark.mysql)

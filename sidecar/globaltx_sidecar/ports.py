@@ -21,6 +21,9 @@ class Branches(Protocol):
     def start(self, xid: Xid, resource: str) -> None:
         """Have the branch registered in the background; idempotent, never waits, never raises."""
 
+    def has_joined(self, xid: Xid, resource: str) -> bool:
+        """Whether the registration is known to be durable, so that `joined` need not be waited for."""
+
     async def joined(self, xid: Xid, resource: str) -> None:
         """Return once the registration is durable; starts it if nobody did.
 
@@ -42,6 +45,9 @@ class Branches(Protocol):
 
 class Schemas(Protocol):
     """The shapes of the tables of one datasource, read with the sidecar's own account and cached."""
+
+    def known(self, schema: str, table: str) -> TableShape | None:
+        """What is remembered of a table's shape, if it is young enough to be used."""
 
     async def shape(self, schema: str, table: str, *, fresh: bool = False) -> TableShape:
         """Read a table's shape; spellings that the server equates give the same shape.

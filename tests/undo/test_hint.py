@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from globaltx.undo import hint
+from globaltx.undo import hint, statement
 from globaltx.undo.hint import Taken
 from globaltx.undo.refusal import RefusedError
 from globaltx.undo.sqlmode import SqlMode
@@ -78,11 +78,55 @@ def test_every_beginning_of_a_statement_can_be_looked_at() -> None:
             assert "cannot be read" in refused.sentence  # noqa: PT017  some are refused, others are not
 
 
+def test_what_cannot_be_read_behind_a_hint_is_refused_by_who_reads_it() -> None:
+    taken = hint.take(rb"UPDATE /*+ XID('ns.a') */ t SET a = \N")
+    assert taken.xid == "ns.a"
+    with pytest.raises(RefusedError):
+        statement.analyse(taken.sql)
+
+
+WORDS = st.sampled_from(
+    ["UPDATE ", " update(", "SELECT\n", "insert ", "EXECUTE ", "t ", "'a' ", "`b` ", "-- ", "1 "]
+)
+HINTS = st.sampled_from(
+    [
+        "/*+ XID('ns.a') */",
+        "/*+ XID('ns.b') TraceParent('x') */",
+        "/*+ xid( ns.a ) NO_ICP(t) */",
+        '/*+ XID("ns.a") */',
+        "/*+ NO_ICP(t) */",
+        "/* c */",
+        "/*+ 'XID(1)' XID('ns.a') */",
+    ]
+)
+
+
+@given(st.lists(WORDS, max_size=3), HINTS, st.lists(WORDS | HINTS, max_size=3))
+def test_a_hint_at_the_front_is_taken_as_it_would_be_anywhere(
+    front: list[str], first: str, behind: list[str]
+) -> None:
+    sql = ("".join(front) + first + " " + "".join(behind)).encode()
+    quickly, slowly = told(sql), told(sql + b"/**/")
+    if isinstance(quickly, Taken) and isinstance(slowly, Taken):
+        assert slowly in {quickly._replace(sql=quickly.sql + b"/**/"), Taken(sql + b"/**/", None)}
+        assert slowly.xid == quickly.xid
+    elif quickly != slowly:  # left to who reads it
+        assert isinstance(slowly, str)
+        assert "cannot be read" in slowly
+
+
+def told(sql: bytes) -> Taken | str:
+    try:
+        return hint.take(sql)
+    except RefusedError as refused:
+        return refused.sentence
+
+
 @pytest.mark.parametrize(
     "sql",
     [
         b"SELECT 'open /*+ XID('ns.a') */",
-        rb"UPDATE /*+ XID('ns.a') */ t SET a = \N",
+        rb"UPDATE /*+ XID('ns.a') */ t SET a = \N /* b */",
         b"UPDATE /*!50000 /*+ XID('ns.a') */ */ t SET a = 1",
         b"PREPARE s FROM 'UPDATE /*+ xid(\"ns.a\") */ t SET a = 1'",
         b"EXECUTE IMMEDIATE 'UPDATE /*+ XID(\"ns.a\") */ t SET a = 1'",

@@ -48,6 +48,8 @@ class Source:
         With ``parameters`` (those of the whole statement) question marks become literals.
         ``before`` holds what is to be written before a token.
         """
+        if span is None and parameters is None and not before:
+            return "".join([token.text for token in self.tokens])
         first, end = span or (0, len(self.tokens))
         given = iter(parameters or ())
         parts = []

@@ -18,6 +18,10 @@ _OURS = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _NAMES_XID = re.compile(rb"/\*\+[^*]*?\bXID\s*\(", re.IGNORECASE)
+_AT_THE_FRONT = re.compile(
+    rb"\s*(?P<verb>[A-Za-z]+)[A-Za-z\s(]*+(?P<hint>/\*\+[^*'\"]*+(?:'[^*'\"]*+'[^*'\"]*+)*+\*/)"
+)
+"""A hint with nothing but words before it, so that it cannot stand in a literal or in a comment."""
 _RUNS_TEXT = frozenset({"PREPARE", "EXECUTE"})
 _DEFAULT = SqlMode()
 
@@ -41,6 +45,9 @@ def take(sql: bytes, mode: SqlMode = _DEFAULT) -> Taken:
     """
     if b"/*+" not in sql:
         return Taken(sql, None)
+    quickly = _taken_from_the_front(sql)
+    if quickly is not None:
+        return quickly
     try:
         found = lexer.tokens(mode.decode(sql), mode)
     except (lexer.UnclosedError, UnreadableTextError) as error:
@@ -55,6 +62,25 @@ def take(sql: bytes, mode: SqlMode = _DEFAULT) -> Taken:
     if not values["XID"]:
         return Taken(sql, None)
     return Taken(mode.encode("".join(kept)), _only(values["XID"]), next(iter(values["TRACEPARENT"]), None))
+
+
+def _taken_from_the_front(sql: bytes) -> Taken | None:
+    """Take the one hint of a statement that begins with it, as nearly all do; None if it is not so simple.
+
+    What is behind it is not looked at but for a second comment: whoever reads the statement will.
+    """
+    front = _AT_THE_FRONT.match(sql)
+    if front is None or front["verb"].upper().decode() in _RUNS_TEXT or not front["hint"].isascii():
+        return None
+    before, behind = sql[: front.start("hint")], sql[front.end() :]
+    if b"/*" in behind:
+        return None
+    values: dict[str, set[str]] = {"XID": set(), "TRACEPARENT": set()}
+    rest = _without(front["hint"].decode(), values)
+    if not values["XID"]:
+        return None
+    parent = next(iter(values["TRACEPARENT"]), None)
+    return Taken(before + rest.encode() + behind, _only(values["XID"]), parent)
 
 
 def _check_places(found: list[lexer.Token]) -> None:

@@ -48,6 +48,10 @@ class Token(NamedTuple):
         return self.text.upper() if self.kind is TokenKind.NAME and self.text.isascii() else ""
 
 
+_KINDS: dict[str | None, TokenKind] = {str(kind): kind for kind in TokenKind}
+"""By the name of the pattern's group; looked up, because every token of every statement asks."""
+
+
 class UnclosedError(ValueError):
     """A literal, a quoted name or a comment has no end."""
 
@@ -63,7 +67,7 @@ def tokens(text: str, mode: SqlMode) -> list[Token]:
     for match in _pattern(mode.ansi_quotes, mode.backslash_escapes).finditer(text):
         if match.start() != position:
             break
-        found.append(Token(TokenKind(match.lastgroup or ""), match.group()))
+        found.append(Token(_KINDS[match.lastgroup], match.group()))
         position = match.end()
     if position != len(text):
         message = f"what begins at character {position + 1} of the statement is not closed"

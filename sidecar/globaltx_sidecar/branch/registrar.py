@@ -74,6 +74,17 @@ class Registrar:
         """Have a branch registered in the background."""
         self._registration(xid, resource)
 
+    def has_joined(self, xid: Xid, resource: str) -> bool:
+        """Whether the registration is known to be durable."""
+        known = self._known.get((xid, resource))
+        return (
+            known is not None
+            and known.until > self._now()
+            and known.task.done()
+            and not known.task.cancelled()
+            and known.task.result() is None
+        )
+
     async def joined(self, xid: Xid, resource: str) -> None:
         """Return once the branch is durable, or raise why it is not (see `Branches`).
 

@@ -74,11 +74,11 @@ class CachedSchemas:
         """
         if fresh:
             self._shapes.pop((schema, table), None)
-        found = self._cached(schema, table)
+        found = self.known(schema, table)
         if found is not None:
             return found
         async with self._reading:
-            found = self._cached(schema, table)
+            found = self.known(schema, table)
             if found is None:
                 async with self._database.session() as session:
                     await self._check_locks(session)
@@ -105,7 +105,8 @@ class CachedSchemas:
         """Drop everything: a table may have changed."""
         self._shapes.clear()
 
-    def _cached(self, schema: str, table: str) -> TableShape | None:
+    def known(self, schema: str, table: str) -> TableShape | None:
+        """What is remembered of a table's shape, if it is young enough to be used."""
         until, shape = self._shapes.get((schema, table), (0.0, None))
         return shape if until > self._now() else None
 

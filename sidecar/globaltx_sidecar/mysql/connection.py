@@ -206,30 +206,54 @@ class Connection(asyncio.Protocol):
             self._end()
 
     def _carry_out(self, commands: list[SessionCommand]) -> None:
-        for command in commands:
-            match command:
-                case ToClient() if self._client is not None:
-                    self._client.write(command.data)
-                case ToDatabase() if self._database is not None:
-                    self._database.write(command.data)
-                case Register():
-                    self._environment.branches.start(command.xid, self._environment.datasource.name)
-                case Refused():
-                    self._environment.meter.statement_refused(
-                        self._environment.datasource.name, command.reason
-                    )
-                case Committed():
-                    self._count_commit(command)
-                case Close():
-                    _log.info("connection to %s closed: %s", self._environment.datasource.name, command.why)
-                    self._end()
-                case (
-                    Join() | Describe() | LookUp() | Pause() | Now() | SecureDatabase() | SecureClient()
-                    | ShowKey() | Decipher()
-                ):  # fmt: skip
-                    self._hold_still(command)
-                    self._task = self._loop.create_task(self._answer(command))
+        """Do what the session wants; what can be answered at once is, without a task of its own."""
+        more: list[SessionCommand] | None = commands
+        while more is not None:
+            last, more = more, None
+            for command in last:
+                match command:
+                    case ToClient() if self._client is not None:
+                        self._client.write(command.data)
+                    case ToDatabase() if self._database is not None:
+                        self._database.write(command.data)
+                    case (
+                        Join() | Describe() | LookUp() | Pause() | Now() | SecureDatabase() | SecureClient()
+                        | ShowKey() | Decipher()
+                    ):  # fmt: skip
+                        more = self._at_hand(command)
+                        if more is None:
+                            self._hold_still(command)
+                            self._task = self._loop.create_task(self._answer(command))
+                    case _:
+                        self._tell(command)
         self._steer()
+
+    def _at_hand(self, command: Answered) -> list[SessionCommand] | None:
+        """Give the session what nobody has to be asked for, and take what it wants then; None: ask."""
+        environment = self._environment
+        match command:
+            case Join() if environment.branches.has_joined(command.xid, environment.datasource.name):
+                return self._session.answered(None)
+            case Describe(fresh=False):
+                shape = environment.schemas.known(command.schema, command.table)
+                return None if shape is None else self._session.answered(shape)
+            case Now():
+                return self._session.answered(self._loop.time())
+        return None
+
+    def _tell(self, command: SessionCommand) -> None:
+        """Do what is neither sent nor answered."""
+        environment = self._environment
+        match command:
+            case Register():
+                environment.branches.start(command.xid, environment.datasource.name)
+            case Refused():
+                environment.meter.statement_refused(environment.datasource.name, command.reason)
+            case Committed():
+                self._count_commit(command)
+            case Close():
+                _log.info("connection to %s closed: %s", environment.datasource.name, command.why)
+                self._end()
 
     def _count_commit(self, command: Committed) -> None:
         meter, resource = self._environment.meter, self._environment.datasource.name
@@ -267,8 +291,6 @@ class Connection(asyncio.Protocol):
                     return await environment.branches.outcome(command.xid)
             case Pause():
                 await asyncio.sleep(command.seconds)
-            case Now():
-                return self._loop.time()
             case SecureDatabase():
                 await self._secure_database()
             case SecureClient():

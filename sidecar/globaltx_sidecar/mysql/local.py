@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 _IN_TRANS = int(Status.IN_TRANS)
+_AUTOCOMMIT = int(Status.AUTOCOMMIT)
 
 
 @dataclass(slots=True)
@@ -74,7 +75,7 @@ class Standing:
     @property
     def autocommits(self) -> bool:
         """Whether a statement now would be a local transaction of its own."""
-        return not self.in_transaction and bool(self.follower.status & Status.AUTOCOMMIT)
+        return not self.in_transaction and bool(self.follower.status & _AUTOCOMMIT)
 
     @property
     def pinned(self) -> Xid | None:

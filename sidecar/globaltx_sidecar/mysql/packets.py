@@ -179,7 +179,8 @@ class Ok:
 
     def with_status(self, *, set_: int = 0, clear: int = 0) -> Ok:
         """Change some status flags."""
-        return replace(self, status=(self.status | set_) & ~clear)
+        status = (self.status | int(set_)) & ~int(clear)
+        return self if status == self.status else replace(self, status=status)
 
 
 def parse_ok(payload: bytes) -> Ok:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 ROWS_BYTES_MAX: Final = 16 * 1024 * 1024
 """More of images than this for one statement is not kept: the statement is refused."""
+_MORE_RESULTS: Final = int(Status.MORE_RESULTS_EXISTS)
 _PACKET_BYTES_MAX: Final = 64 * 1024 * 1024
 
 Row = tuple[bytes | None, ...]
@@ -103,7 +104,7 @@ class Collector:
         while True:
             result = yield from self._result()
             reply.results.append(result)
-            if isinstance(result.end, Err) or not result.end.status & Status.MORE_RESULTS_EXISTS:
+            if isinstance(result.end, Err) or not result.end.status & _MORE_RESULTS:
                 return reply
 
     def _result(self) -> Generator[None, bytes, Result]:
@@ -136,8 +137,11 @@ class Collector:
 
 def _end(payload: bytes) -> Ok | Err | None:
     """Read what ends a result; None if it is a row."""
-    if payload[:1] == bytes((ERR_BYTE,)):
+    first = payload[0] if payload else 0
+    if first < EOF_BYTE:
+        return None
+    if first == ERR_BYTE:
         return parse_err(payload)
-    if payload[:1] == bytes((EOF_BYTE,)) and len(payload) < PAYLOAD_LENGTH_MAX:
+    if len(payload) < PAYLOAD_LENGTH_MAX:
         return parse_eof(payload) if len(payload) == EOF_LENGTH else parse_ok(payload)
     return None

@@ -1,0 +1,118 @@
+"""What a statement costs in round trips between the sidecar and the database, counted on the wire."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import mysql.connector
+import pytest
+
+from tests.sidecar.mysql.harness import ACCOUNT, PASSWORD, Proxy, hint
+from tests.sidecar.mysql.meter import TripMeter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.sidecar.mysql.harness import Place
+
+CHANGES = (
+    "INSERT {} INTO item (name, amount) VALUES ('nail', 1)",
+    "UPDATE {} item SET amount = amount - 1 WHERE id = 1",
+    "UPDATE {} item SET name = 'screw' WHERE id = 2",
+    "DELETE {} FROM item WHERE id = 3",
+)
+
+
+@pytest.fixture
+def meter(place: Place) -> Iterator[TripMeter]:
+    with TripMeter(place.port) as counting:
+        yield counting
+
+
+@pytest.fixture
+def metered(meter: TripMeter, place: Place, credentials: Path) -> Iterator[Proxy]:
+    with Proxy(replace(place, port=meter.port), credentials) as running:
+        yield running
+
+
+def warm(proxy: Proxy, connection: Any) -> None:
+    """Let the sidecar read what it remembers: the connection's settings, the table's shape."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"INSERT {hint(proxy.begin())} INTO item (name) VALUES ('warm')")
+
+
+def trips(meter: TripMeter, act: Callable[[], None]) -> int:
+    """The round trips of the application's connection (the sidecar's own ones came later)."""
+    before = meter.lines[0].trips
+    act()
+    return meter.lines[0].trips - before
+
+
+def in_one_transaction(connection: Any, marked: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+        for change in CHANGES:
+            cursor.execute(change.format(marked))
+        cursor.execute("COMMIT")
+
+
+def test_a_local_transaction_takes_no_trip_beyond_the_applications_own(
+    metered: Proxy, meter: TripMeter
+) -> None:
+    with closing(metered.connect()) as connection:
+        warm(metered, connection)
+        bare = len(CHANGES) + 2
+        assert trips(meter, lambda: in_one_transaction(connection, hint(metered.begin()))) == bare
+
+
+def test_a_statement_without_an_xid_takes_its_own_trip(metered: Proxy, meter: TripMeter) -> None:
+    with closing(metered.connect()) as connection:
+        warm(metered, connection)
+        with connection.cursor() as cursor:
+            assert trips(meter, lambda: cursor.execute("SELECT * FROM item")) == 1
+            assert trips(meter, lambda: cursor.execute(CHANGES[1].format(""))) == 1
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("joined", [False, True])
+def test_autocommit_takes_two(metered: Proxy, meter: TripMeter, change: str, *, joined: bool) -> None:
+    with closing(metered.connect()) as connection, connection.cursor() as cursor:
+        warm(metered, connection)
+        xid = metered.begin()
+        if joined:
+            cursor.execute(f"INSERT {hint(xid)} INTO item (name) VALUES ('first')")
+        assert trips(meter, lambda: cursor.execute(change.format(hint(xid)))) == 2
+
+
+def prepared(port: int, place: Place, marked: str, meter: TripMeter) -> int:
+    """The trips of a connection's second local transaction with a prepared statement."""
+    line = len(meter.lines)
+    with closing(
+        mysql.connector.connect(
+            host="127.0.0.1",
+            port=port,
+            user=ACCOUNT,
+            password=PASSWORD,
+            database=place.schema,
+            ssl_disabled=True,
+            use_pure=True,
+        )
+    ) as connection:
+        for item in (1, 2):
+            before = meter.lines[line].trips
+            connection.start_transaction()
+            with connection.cursor(prepared=True) as cursor:
+                cursor.execute(f"UPDATE {marked} item SET amount = amount - ? WHERE id = ?", (1, item))
+            connection.commit()
+        return meter.lines[line].trips - before
+
+
+def test_prepared_statements_take_no_trip_beyond_the_applications_own(
+    metered: Proxy, meter: TripMeter, place: Place
+) -> None:
+    place.connect().close()  # from then on MySQL lets the account in without TLS
+    bare = prepared(meter.port, place, "", meter)
+    assert prepared(metered.port, place, hint(metered.begin()), meter) == bare
