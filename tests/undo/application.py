@@ -67,6 +67,8 @@ class Application:
         planned = await self._plan(change, parameters)
         rows = [] if planned.image is None else await self.rows(planned.image)
         sql = statement.bind(change, parameters, self.mode)
+        if isinstance(planned, plan.InsertPlan) and planned.statement is not None:
+            sql = planned.statement
         if not isinstance(planned, plan.InsertPlan | plan.UpsertPlan) and planned.answers is not Answers.ROW:
             sql = planned.narrowed(rows)
         ok = await self.run(sql)

@@ -35,6 +35,8 @@ def _react(question: str) -> str:
         planned = _plan(question)
     except (RefusedError, NoSuchColumnError) as refused:
         return str(refused)
+    if isinstance(planned, plan.InsertPlan) and planned.image and planned.statement:
+        return f"{planned.image.decode()}\n{planned.statement.decode()}"
     if planned.image is not None and (planned.answers is Answers.ROW or isinstance(planned, plan.UpsertPlan)):
         return planned.image.decode()
     if isinstance(planned, plan.JoinPlan):

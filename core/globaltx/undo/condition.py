@@ -62,6 +62,21 @@ def called(token: Token) -> str:
     return token.text if token.text == "." else ""
 
 
+def repeats(source: Source, span: Span) -> bool:
+    """Whether an expression that is evaluated a moment before gives the value that it gives afterwards."""
+    previous = ""
+    for token in source.tokens[span[0] : span[1]]:
+        if token.kind in BLANK:
+            continue
+        word = token.word()
+        unrepeatable = token.text == "(" and previous in functions.UNREPEATABLE
+        variable = token.kind is TokenKind.VARIABLE or token.text == ":="
+        if unrepeatable or variable or word == "SELECT" or word in functions.UNREPEATABLE_WORDS:
+            return False
+        previous = called(token)
+    return True
+
+
 def _check_assignment(tokens: tuple[Token, ...], span: Span) -> None:
     if any(token.text == ":=" for token in tokens[span[0] : span[1]]):
         refuse(":= in WHERE or ORDER BY", "compute the value in the application")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from globaltx.undo.forms import Span
 
 CLAUSES = frozenset({"WHERE", "ORDER", "LIMIT", "RETURNING"})
-_BEHIND_ASSIGNMENTS = CLAUSES | {"ON"}
+_BEHIND_ASSIGNMENTS = CLAUSES | {"ON", "AS"}
 
 
 def not_understood() -> NoReturn:

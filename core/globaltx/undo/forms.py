@@ -42,23 +42,29 @@ class Source:
         span: Span | None = None,
         parameters: Sequence[Value] | None = None,
         before: Mapping[int, str] | None = None,
+        instead: Mapping[Span, str] | None = None,
     ) -> str:
         """Write the tokens of a span again, comments as spaces where only a span is asked for.
 
         With ``parameters`` (those of the whole statement) question marks become literals.
-        ``before`` holds what is to be written before a token.
+        ``before`` holds what is to be written before a token, ``instead`` what in place of others.
         """
         if span is None and parameters is None and not before:
             return "".join([token.text for token in self.tokens])
         first, end = span or (0, len(self.tokens))
         given = iter(parameters or ())
+        replaced = {begin: (behind, text) for (begin, behind), text in (instead or {}).items()}
         parts = []
         for index, token in enumerate(self.tokens[:end]):
             if token.kind is TokenKind.PARAMETER and parameters is not None:
                 part = f" {literal.sql(next(given))} "
             else:
                 part = " " if span and token.kind is TokenKind.COMMENT else token.text
-            if index >= first:
+            if index in replaced:
+                behind, text = replaced[index]
+                first = max(first, behind)
+                parts.append(text)
+            elif index >= first:
                 parts.append((before or {}).get(index, "") + part)
         return "".join(parts)
 

@@ -148,12 +148,16 @@ def _insert(source: Source, cursor: Cursor) -> Insert:
     span = (values_begin, len(source.tokens))
     hit_columns: tuple[str, ...] = ()
     hit_values: tuple[Span, ...] = ()
+    rows_end = cursor.index
+    _row_alias(cursor)
+    hits_begin = cursor.index
     if cursor.word() == "ON":
         on_hit = OnHit.UPDATE
         for word in ("ON", "DUPLICATE", "KEY", "UPDATE"):
             cursor.expect(word)
         hit_columns, hit_values = cursor.assignments()
-    _check_values(source, (rows[0][0][0] if rows and rows[0] else span[1], span[1]))
+    _check_values(source, (rows[0][0][0] if rows[0] else rows_end, rows_end))
+    _check_values(source, (hits_begin, span[1]))
     facts = facts_of(source, exp.Insert, table, span)
     if (
         not cursor.at_end
@@ -168,6 +172,16 @@ def _insert(source: Source, cursor: Cursor) -> Insert:
         if not _keeps_insert_id(source, name, value)
     )
     return Insert(source, table, columns, rows, on_hit, assigned)
+
+
+def _row_alias(cursor: Cursor) -> None:
+    """``AS new [(a, b)]``: names the new row for ON DUPLICATE KEY UPDATE (MySQL)."""
+    if cursor.word() != "AS":
+        return
+    cursor.step()
+    cursor.name()
+    if cursor.at("("):
+        cursor.names()
 
 
 def _keeps_insert_id(source: Source, name: str, span: Span) -> bool:

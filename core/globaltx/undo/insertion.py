@@ -5,6 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from globaltx.undo import computed
+from globaltx.undo.computed import Computed
 from globaltx.undo.exact import KeyPart, exact
 from globaltx.undo.lexer import BLANK, TokenKind, string_value
 from globaltx.undo.literal import Text
@@ -35,6 +37,28 @@ def row_keys(
     insert: Insert, shape: TableShape, mode: SqlMode, parameters: Sequence[Value]
 ) -> tuple[tuple[KeyPart | Generated, ...], ...]:
     """Find each row's key, in the order of the primary key's columns.
+
+    Raises:
+        RefusedError: a key's value is not known before the row is written.
+    """
+    found = []
+    for row in keys(insert, shape, mode, parameters):
+        known: list[KeyPart | Generated] = []
+        for part in row:
+            if isinstance(part, Computed):
+                refuse(
+                    f"{insert.on_hit} that computes the primary key's column {part.column.name}",
+                    "compute it in the application",
+                )
+            known.append(part)
+        found.append(tuple(known))
+    return tuple(found)
+
+
+def keys(
+    insert: Insert, shape: TableShape, mode: SqlMode, parameters: Sequence[Value]
+) -> tuple[tuple[KeyPart | Generated | Computed, ...], ...]:
+    """Find each row's key as far as it is known; what the server can compute beforehand is `Computed`.
 
     Raises:
         RefusedError: a key's value is not known before the row is written.
@@ -116,7 +140,7 @@ def _place(column: Column, columns: tuple[str, ...]) -> int | None:
     return columns.index(name) if name in columns else None
 
 
-def _check_not_mixed(rows: list[tuple[KeyPart | Generated, ...]], shape: TableShape) -> None:
+def _check_not_mixed(rows: list[tuple[KeyPart | Generated | Computed, ...]], shape: TableShape) -> None:
     generated = {any(part is GENERATED for part in row) for row in rows}
     if generated == {True, False}:
         refuse(
@@ -127,13 +151,15 @@ def _check_not_mixed(rows: list[tuple[KeyPart | Generated, ...]], shape: TableSh
 
 def _key_part(
     column: Column, cell: Span | None, source: Source, mode: SqlMode, parameters: Sequence[Value]
-) -> KeyPart | Generated:
+) -> KeyPart | Generated | Computed:
     value = GENERATED if cell is None else cell_value(source, cell, mode, parameters)
     if value is None or value is GENERATED or (_is_zero(value) and mode.auto_value_on_zero):
         if column.auto_increment:
             return GENERATED
         if value is GENERATED:
             refuse(f"an INSERT without a value for the primary key's column {column.name}", "give it a value")
+    if isinstance(value, _Expression) and cell is not None and computed.is_closed(source, cell):
+        return Computed(column, cell)
     if isinstance(value, _Expression | Generated):
         refuse(
             f"an INSERT that computes the primary key's column {column.name}", "compute it in the application"

@@ -10,10 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from globaltx.undo import condition, functions, image, insertion, keys, record
+from globaltx.undo import condition, image, insertion, keys, record
 from globaltx.undo.choice import Choice
 from globaltx.undo.exact import KeyPart, exact
-from globaltx.undo.lexer import BLANK, TokenKind
 from globaltx.undo.literal import Text
 from globaltx.undo.refusal import refuse
 from globaltx.undo.shape import Kind
@@ -143,16 +142,5 @@ def _repeats(update: Update, span: Span, changed_before: list[str]) -> bool:
     A column that is assigned before it has its new value by then.
     """
     changed = {name.casefold() for name in changed_before}
-    previous = ""
-    for token in update.source.tokens[span[0] : span[1]]:
-        if token.kind in BLANK:
-            continue
-        unrepeatable = token.text == "(" and previous in functions.UNREPEATABLE
-        variable = token.kind is TokenKind.VARIABLE or token.text == ":="
-        word = token.word()
-        if unrepeatable or variable or word == "SELECT" or word in functions.UNREPEATABLE_WORDS:
-            return False
-        previous = condition.called(token)
-        if previous.casefold() in changed:
-            return False
-    return True
+    names = {condition.called(token).casefold() for token in update.source.tokens[span[0] : span[1]]}
+    return condition.repeats(update.source, span) and not names & changed

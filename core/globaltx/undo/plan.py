@@ -8,19 +8,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from globaltx.undo import cascades, image, insertion, move, record, upsert
+from globaltx.undo import cascades, computed, image, insertion, move, record, upsert
 from globaltx.undo.choice import Choice
+from globaltx.undo.computed import Computed
 from globaltx.undo.forms import Answers, Delete, Insert, OnHit, Update
 from globaltx.undo.join import JoinPlan
 from globaltx.undo.move import MovePlan
 from globaltx.undo.record import ROWS_MAX, Ok, UndoRecord
-from globaltx.undo.refusal import RowsMissedError
+from globaltx.undo.refusal import RowsMissedError, refuse
 from globaltx.undo.shape import NoSuchColumnError, TableShape, check_undoable
 from globaltx.undo.sqlmode import SqlMode
 from globaltx.undo.upsert import UpsertPlan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from globaltx.undo.exact import KeyPart
     from globaltx.undo.literal import Value
@@ -65,27 +66,46 @@ class ImagePlan:
 
 @dataclass(frozen=True, slots=True)
 class InsertPlan:
-    """An INSERT: it needs no image, its keys come from its values and from the OK packet."""
+    """An INSERT: its keys come from its values and from the OK packet.
+
+    It needs no image, unless keys are computed: then ``image`` computes them, and ``statement`` goes
+    in the place of the application's.
+    """
 
     shape: TableShape
-    rows: tuple[tuple[KeyPart | insertion.Generated, ...], ...]
-    image: None = None
+    rows: tuple[tuple[KeyPart | insertion.Generated | Computed, ...], ...]
+    image: bytes | None = None
+    statement: bytes | None = None
+    auto_value_on_zero: bool = True
     guards_gaps: bool = False
     answers: Answers = Answers.ROW
 
     def records(self, rows: Sequence[Sequence[bytes | None]], ok: Ok) -> tuple[UndoRecord, ...]:
-        """Turn the statement's OK into undo records; ``rows`` is empty.
+        """Turn the statement's OK into undo records; ``rows`` are the computed keys in one row, or none.
 
         Raises:
             RowsMissedError: the server wrote another number of rows, or tells no generated key: roll back.
+            RefusedError: a computed key is none that the column can hold; roll back.
         """
         generated = any(part is insertion.GENERATED for part in self.rows[0])
-        if rows or ok.affected_rows != len(self.rows) or (generated and ok.insert_id == 0):
+        if ok.affected_rows != len(self.rows) or (generated and ok.insert_id == 0):
             message = f"the INSERT wrote {ok.affected_rows} rows of {self.shape.label}, not {len(self.rows)}"
             raise RowsMissedError(message)
+        values = iter(rows[0] if rows else ())
         return tuple(
-            record.inserted(self.shape, row, ok, index, proof=True) for index, row in enumerate(self.rows)
+            record.inserted(self.shape, self._known(row, values), ok, index, proof=True)
+            for index, row in enumerate(self.rows)
         )
+
+    def _known(
+        self, row: Sequence[KeyPart | insertion.Generated | Computed], values: Iterator[bytes | None]
+    ) -> list[KeyPart | insertion.Generated]:
+        return [
+            part.part(next(values), auto_value_on_zero=self.auto_value_on_zero)
+            if isinstance(part, Computed)
+            else part
+            for part in row
+        ]
 
 
 Plan: TypeAlias = "ImagePlan | InsertPlan | UpsertPlan | MovePlan | JoinPlan"
@@ -108,7 +128,7 @@ def make_plan(
         image.check_types(shape.stored_columns, shape)
         if change.on_hit is not OnHit.FAIL:
             return upsert.make(change, shape, mode, parameters)
-        return InsertPlan(shape, insertion.row_keys(change, shape, mode, parameters))
+        return _insert(change, shape, mode, parameters)
     assigned = None if isinstance(change, Delete) else change.assigned
     cascades.check(shape, assigned)
     if isinstance(change, Update) and move.moves(change, shape):
@@ -116,6 +136,18 @@ def make_plan(
     choice = Choice(change, shape, mode, tuple(parameters))
     columns = image.image_columns(shape, assigned)
     return ImagePlan(choice.image(columns), choice, columns)
+
+
+def _insert(insert: Insert, shape: TableShape, mode: SqlMode, parameters: Sequence[Value]) -> InsertPlan:
+    rows = insertion.keys(insert, shape, mode, parameters)
+    parts = [part for row in rows for part in row if isinstance(part, Computed)]
+    if not parts:
+        return InsertPlan(shape, rows)
+    if len(parts) > computed.VARIABLES_MAX:
+        refuse(f"an INSERT that computes {len(parts)} keys", "insert fewer rows in one statement")
+    image = mode.encode(computed.select(insert.source, parts, parameters))
+    sql = mode.encode(computed.statement(insert.source, parts, parameters))
+    return InsertPlan(shape, rows, image, sql, mode.auto_value_on_zero)
 
 
 __all__ = [

@@ -26,7 +26,7 @@ _UNDERSTOOD: dict[type[exp.Expression], frozenset[str]] = {
     exp.Insert: frozenset({"this", "expression", "ignore", "conflict"}),
     exp.OnConflict: frozenset({"duplicate", "expressions", "action"}),
     exp.Table: frozenset({"this", "db", "alias", "partition"}),
-    exp.Values: frozenset({"expressions"}),
+    exp.Values: frozenset({"expressions", "alias"}),
 }
 REFUSED_PARTS = {
     "returning": ("RETURNING", "read the row with SELECT"),

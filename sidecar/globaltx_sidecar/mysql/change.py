@@ -72,7 +72,8 @@ def carry_out(standing: Standing, wanted: Wanted) -> Work:
             application it still stands, unless the error is one that ends it.
     """
     planned = yield from _plan(standing, wanted)
-    trip = Trip(wanted.sql, planned, apart=(yield from _runs_apart(standing, planned)))
+    own = planned.statement if isinstance(planned, plan.InsertPlan) else None
+    trip = Trip(own or wanted.sql, planned, apart=(yield from _runs_apart(standing, planned)))
     pin(standing, wanted.xid)
     yield Register(wanted.xid)
     if standing.local is not None:

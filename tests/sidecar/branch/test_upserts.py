@@ -16,6 +16,7 @@ from globaltx.undo.shape import UniqueKey
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dev.databases import Server
     from globaltx_sidecar.branch.phase_two import PhaseTwo
     from globaltx_sidecar.branch.schemas import CachedSchemas
     from tests.undo.application import Application
@@ -262,3 +263,22 @@ async def test_a_replace_that_would_take_children_along_is_refused(
     )
     with pytest.raises(RefusedError, match="child"):
         await application(xid).execute("REPLACE INTO parent VALUES (1, 2)")
+
+
+async def test_the_new_row_may_have_a_name(
+    application: Make, phase_two: PhaseTwo, sql: Sql, before: str, xid: Xid, server: Server
+) -> None:
+    if server.kind == "MariaDB":
+        pytest.skip("only MySQL names the new row")
+    app = application(xid)
+    await app.execute(
+        f"INSERT INTO {ACCOUNT} VALUES (1, 'b@x', 9, 9, 1), (8, 'n@x', 8, 8, 1) AS new"
+        " ON DUPLICATE KEY UPDATE hits = account.hits + new.hits"
+    )
+    await app.execute(
+        "INSERT INTO word VALUES ('BOLT', 'x') AS new(w, m) ON DUPLICATE KEY UPDATE meaning = CONCAT(w, m)"
+    )
+    await app.commit()
+    assert sql(EVERYTHING) != before
+    assert (await phase_two.rollback(xid)).state is State.ROLLED_BACK
+    assert sql(EVERYTHING) == before

@@ -117,3 +117,20 @@ def test_prepared(proxy: Proxy) -> None:
     with closing(connector(proxy)) as connection, closing(connection.cursor(prepared=True)) as cursor:
         cursor.execute(f"REPLACE {hint(xid)} INTO item VALUES (?, ?, ?)", (2, "x", 1))
     assert [row[1] for row in undo(proxy.place)] == ["2"]
+
+
+@pytest.mark.parametrize("autocommit", [True, False])
+def test_a_key_that_the_server_computes(proxy: Proxy, *, autocommit: bool) -> None:
+    xid = proxy.begin()
+    with proxy.connect(autocommit=autocommit) as connection, connection.cursor() as cursor:
+        assert (
+            cursor.execute(f"INSERT {hint(xid)} INTO keyed (note, code) VALUES ('a', LEFT(UUID(), 32))") == 1
+        )
+        assert cursor.execute(f"INSERT {hint(xid)} INTO item (id, name) VALUES (LENGTH('1234567'), 'x')") == 1
+        connection.commit()
+        with pytest.raises(pymysql.MySQLError) as error:
+            cursor.execute(f"INSERT {hint(xid)} INTO item (id) VALUES (17 / 2)")
+        assert refused(error, "StatementNotUndoable")
+        assert not in_transaction(connection)
+    assert items(proxy.place) == [*ITEMS, (7, "x", 0)]
+    assert [row[0] for row in undo(proxy.place)] == ["keyed", "item"]
