@@ -135,3 +135,21 @@ def told(sql: bytes) -> Taken | str:
 def test_an_xid_that_cannot_be_followed_is_refused(sql: bytes) -> None:
     with pytest.raises(RefusedError):
         hint.take(sql)
+
+
+@pytest.mark.parametrize(
+    ("sql", "kept", "xid"),
+    [
+        ("SELECT /*+ GlobalLock() */ 1", "SELECT   1", None),
+        ("SELECT /*+ globallock( ) BKA(t) */ 1", "SELECT /*+ BKA(t) */ 1", None),
+        ("SELECT /*+ GlobalLock() XID('shop.a') */ 1", "SELECT   1", "shop.a"),
+    ],
+)
+def test_the_hint_that_asks_for_global_locks(sql: str, kept: str, xid: str | None) -> None:
+    taken = hint.take(sql.encode())
+    assert (taken.sql.decode(), taken.xid, taken.global_lock) == (kept, xid, True)
+
+
+@pytest.mark.parametrize("sql", ["SELECT '/*+ GlobalLock() */'", "SELECT /*+ NoGlobalLock() */ 1"])
+def test_what_is_no_such_hint(sql: str) -> None:
+    assert hint.take(sql.encode()) == (sql.encode(), None, None, False)

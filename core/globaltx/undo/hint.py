@@ -1,4 +1,4 @@
-"""The xid hint ``/*+ XID('namespace.name') */`` in a statement: found, read, and cut out.
+"""The hints ``/*+ XID('namespace.name') */`` and ``/*+ GlobalLock() */`` in a statement: found and cut out.
 
 Only a comment outside of literals counts. ``TraceParent('...')`` beside the xid goes with it; any
 other hint in the same comment stays.
@@ -14,7 +14,7 @@ from globaltx.undo.refusal import INVALID_XID, RefusedError, refuse
 from globaltx.undo.sqlmode import SqlMode, UnreadableTextError
 
 _OURS = re.compile(
-    r"\s*\b(?P<name>XID|TRACEPARENT)\s*\(\s*(?P<quote>['\"]?)(?P<value>[^'\"()]*)(?P=quote)\s*\)",
+    r"\s*\b(?P<name>XID|TRACEPARENT|GLOBALLOCK)\s*\(\s*(?P<quote>['\"]?)(?P<value>[^'\"()]*)(?P=quote)\s*\)",
     re.IGNORECASE | re.ASCII,
 )
 _NAMES_XID = re.compile(rb"/\*\+[^*]*?\bXID\s*\(", re.IGNORECASE)
@@ -27,11 +27,15 @@ _DEFAULT = SqlMode()
 
 
 class Taken(NamedTuple):
-    """A statement without its xid hint, and the text in the hint (not yet checked to be an xid)."""
+    """A statement without its xid hint, and the text in the hint (not yet checked to be an xid).
+
+    ``global_lock``: it asks to respect other transactions' locks although it may take part in none.
+    """
 
     sql: bytes
     xid: str | None
     traceparent: str | None = None
+    global_lock: bool = False
 
 
 def take(sql: bytes, mode: SqlMode = _DEFAULT) -> Taken:
@@ -55,13 +59,18 @@ def take(sql: bytes, mode: SqlMode = _DEFAULT) -> Taken:
             refuse(f"a statement with an xid that cannot be read ({error})", "write it in standard SQL")
         return Taken(sql, None)
     _check_places(found)
-    values: dict[str, set[str]] = {"XID": set(), "TRACEPARENT": set()}
+    values: dict[str, set[str]] = {"XID": set(), "TRACEPARENT": set(), "GLOBALLOCK": set()}
     kept = [
         _without(token.text, values) if token.kind is lexer.TokenKind.HINT else token.text for token in found
     ]
-    if not values["XID"]:
+    if not (values["XID"] or values["GLOBALLOCK"]):
         return Taken(sql, None)
-    return Taken(mode.encode("".join(kept)), _only(values["XID"]), next(iter(values["TRACEPARENT"]), None))
+    return Taken(
+        mode.encode("".join(kept)),
+        _only(values["XID"]) if values["XID"] else None,
+        next(iter(values["TRACEPARENT"]), None),
+        global_lock=bool(values["GLOBALLOCK"]),
+    )
 
 
 def _taken_from_the_front(sql: bytes) -> Taken | None:

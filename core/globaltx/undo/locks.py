@@ -36,6 +36,9 @@ INSERT_BYTES_MAX = 12 * 1024 * 1024
 """Under the 16 MiB that ``max_allowed_packet`` usually is."""
 
 _ROLLBACK_MARK = "!"
+_SINGLE_DELETES_MAX = 100
+_ASKING_MARK = "?"
+"""Stands before the xid in rows that only ask; no local transaction commits them."""
 _QUOTABLE = re.compile(rb"[ -&(-:<-\[\]-}]*")
 _COLUMNS = "table_name,row_key,xid,position,before_image,after_image,owner"
 _MERGED_BEFORE = (
@@ -105,6 +108,42 @@ def _on_duplicate(committed: Collection[Xid]) -> str:
     if theirs:
         assignments["xid"] = "VALUES(xid)"
     return ",".join(f"{name}={sql}" for name, sql in assignments.items())
+
+
+def probe(
+    shape: TableShape, row_key: str, found: str, xid: Xid | None, committed: Collection[Xid] = ()
+) -> str:
+    """Write the INSERT that finds out whether rows are another transaction's; `withdraw` takes it back.
+
+    ``row_key`` is the SQL of a row's key, ``found`` everything from FROM on. It fails as `undo_insert`
+    does. ``xid`` None: whoever asks is no transaction, and every record is another's.
+    """
+    passing = ",".join(_hex(str(each)) for each in sorted({xid, *committed} - {None}, key=str)) or "NULL"
+    theirs = f"{UNDO_TABLE}.xid"
+    return (
+        f"{_WITH_CHECKS}INSERT INTO {identifier(shape.schema)}.{UNDO_TABLE} ({_COLUMNS})"
+        f" SELECT {_hex(shape.name)},{row_key},{_asking(xid)},0,NULL,NULL,1 {found} ON DUPLICATE KEY UPDATE"
+        f" owner=IF({theirs} IN ({passing}),1,LENGTH(@globaltx_holder:={theirs})=0)"
+    )
+
+
+def withdraw(shape: TableShape, row_keys: Sequence[bytes], xid: Xid | None) -> list[str]:
+    """Write the DELETEs of what `probe` has inserted for rows of these keys.
+
+    ROLLBACK TO SAVEPOINT would do, but MySQL leaves a lock on the gap where a row was rolled back. A
+    single key is certain to lock one record; a long list may scan.
+    """
+    step = 1 if len(row_keys) <= _SINGLE_DELETES_MAX else len(row_keys)
+    return [
+        f"DELETE FROM {identifier(shape.schema)}.{UNDO_TABLE} WHERE table_name={_hex(shape.name)}"
+        f" AND row_key IN ({','.join(literal.sql(key) for key in row_keys[first : first + step])})"
+        f" AND xid={_asking(xid)}"
+        for first in range(0, len(row_keys), step)
+    ]
+
+
+def _asking(xid: Xid | None) -> str:
+    return _hex(f"{_ASKING_MARK}{xid or ''}")
 
 
 def _image_literal(image: bytes) -> str:

@@ -126,7 +126,19 @@ def _plan_once(standing: Standing, wanted: Wanted, *, fresh: bool) -> Generator[
 def _shape(
     standing: Standing, wanted: Wanted, table: Table, *, fresh: bool
 ) -> Generator[Step, Any, TableShape]:
-    schema = table.schema or wanted.settings.schema
+    return (yield from shape_of(standing, table, wanted.settings, fresh=fresh))
+
+
+def shape_of(
+    standing: Standing, table: Table, settings: Settings, *, fresh: bool = False
+) -> Generator[Step, Any, TableShape]:
+    """Read the shape of a table that a statement names.
+
+    Raises:
+        RefusedError: it cannot be read, or is none of the datasource's.
+        ServerError: no schema is chosen.
+    """
+    schema = table.schema or settings.schema
     if schema is None:
         raise ServerError(errors.NO_DATABASE_SELECTED)
     if schema.casefold() == standing.schema.casefold():

@@ -2,12 +2,8 @@
 
 The registration of the branch is awaited before, so that whoever carries the outcome out sees
 the branch. A lock conflict shows as the violated CHECK of the undo table; nothing is lost then,
-the local transaction still stands, and it depends on the holder's outcome what to do:
-
-- Commit: the holder's record is only waiting to be swept, ours takes its place at once;
-- Rollback: our change was built on a row about to be undone, and the holder's restoring waits
-  for our row lock: give way (1213);
-- undecided: try again until patience ends (1205).
+the local transaction still stands, and it depends on the holder's outcome what to do (`conflicts`):
+the record of one that has committed is taken over at once.
 
 Whatever the error, the local transaction is rolled back before the application hears of it.
 """
@@ -18,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from globaltx.coordinator.reasons import Reason
 from globaltx.stores.base import StoreError
-from globaltx.transaction.states import Outcome
 from globaltx.undo import locks, refusal
-from globaltx_sidecar.commands import Committed, Join, LookUp
+from globaltx_sidecar.commands import Committed, Join
 from globaltx_sidecar.faults import reason_of
-from globaltx_sidecar.mysql import errors, trains
+from globaltx_sidecar.mysql import conflicts, errors
 from globaltx_sidecar.mysql.patience import Patience
-from globaltx_sidecar.mysql.steps import ServerError, ask, end_of, only_row, roll_back, run
+from globaltx_sidecar.mysql.steps import ServerError, end_of, roll_back, run
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -81,12 +76,8 @@ def _write(
         if error is None:
             return end_of(arrived), (yield from patience.ended())
         if error.code not in locks.LOCK_CONFLICT_ERRORS:
-            raise _failed(error)
-        holder = yield from _holder(standing, xid)
-        if holder not in committed and (yield from _has_committed(holder)):
-            committed.add(holder)
-        elif not (yield from patience.lasts()):
-            raise errors.lock_timeout(holder, patience.waited_seconds)
+            raise failed(error)
+        yield from conflicts.pass_by((yield from _holder(standing, xid)), committed, patience)
 
 
 def _holder(standing: Standing, xid: Xid) -> Generator[Step, Any, Xid]:
@@ -95,37 +86,16 @@ def _holder(standing: Standing, xid: Xid) -> Generator[Step, Any, Xid]:
     Raises:
         RefusedError: nobody can be waited for.
     """
-    arrived = yield from ask(standing, trains.single(locks.HOLDER_QUERY))
-    end_of(arrived)
-    holder = locks.holder(only_row(arrived, columns=2)[0])
+    holder = yield from conflicts.holder_of(standing)
     if holder is None:
         details = "an inserted row was not found again by its primary key; write the key as a literal"
         raise errors.refuse(Reason.STATEMENT_NOT_UNDOABLE, details)
     if holder == xid:
-        details = f"global transaction {xid} was rolled back before this local commit"
-        raise errors.refuse(Reason.ALREADY_DECIDED, details)
+        raise conflicts.no_longer(xid)
     return holder
 
 
-def _has_committed(holder: Xid) -> Generator[Step, Any, bool]:
-    """Look the holder's outcome up; a store that does not answer, or does not know it, says nothing.
-
-    Raises:
-        RefusedError: it is rolling back.
-    """
-    try:
-        decision = yield LookUp(holder)
-    except (StoreError, TimeoutError):
-        return False
-    if decision is None:
-        return False
-    if decision.outcome is Outcome.ROLLBACK:
-        details = f"global transaction {holder} is restoring a row that this one changes"
-        raise errors.give_way(details)
-    return True
-
-
-def _failed(error: Err) -> Exception:
+def failed(error: Err) -> Exception:
     """What an error of the undo INSERT or of the COMMIT means."""
     if error.code in locks.MISSING_TABLE_ERRORS:
         return errors.refuse(Reason.UNDO_TABLE_MISSING, error.message)

@@ -15,11 +15,13 @@ from globaltx.transaction.xid import InvalidXidError, Xid
 from globaltx.undo import hint, refusal
 from globaltx.undo import statement as sql_statement
 from globaltx.undo.literal import Text
+from globaltx.undo.reading import locking_read
 from globaltx.undo.statement import Control, Delete, Insert, Joined, Select, Set, Setting, Update, Verb
 from globaltx_sidecar.commands import Refused
 from globaltx_sidecar.mysql import errors
 from globaltx_sidecar.mysql.change import Wanted, carry_out, pin
 from globaltx_sidecar.mysql.local_commit import commit
+from globaltx_sidecar.mysql.locking_read import Asked, select
 from globaltx_sidecar.mysql.packets import Command, Status, frame, statement_id_of
 from globaltx_sidecar.mysql.results import SILENT
 from globaltx_sidecar.mysql.statements import Prepared
@@ -39,6 +41,7 @@ from globaltx_sidecar.mysql.trains import Train, single
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from globaltx.undo.literal import Value
     from globaltx.undo.statement import Statement
     from globaltx_sidecar.mysql.local import Settings, Standing
     from globaltx_sidecar.mysql.reader import Packet
@@ -79,7 +82,7 @@ def _query(standing: Standing, packet: Packet) -> Work:
     settings = yield from settings_of(standing)
     taken = hint.take(packet.payload[1:], settings.mode)
     xid = _xid(taken.xid) or standing.carried
-    if xid is None and standing.local is None:
+    if xid is None and standing.local is None and not taken.global_lock:
         yield from _query_without_xid(standing, packet, settings)
         return
     statement = sql_statement.analyse(taken.sql, settings.mode)
@@ -94,7 +97,12 @@ def _query(standing: Standing, packet: Packet) -> Work:
     else:
         if isinstance(statement, Select) and xid is not None:
             pin(standing, xid)
-        yield PassOn(frame(bytes((Command.QUERY,)) + sql, packet.sequence))
+        cleaned = frame(bytes((Command.QUERY,)) + sql, packet.sequence)
+        if isinstance(statement, Select):
+            asked = Asked(xid, statement, settings, PassOn(cleaned), insist=taken.global_lock)
+            yield from select(standing, asked)
+        else:
+            yield PassOn(cleaned)
 
 
 def _query_without_xid(standing: Standing, packet: Packet, settings: Settings) -> Work:
@@ -215,12 +223,15 @@ def _prepare(standing: Standing, packet: Packet) -> Work:
     taken = hint.take(packet.payload[1:], settings.mode)
     xid = _xid(taken.xid)
     sets_xid = XID_VARIABLE in taken.sql.lower() and _sets_xid(taken.sql, settings)
-    if xid is None and not sets_xid:
+    if xid is None and not (sets_xid or taken.global_lock):
         yield PassOn(packet.raw)
         return
     statement = sql_statement.analyse(taken.sql, settings.mode)
     sql = sql_statement.text(statement, settings.mode)
-    prepared = Prepared(sql, xid, sets_xid=sets_xid)
+    if isinstance(statement, Select) and taken.global_lock:
+        read = locking_read(statement, insist=True)
+        sql = sql if read is None else read.text(settings.mode)
+    prepared = Prepared(sql, xid, sets_xid=sets_xid, global_lock=taken.global_lock)
     yield PassOn(frame(bytes((Command.STMT_PREPARE,)) + sql, packet.sequence), prepared)
 
 
@@ -250,7 +261,7 @@ def _execute(standing: Standing, packet: Packet) -> Work:
     if prepared.lost:
         raise _unknown_statement()
     xid = prepared.xid or standing.carried or standing.pinned
-    if xid is None and not prepared.sets_xid:
+    if xid is None and not (prepared.sets_xid or prepared.global_lock):
         yield PassOn(packet.raw)
         return
     settings = yield from settings_of(standing)
@@ -258,17 +269,31 @@ def _execute(standing: Standing, packet: Packet) -> Work:
     if isinstance(statement, Set):
         yield from _set(standing, *_bound_set(statement, prepared, packet, settings))
         return
-    if xid is None:  # a bug: only a SET may come so far without one
-        raise RuntimeError
-    if isinstance(statement, CHANGES):
+    if isinstance(statement, CHANGES) and xid is not None:
         yield from carry_out(standing, _bound(xid, statement, prepared, packet, settings))
         return
     if isinstance(statement, Control):
         yield from _control(standing, statement, prepared.sql)
         return
     if isinstance(statement, Select):
-        pin(standing, xid)
-    yield PassOn(packet.raw)
+        if xid is not None:
+            pin(standing, xid)
+        asked = Asked(xid, statement, settings, PassOn(packet.raw))
+        yield from select(standing, asked, _read_with(statement, prepared, packet, settings), prepared=True)
+    else:
+        yield PassOn(packet.raw)
+
+
+def _read_with(
+    statement: Select, prepared: Prepared, packet: Packet, settings: Settings
+) -> tuple[Value, ...]:
+    """The parameters of an execute of a SELECT, as far as they must be known."""
+    if not statement.for_update or not statement.source.parameters:
+        return ()
+    if prepared.long_data_at_server:
+        details = "a locking read cannot be checked with long data; send its parameters with the execute"
+        raise errors.refuse(Reason.STATEMENT_NOT_UNDOABLE, details)
+    return prepared.values(packet.payload, settings.mode.charset)
 
 
 def _bound_set(statement: Set, prepared: Prepared, packet: Packet, settings: Settings) -> tuple[Set, bytes]:

@@ -29,7 +29,7 @@ from globaltx_sidecar.mysql.packets import (
 from globaltx_sidecar.mysql.reader import PacketReader
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
 ROWS_BYTES_MAX: Final = 16 * 1024 * 1024
 """More of images than this for one statement is not kept: the statement is refused."""
@@ -48,6 +48,27 @@ class Result:
     columns: int = 0
     overflowed: bool = False
     """There were more rows than are kept."""
+    payloads: list[bytes] = field(default_factory=list)
+    """All its packets, if it was to be kept verbatim; then ``rows`` is empty."""
+    rows_at: int = 0
+    """Where in them its rows begin."""
+
+    def text_rows(self) -> list[Row]:
+        """Read the rows, whether it was kept verbatim or not.
+
+        Raises:
+            PacketError: they are no rows of the text protocol.
+        """
+        if not self.payloads:
+            return self.rows
+        return [parse_row(payload, self.columns) for payload in self.payloads[self.rows_at : -1]]
+
+    def without(self, flags: int) -> Iterator[bytes]:
+        """Give the packets of a result that was kept verbatim, with some status flags cleared."""
+        definitions_end = 1 + self.columns
+        for index, payload in enumerate(self.payloads):
+            ends = index == len(self.payloads) - 1 or (self.columns and index == definitions_end)
+            yield _cleared(payload, flags) if ends else payload
 
 
 @dataclass(slots=True)
@@ -74,6 +95,8 @@ class Collector:
         self._deprecate_eof = deprecate_eof
         self._reader = PacketReader(_PACKET_BYTES_MAX)
         self._parser: Generator[None, bytes, Reply] | None = None
+        self.verbatim = False
+        """Keep the packets of the replies that come, and read no rows."""
 
     @property
     def pending(self) -> int:
@@ -108,7 +131,20 @@ class Collector:
                 return reply
 
     def _result(self) -> Generator[None, bytes, Result]:
-        first = yield
+        payloads: list[bytes] = []
+        result = yield from self._read(payloads)
+        if self.verbatim and not result.overflowed:
+            result.payloads = payloads
+        return result
+
+    def _next(self, payloads: list[bytes]) -> Generator[None, bytes, bytes]:
+        payload = yield
+        if self.verbatim:
+            payloads.append(payload)
+        return payload
+
+    def _read(self, payloads: list[bytes]) -> Generator[None, bytes, Result]:
+        first = yield from self._next(payloads)
         if not first or first[0] == LOCAL_INFILE_BYTE:
             message = "the server asked for something that no command of ours can lead to"
             raise PacketError(message)
@@ -117,22 +153,39 @@ class Collector:
         if (end := _end(first)) is not None:
             return Result(end)
         columns, _ = read_lenenc(first, 0)
-        for _ in range(columns + (0 if self._deprecate_eof else 1)):
-            yield
-        return (yield from self._rows(columns))
+        for _ in range(columns):
+            yield from self._next(payloads)
+        if not self._deprecate_eof:
+            defined = parse_eof((yield from self._next(payloads)))
+            if defined.status & Status.CURSOR_EXISTS:
+                return Result(defined, columns=columns)
+        return (yield from self._rows(columns, payloads))
 
-    def _rows(self, columns: int) -> Generator[None, bytes, Result]:
+    def _rows(self, columns: int, payloads: list[bytes]) -> Generator[None, bytes, Result]:
         rows: list[Row] = []
+        rows_at = len(payloads)
         kept = 0
         while True:
-            payload = yield
+            payload = yield from self._next(payloads)
             if (end := _end(payload)) is not None:
-                return Result(end, rows, columns, overflowed=kept > ROWS_BYTES_MAX)
+                return Result(end, rows, columns, overflowed=kept > ROWS_BYTES_MAX, rows_at=rows_at)
             kept += len(payload)
             if kept > ROWS_BYTES_MAX:
                 rows.clear()
-            else:
+                payloads.clear()
+            elif not self.verbatim:
                 rows.append(parse_row(payload, columns))
+
+
+def _cleared(payload: bytes, flags: int) -> bytes:
+    """Clear status flags in what ends a result, or its column definitions."""
+    end = _end(payload) if payload[:1] != bytes((OK_BYTE,)) else parse_ok(payload)
+    if not isinstance(end, Ok):
+        return payload
+    end = end.with_status(clear=flags)
+    if len(payload) != EOF_LENGTH or payload[:1] != bytes((EOF_BYTE,)):
+        return end.encode()
+    return payload[:3] + end.status.to_bytes(2, "little")
 
 
 def _end(payload: bytes) -> Ok | Err | None:

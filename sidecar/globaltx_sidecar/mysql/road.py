@@ -8,6 +8,7 @@ worse (that a statement writes, that it changes settings), which costs one quest
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from globaltx_sidecar.mysql.packets import HEADER_LENGTH, Command, statement_id_of
@@ -38,6 +39,9 @@ _ISOLATION: Final = b"isolation"
 _HINT: Final = b"/*+"
 _VARIABLE: Final = b"globaltx_xid"
 """One of these stands, with ``xid``, in every statement that carries one."""
+_GLOBAL_LOCK: Final = b"globallock"
+_LOCKS: Final = re.compile(rb"update|share", re.IGNORECASE).search
+"""One of these stands in every SELECT that locks its rows."""
 _QUERY: Final = int(Command.QUERY)
 _EXECUTE: Final = int(Command.STMT_EXECUTE)
 _RESULT: Final = Shape.RESULT
@@ -64,7 +68,7 @@ class Road:
         command = packet[HEADER_LENGTH]
         if command == _QUERY:
             text = packet.lower()
-            if b"xid" in text and (_HINT in text or _VARIABLE in text):
+            if (b"xid" in text and (_HINT in text or _VARIABLE in text)) or _GLOBAL_LOCK in text:
                 return False
             if self._standing.multi_statements or not text.startswith(_SELECT, _TEXT_AT):
                 self._note_query(text)
@@ -91,8 +95,7 @@ class Road:
 
     def _may_carry_xid(self, command: int, packet: bytes) -> bool:
         if command == Command.STMT_PREPARE:
-            text = packet.lower()
-            return b"xid" in text and (_HINT in text or _VARIABLE in text)
+            return _may_name_xid(packet.lower())
         if command in {Command.STMT_SEND_LONG_DATA, Command.STMT_BULK_EXECUTE}:
             prepared = self._standing.statements.get(statement_id_of(packet[HEADER_LENGTH:]))
             return prepared is not None and prepared.concerned
@@ -104,7 +107,7 @@ class Road:
             case Command.QUERY:
                 self._note_query(packet.lower())
             case Command.STMT_PREPARE:
-                reads = prepared is None and _first_word(packet, _TEXT_AT) in _ONLY_READS
+                reads = prepared is None and _only_reads(packet)
                 standing.statements.preparing(None if reads else prepared or Prepared(packet[_TEXT_AT:]))
             case Command.STMT_CLOSE:
                 standing.statements.close(statement_id_of(packet[HEADER_LENGTH:]))
@@ -178,6 +181,16 @@ class Road:
                 prepared.reset()
             else:
                 prepared.long_data_at_server = True
+
+
+def _may_name_xid(text: bytes) -> bool:
+    """Whether a statement in lower case may carry an xid, or ask for global locks."""
+    return (b"xid" in text and (_HINT in text or _VARIABLE in text)) or _GLOBAL_LOCK in text
+
+
+def _only_reads(packet: bytes) -> bool:
+    """Whether a statement that is prepared needs no look under an xid either: it locks no rows."""
+    return _first_word(packet, _TEXT_AT) in _ONLY_READS and not _LOCKS(packet)
 
 
 def _first_word(text: bytes, at: int = 0) -> bytes:

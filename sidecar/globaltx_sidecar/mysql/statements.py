@@ -41,13 +41,15 @@ class Prepared:
     """Some of it was passed on before anybody knew that it would be needed here."""
     sets_xid: bool = False
     """It is a ``SET @globaltx_xid = ...``."""
+    global_lock: bool = False
+    """Its hint asks to respect others' locks."""
     lost: bool = False
     """Its text could not be kept, only that it has to do with an xid."""
 
     @property
     def concerned(self) -> bool:
         """Whether it must be looked into wherever it is executed."""
-        return self.xid is not None or self.sets_xid
+        return self.xid is not None or self.sets_xid or self.global_lock
 
     def note_types(self, payload: bytes) -> None:
         """Remember the parameters' types of an execute: the next ones may leave them out."""

@@ -7,7 +7,7 @@ answers come over the network. `Session` drives it.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from globaltx.undo.sqlmode import SqlMode
@@ -40,6 +40,13 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Relay:
+    """Answer the client's packet with these payloads."""
+
+    payloads: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PassOn:
     """Send a packet on as if it had just come from the client; ends the work.
 
@@ -51,7 +58,7 @@ class PassOn:
 
 
 Step: TypeAlias = (
-    Ask | Answer | PassOn | Register | Join | Describe | LookUp | Pause | Now | Refused | Committed
+    Ask | Answer | Relay | PassOn | Register | Join | Describe | LookUp | Pause | Now | Refused | Committed
 )
 Work: TypeAlias = Generator[Step, Any, None]
 
@@ -71,27 +78,29 @@ def ask(standing: Standing, train: Train) -> Generator[Step, Any, Arrival]:
 
 
 def run(
-    standing: Standing, statements: Sequence[bytes], *, switch_back: bool = False
+    standing: Standing, statements: Sequence[bytes], *, switch_back: bool = False, verbatim: bool = False
 ) -> Generator[Step, Any, Arrival]:
     """Run statements until the first error: in one train, or one by one if one holds a semicolon.
 
-    ``switch_back``: multi-statements are no longer needed behind them. After an error the
-    standing is certain again.
+    ``switch_back``: multi-statements are no longer needed behind them; ``verbatim``: see `Train`.
+    After an error the standing is certain again.
     """
     if len(statements) == 1 or any(trains.SEPARATOR in statement for statement in statements):
-        arrived = yield from _one_by_one(standing, statements)
+        arrived = yield from _one_by_one(standing, statements, verbatim=verbatim)
     else:
-        arrived = yield from _together(standing, statements, switch_back=switch_back)
+        arrived = yield from _together(standing, statements, switch_back=switch_back, verbatim=verbatim)
     yield from settle_status(standing)
     return arrived
 
 
-def _one_by_one(standing: Standing, statements: Sequence[bytes]) -> Generator[Step, Any, Arrival]:
+def _one_by_one(
+    standing: Standing, statements: Sequence[bytes], *, verbatim: bool
+) -> Generator[Step, Any, Arrival]:
     results: list[Result] = []
     for statement in statements:
         if trains.SEPARATOR in statement:
             yield from give_back(standing)
-        arrived = yield from ask(standing, trains.single(statement))
+        arrived = yield from ask(standing, replace(trains.single(statement), verbatim=verbatim))
         results += arrived.results
         if arrived.error is not None:
             break
@@ -99,7 +108,7 @@ def _one_by_one(standing: Standing, statements: Sequence[bytes]) -> Generator[St
 
 
 def _together(
-    standing: Standing, statements: Sequence[bytes], *, switch_back: bool
+    standing: Standing, statements: Sequence[bytes], *, switch_back: bool, verbatim: bool
 ) -> Generator[Step, Any, Arrival]:
     yield from _collect(standing)
     parts = [trains.together(statements)]
@@ -111,7 +120,7 @@ def _together(
     if back:
         parts.append(trains.switch(on=False))
     data = trains.coupled(*parts).data
-    replies = yield Ask(trains.Train(data, 2 if lend else 1))
+    replies = yield Ask(trains.Train(data, 2 if lend else 1, verbatim))
     standing.owed = back
     if lend:
         _switched(replies[0])

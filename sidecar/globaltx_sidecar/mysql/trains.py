@@ -33,10 +33,14 @@ SEPARATOR: Final = b";"
 
 @dataclass(frozen=True, slots=True)
 class Train:
-    """Bytes to send and the number of responses to wait for; none to send: those still on their way."""
+    """Bytes to send and the number of responses to wait for; none to send: those still on their way.
+
+    ``verbatim``: their packets are kept as they come, and no row is read.
+    """
 
     data: bytes
     responses: int
+    verbatim: bool = False
 
 
 @dataclass(frozen=True, slots=True)

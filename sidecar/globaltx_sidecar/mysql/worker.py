@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from globaltx_sidecar.commands import Committed, Refused, Register, ToClient, ToDatabase
 from globaltx_sidecar.mysql import phase_one
-from globaltx_sidecar.mysql.packets import PacketError, frame
-from globaltx_sidecar.mysql.steps import Answer, Ask, PassOn
+from globaltx_sidecar.mysql.packets import PAYLOAD_LENGTH_MAX, PacketError, frame
+from globaltx_sidecar.mysql.steps import Answer, Ask, PassOn, Relay
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from globaltx_sidecar.commands import Command
     from globaltx_sidecar.mysql.local import Standing
@@ -76,6 +76,7 @@ class Worker:
         """Turn a step into commands; give how to go on, None if it must be answered before."""
         if isinstance(step, Ask):
             self._awaited = step.train.responses
+            self._collector.verbatim = step.train.verbatim
             if step.train.data:
                 self._check_silence()
                 commands.append(ToDatabase(step.train.data))
@@ -89,9 +90,11 @@ class Worker:
             return self._stop
         if isinstance(step, Answer):
             commands.append(ToClient(frame(step.payload, self._packet.next_sequence)))
+        elif isinstance(step, Relay):
+            commands.append(ToClient(_framed(step.payloads, self._packet.next_sequence)))
         else:
             commands.append(step)
-        return self._resume if isinstance(step, Answer | Register | Refused | Committed) else None
+        return self._resume if isinstance(step, Answer | Relay | Register | Refused | Committed) else None
 
     def _resume(self) -> Step:
         return self._work.send(None)
@@ -110,3 +113,12 @@ class Worker:
         if self._collector.pending or self._replies:
             message = "the database answered more than was asked"
             raise PacketError(message)
+
+
+def _framed(payloads: Iterable[bytes], sequence: int) -> bytes:
+    """Put headers before packets that follow each other."""
+    framed = bytearray()
+    for payload in payloads:
+        framed += frame(payload, sequence)
+        sequence += 1 + len(payload) // PAYLOAD_LENGTH_MAX
+    return bytes(framed)
