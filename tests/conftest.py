@@ -40,6 +40,11 @@ ON_MYSQL = pytest.mark.parametrize("server", [MYSQL], indirect=True)
 """For tests of what only one of them has."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the deep checks play more random sequences than the quick ones, and others each time."""
+    parser.addoption("--sequences", type=int, help="how many random sequences tests/twin plays")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs a control plane or a database, so that nobody can forget to."""

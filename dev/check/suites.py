@@ -71,7 +71,17 @@ SUITES = (
 DEEP = (
     Suite(
         "deep: AT and the sidecar against a real MySQL with real clients, the same tests",
-        ("-m", "mysql and not clients", "tests"),
+        ("-m", "mysql and not clients", "tests", "--ignore=tests/twin"),
+        ("linux", "mysql"),
+    ),
+    Suite(
+        "deep: 1,000 random sequences against the twin, on a real MariaDB",
+        ("-m", "database", "tests/twin", "--sequences=1000", "-s"),
+        ("linux", "mariadb"),
+    ),
+    Suite(
+        "deep: 1,000 random sequences against the twin, on a real MySQL",
+        ("-m", "mysql", "tests/twin", "--sequences=1000", "-s"),
         ("linux", "mysql"),
     ),
     *(

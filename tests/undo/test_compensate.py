@@ -65,7 +65,8 @@ def test_columns_of_others_do_not_matter() -> None:
         ("[1.50]", "[1.5]", True),
         ("[1e2]", "[100]", True),
         ("[9007199254740993]", "[9007199254740992]", False),
-        ('["1"]', "[1]", False),
+        ('["1"]', "[1]", True),  # MariaDB under sjis
+        ('["1x"]', "[1]", False),
         ("[null]", '[""]', False),
         ('["a"]', '["A"]', False),
         ('["\\u00e9"]', '["é"]', True),

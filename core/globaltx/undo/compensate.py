@@ -19,7 +19,7 @@ shown all three.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -129,6 +129,24 @@ def _differs(record: Record, name: str) -> bool:
     """Whether a column was changed: of a key, only to another spelling that the server takes for the same."""
     before, after = record.before or {}, record.after or {}
     return name in after and not same({name: before[name]}, {name: after[name]})
+
+
+def select_whole(shape: TableShape, record: Record) -> str | None:
+    """Write the locking SELECT of a changed row with all columns; None for one that came or went."""
+    if record.before is None or record.after is None:
+        return None
+    row = f"FROM {_table(shape)} WHERE {_condition(shape, record)}"
+    return f"SELECT {values.image_bytes(shape.stored_columns)} {row} FOR UPDATE"
+
+
+def take_out(shape: TableShape, record: Record) -> str:
+    """Write the DELETE of a changed row, to be put back by `put_back`."""
+    return restore(shape, replace(record, before=None))
+
+
+def put_back(record: Record, whole: Image) -> Record:
+    """Make the record that inserts a row that was taken out, as it was before."""
+    return replace(record, before={**whole, **(record.before or {})}, after=None)
 
 
 def select_children(shape: TableShape, record: Record) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation, localcontext
 from typing import TYPE_CHECKING
 
 from globaltx.undo import keys, literal
@@ -22,6 +22,8 @@ _INTEGER = re.compile(r"[+-]?\d{1,20}", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _DATETIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:[ T](\d\d:\d\d:\d\d)(?:\.(\d{0,6}))?)?", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_DIGITS_MAX = 100
+"""More than a DECIMAL has, and than Python's decimals have unless they are told."""
 _CODECS = {"utf8": "utf-8", "utf8mb3": "utf-8", "utf8mb4": "utf-8", "ascii": "ascii", "latin1": "cp1252"}
 
 
@@ -78,13 +80,14 @@ def _decimal(column: Column, value: Value) -> str | None:
     if found is None or isinstance(value, float | bytes):
         return None
     digits, scale = int(found[1]), int(found[2])
-    try:
-        number = Decimal(_ascii(value) if isinstance(value, Text) else value or 0)
-    except InvalidOperation:
-        return None
-    if not number.is_finite() or number != round(number, scale) or abs(number) >= 10 ** (digits - scale):
-        return None
-    return f"{abs(number) if number == 0 else number:.{scale}f}"
+    with localcontext() as context:
+        context.prec = _DIGITS_MAX
+        try:
+            number = Decimal(_ascii(value) if isinstance(value, Text) else value or 0)
+            fits = abs(number) < 10 ** (digits - scale) and number == round(number, scale)
+        except InvalidOperation:
+            return None
+        return f"{abs(number) if number == 0 else number:.{scale}f}" if fits else None
 
 
 def _plain(column: Column, value: Value) -> str | None:

@@ -217,7 +217,8 @@ def _word(word: str) -> Value | Generated | _Expression:
 def _number(text: str, sign: int) -> Value:
     if "e" in text.lower():
         return sign * float(text)
-    return sign * (Decimal(text) if "." in text else int(text))
+    # A product of Decimals would be rounded.
+    return Decimal(f"{'-' * (sign < 0)}{text}") if "." in text else sign * int(text)
 
 
 def _bytes(text: str) -> Value | _Expression:

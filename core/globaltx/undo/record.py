@@ -149,9 +149,9 @@ def _row_key(parts: Sequence[KeyPart]) -> str:
     known = known_key(parts)
     if known is not None:
         return keys.literal_key(known)
-    return keys.as_bytes(
-        [
-            part.sql if part.known is None else literal.sql(literal.Text(part.known.encode(), "ascii"))
-            for part in parts
-        ]
-    )
+    return keys.as_bytes([part.sql if part.known is None else _as_text(part.known) for part in parts])
+
+
+def _as_text(known: str) -> str:
+    """In the connection's character set, as the other parts are: the server joins no two of them."""
+    return f"CAST({literal.sql(literal.Text(known.encode(), 'ascii'))} AS CHAR)"

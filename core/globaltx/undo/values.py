@@ -122,9 +122,11 @@ def same(one: Mapping[str, JsonValue], other: Mapping[str, JsonValue]) -> bool:
 
 
 def _equal(one: JsonValue, other: JsonValue) -> bool:
-    if isinstance(one, Number) and isinstance(other, Number):
-        return one == other or Decimal(one) == Decimal(other)
-    return one == other and isinstance(one, Number) is isinstance(other, Number)
+    if one is None or other is None or not (isinstance(one, Number) or isinstance(other, Number)):
+        return one == other
+    # MariaDB writes numbers as texts where collation_connection is one of sjis and its kind.
+    numbers = _NUMBER.fullmatch(one) and _NUMBER.fullmatch(other)
+    return one == other or (numbers is not None and Decimal(one) == Decimal(other))
 
 
 def sql(column: Column, value: JsonValue) -> str:

@@ -144,19 +144,61 @@ class PhaseTwo:
         """Undo every record that can be; give the sentences about those that cannot."""
         await session.rows("BEGIN")
         undo = _Undo()
-        waiting = await self._records(session, xid, undo)
-        while waiting:
-            postponed = [
-                record for record in waiting if not await self._undo(session, record, undo, last=False)
-            ]
-            if len(postponed) == len(waiting):
-                for record in postponed:
-                    await self._undo(session, record, undo, last=True)
-                break
-            waiting = postponed
+        waiting = await self._in_rounds(session, await self._records(session, xid, undo), undo)
+        if waiting:
+            await self._undo_knot(session, waiting, undo)
         await self._delete(session, [(record.table_name, record.row_key) for record in undo.done], [xid])
         await session.rows("COMMIT")
         return undo.conflicts
+
+    async def _in_rounds(self, session: Session, waiting: list[Record], undo: _Undo) -> list[Record]:
+        """Undo what can be, again and again while that makes way for more; give what is left."""
+        while waiting:
+            postponed = [record for record in waiting if not await self._undo(session, record, undo)]
+            if len(postponed) == len(waiting):
+                break
+            waiting = postponed
+        else:
+            return []
+        return waiting
+
+    async def _undo_knot(self, session: Session, records: list[Record], undo: _Undo) -> None:
+        """Undo records that wait for one another: rows that have exchanged their values of a unique key.
+
+        Their rows are taken out whole and put back as they were. If one of them cannot be, all stay.
+        """
+        await session.rows("SAVEPOINT globaltx_knot")
+        attempt = _Undo()
+        left: Sequence[Record] = await self._in_rounds(
+            session, await self._take_out(session, records), attempt
+        )
+        if not left and not attempt.conflicts:
+            undo.done += records
+            return
+        await session.rows("ROLLBACK TO SAVEPOINT globaltx_knot")
+        for record in records:
+            await self._undo(session, record, undo, last=True)
+
+    async def _take_out(self, session: Session, records: Sequence[Record]) -> list[Record]:
+        """Delete the rows that were changed; give the records that insert them as they were before."""
+        # No child goes along, and none holds its row back: it will be there again.
+        await session.rows("SET SESSION foreign_key_checks=0")
+        try:
+            return [await self._taken_out(session, record) for record in records]
+        finally:
+            await session.rows("SET SESSION foreign_key_checks=1")
+
+    async def _taken_out(self, session: Session, record: Record) -> Record:
+        shape = await self._schemas.shape(self._schema, record.table_name.decode())
+        query = compensate.select_whole(shape, record)
+        if (
+            query is None
+            or compensate.judge(record, await _current(session, shape, record)) is not Verdict.RESTORE
+        ):
+            return record
+        ((whole,),) = await session.rows(query)
+        await session.rows(compensate.take_out(shape, record))
+        return compensate.put_back(record, read_image(whole))
 
     async def _records(self, session: Session, xid: Xid, undo: _Undo) -> list[Record]:
         found = []
@@ -167,7 +209,7 @@ class PhaseTwo:
                 undo.conflicts.append(f"{row[0]!r} {row[1]!r}: {error}")
         return found
 
-    async def _undo(self, session: Session, record: Record, undo: _Undo, *, last: bool) -> bool:
+    async def _undo(self, session: Session, record: Record, undo: _Undo, *, last: bool = False) -> bool:
         """Undo one record; False to have it tried again after others."""
         name = record.table_name.decode("utf-8", "replace")
         try:
