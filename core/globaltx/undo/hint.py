@@ -84,12 +84,13 @@ def _taken_from_the_front(sql: bytes) -> Taken | None:
     before, behind = sql[: front.start("hint")], sql[front.end() :]
     if b"/*" in behind:
         return None
-    values: dict[str, set[str]] = {"XID": set(), "TRACEPARENT": set()}
+    values: dict[str, set[str]] = {"XID": set(), "TRACEPARENT": set(), "GLOBALLOCK": set()}
     rest = _without(front["hint"].decode(), values)
     if not values["XID"]:
         return None
     parent = next(iter(values["TRACEPARENT"]), None)
-    return Taken(before + rest.encode() + behind, _only(values["XID"]), parent)
+    lock = bool(values["GLOBALLOCK"])
+    return Taken(before + rest.encode() + behind, _only(values["XID"]), parent, global_lock=lock)
 
 
 def _check_places(found: list[lexer.Token]) -> None:
