@@ -15,6 +15,7 @@ from globaltx.manifest.injection import (
 )
 from globaltx.manifest.policy import InvalidPolicyError, read_policy
 from globaltx.manifest.resources import POLICIES
+from globaltx.manifest.settings import EtcdSettings
 from globaltx_cli import documents
 from globaltx_cli.errors import CliError
 
@@ -42,7 +43,9 @@ def inject(arguments: argparse.Namespace, connect: Callable[[str | None], Cluste
         cluster = connect(arguments.namespace)
         namespace = cluster.namespace
         raw += cluster.policies()
-    options = InjectionOptions(image=arguments.sidecar_image)
+    endpoints = tuple(arguments.etcd_endpoints)
+    etcd = EtcdSettings(endpoints, arguments.etcd_prefix, tuple(arguments.etcd_secret)) if endpoints else None
+    options = InjectionOptions(image=arguments.sidecar_image, etcd=etcd)
     return _print(manifests, _policies(raw, namespace), options, namespace)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from globaltx import __version__
+from globaltx.stores.etcd.access import DEFAULT_PREFIX
 from globaltx.transaction.states import State
 from globaltx_cli import check, inject, schema, transactions
 from globaltx_cli.cluster import Cluster
@@ -108,6 +109,19 @@ def _inject(commands: _Subparsers) -> None:
     )
     command.add_argument("--from-cluster", action="store_true", help="add the policies of the namespace")
     command.add_argument("--sidecar-image", default=DEFAULT_SIDECAR_IMAGE, help="(default: %(default)s)")
+    command.add_argument(
+        "--etcd-endpoints",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="the store is etcd; may be repeated",
+    )
+    command.add_argument(
+        "--etcd-prefix", default=DEFAULT_PREFIX, help="what its keys begin with (%(default)s)"
+    )
+    command.add_argument(
+        "--etcd-secret", action="append", default=[], metavar="NAME", help="what enters it; may be repeated"
+    )
     command.set_defaults(run=inject.inject)
 
 

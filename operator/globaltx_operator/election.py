@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from globaltx_operator.queue import WorkQueue
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from globaltx.transaction.xid import Xid
     from globaltx_operator.cache import Cache
     from globaltx_operator.metrics import Metrics
-    from globaltx_operator.missed import MissedPods
     from globaltx_operator.policies import PolicyCache, PolicyReconciler
     from globaltx_operator.reconcile import Reconciler
 
 _log = logging.getLogger(__name__)
+
+
+class Beside(Protocol):
+    """What a leader does besides."""
+
+    async def run(self) -> None:
+        """Go on until cancelled."""
 
 
 class Leadership:
@@ -30,7 +38,7 @@ class Leadership:
         policy_reconciler: PolicyReconciler,
         metrics: Metrics,
         workers: int,
-        missed_pods: MissedPods | None = None,
+        beside: Sequence[Beside] = (),
     ) -> None:
         self._cache = cache
         self._reconciler = reconciler
@@ -38,7 +46,7 @@ class Leadership:
         self._policy_reconciler = policy_reconciler
         self._metrics = metrics
         self._workers = workers
-        self._missed_pods = missed_pods
+        self._beside = tuple(beside)
         self._transactions: WorkQueue[Xid] | None = None
         metrics.queue("transactions", lambda: self._transactions.depth if self._transactions else 0)
 
@@ -59,8 +67,8 @@ class Leadership:
             async with asyncio.TaskGroup() as group:
                 group.create_task(transactions.run(), name="transactions")
                 group.create_task(policies.run(), name="policies")
-                if self._missed_pods is not None:
-                    group.create_task(self._missed_pods.run(), name="missed pods")
+                for each in self._beside:
+                    group.create_task(each.run(), name=type(each).__name__)
         finally:
             self._metrics.leader.set(0)
             self._cache.changed = self._policy_cache.changed = None

@@ -19,6 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import kopf
 
+from globaltx.stores.etcd.access import EtcdAccess, EtcdAccessError
+from globaltx.stores.etcd.client import EtcdClient
+from globaltx.stores.etcd.store import EtcdStore
 from globaltx.stores.kubernetes.access import AccessError, discover
 from globaltx.stores.kubernetes.client import KubernetesClient
 from globaltx.stores.kubernetes.errors import KubernetesError
@@ -28,6 +31,7 @@ from globaltx_operator import handlers, log
 from globaltx_operator.cache import Cache
 from globaltx_operator.carry_out import CarryOut
 from globaltx_operator.election import Leadership
+from globaltx_operator.etcd import EtcdKeeper
 from globaltx_operator.events import Recorder
 from globaltx_operator.gather import Gatherer
 from globaltx_operator.metrics import Metrics
@@ -39,10 +43,11 @@ from globaltx_operator.settings import parse
 from globaltx_operator.webhook import WebhookOptions, run_webhook
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Iterator
 
     from globaltx.manifest.injection import InjectionOptions
     from globaltx.stores.kubernetes.access import Access
+    from globaltx_operator.election import Beside
     from globaltx_operator.settings import OperatorSettings
 
 CONNECTIONS = 32
@@ -82,8 +87,16 @@ async def run(settings: OperatorSettings) -> int:
         _log.error("%s", error)
         return 1
     client = KubernetesClient(access, connections=CONNECTIONS, field_manager="globaltx-operator")
-    async with client:
-        return await Replica(settings, access, client).run()
+    async with client, contextlib.AsyncExitStack() as stack:
+        replica = Replica(settings, access, client)
+        if settings.etcd is not None:
+            try:
+                etcd = EtcdAccess(settings.etcd.endpoints, settings.etcd_credentials)
+            except EtcdAccessError as error:
+                _log.error("%s", error)
+                return 1
+            replica.keep_in(await stack.enter_async_context(EtcdClient(etcd)), settings.etcd.prefix)
+        return await replica.run()
 
 
 @dataclass(slots=True)
@@ -105,8 +118,20 @@ class Replica:
         self._policies = PolicyCache()
         self._metrics = Metrics(self._cache)
         self._readiness = Readiness()
+        self._keeper: EtcdKeeper | None = None
         self._stopping = asyncio.Event()
         self._parts: list[_Part] = []  # in the order in which they are stopped
+
+    def keep_in(self, etcd: EtcdClient, prefix: str) -> None:
+        """Carry out for the transactions that are kept in an etcd, too."""
+        self._keeper = EtcdKeeper(
+            etcd,
+            EtcdStore(etcd, None, prefix=prefix),
+            self._metrics,
+            utc,
+            workers=self._settings.workers,
+            compact_seconds=self._settings.etcd_compact_seconds,
+        )
 
     async def run(self) -> int:
         """Start the parts, wait, stop them."""
@@ -171,12 +196,17 @@ class Replica:
             PolicyReconciler(self._client, self._policies, recorder, utc),
             self._metrics,
             settings.workers,
-            MissedPods(self._client, settings.namespaces, recorder, self._metrics.uninjected)
-            if settings.injection is not None
-            else None,
+            tuple(self._beside(recorder)),
         )
         elector = Elector(self._client, settings.namespace, settings.lease, settings.identity)
         await elector.run(leadership.lead)
+
+    def _beside(self, recorder: Recorder) -> Iterator[Beside]:
+        settings = self._settings
+        if settings.injection is not None:
+            yield MissedPods(self._client, settings.namespaces, recorder, self._metrics.uninjected)
+        if self._keeper is not None:
+            yield self._keeper
 
     async def _webhook(self, injection: InjectionOptions) -> None:
         settings = self._settings

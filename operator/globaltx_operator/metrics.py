@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter as Counter_
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -54,7 +55,8 @@ class Metrics:
             "Pods that asked for a sidecar and run without one, as the leader last saw.",
             registry=self.registry,
         )
-        self.registry.register(_States(cache))
+        self._states = _States(cache.states)
+        self.registry.register(self._states)
 
     def queue(self, name: str, depth: Callable[[], float]) -> None:
         """Show how much waits in a queue."""
@@ -64,6 +66,10 @@ class Metrics:
             registry=self.registry,
         )
         gauge.set_function(depth)
+
+    def kept(self, states: Callable[[], Counter_[State]]) -> None:
+        """Count those of another store in."""
+        self._states.sources.append(states)
 
     def moved(self, before: Observed, status: Status) -> None:
         """Count what a written status tells against the one before."""
@@ -84,12 +90,12 @@ class Metrics:
 class _States(Collector):
     """Counts the cache when asked, so that it can never drift."""
 
-    def __init__(self, cache: Cache) -> None:
-        self._cache = cache
+    def __init__(self, states: Callable[[], Counter_[State]]) -> None:
+        self.sources = [states]
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         family = GaugeMetricFamily("globaltx_transactions", "Transactions by state.", labels=["state"])
-        counted = self._cache.states()
+        counted = sum((states() for states in self.sources), Counter_[State]())
         for state in State:
             family.add_metric([str(state)], counted[state])
         yield family

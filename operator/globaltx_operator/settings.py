@@ -7,10 +7,13 @@ import os
 import secrets
 import socket
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from globaltx import __version__
 from globaltx.manifest.injection import InjectionOptions, Resources
+from globaltx.manifest.settings import ETCD_FOLDER, EtcdSettings
+from globaltx.stores.etcd.access import DEFAULT_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -39,6 +42,10 @@ class OperatorSettings:
     webhook_configuration: str = "globaltx"
     injection: InjectionOptions | None = None
     """How what is injected looks; without it no webhook is served."""
+    etcd: EtcdSettings | None = None
+    """The etcd that transactions are kept in; None: in Kubernetes."""
+    etcd_credentials: Path = Path(ETCD_FOLDER)
+    etcd_compact_seconds: float = 300.0
     workers: int = 16
     log_level: str = "info"
 
@@ -74,9 +81,18 @@ def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     option("webhook-service", usual.webhook_service, "name of the webhook's Service")
     option("webhook-secret", usual.webhook_secret, "name of the Secret with the webhook's certificate")
     option("webhook-configuration", usual.webhook_configuration, "name of both webhook configurations")
+    _etcd_options(option)
     _sidecar_options(option)
     made.add_argument("--version", action="version", version=__version__)
     return made
+
+
+def _etcd_options(option: Callable[..., None]) -> None:
+    option("etcd-endpoints", "", "URLs of the etcd that keeps transactions, by commas", type=_list)
+    option("etcd-prefix", DEFAULT_PREFIX, "what its keys begin with", type=_prefix)
+    option("etcd-secrets", "", "Secrets that sidecars enter it with, by commas", type=_list)
+    option("etcd-credentials", ETCD_FOLDER, "folder with what the operator itself enters it with", type=Path)
+    option("etcd-compact-seconds", 300.0, "how often its history is thrown away; 0: never", type=float)
 
 
 def _sidecar_options(option: Callable[..., None]) -> None:
@@ -111,6 +127,9 @@ def parse(
         webhook_secret=found.webhook_secret,
         webhook_configuration=found.webhook_configuration,
         injection=_injection(found),
+        etcd=_etcd(found),
+        etcd_credentials=found.etcd_credentials,
+        etcd_compact_seconds=found.etcd_compact_seconds,
         workers=found.workers,
         log_level=found.log_level,
     )
@@ -129,7 +148,21 @@ def _injection(found: argparse.Namespace) -> InjectionOptions | None:
             memory_request=found.sidecar_memory_request,
             memory_limit=found.sidecar_memory_limit,
         ),
+        etcd=_etcd(found),
     )
+
+
+def _etcd(found: argparse.Namespace) -> EtcdSettings | None:
+    if not found.etcd_endpoints:
+        return None
+    return EtcdSettings(found.etcd_endpoints, found.etcd_prefix, found.etcd_secrets)
+
+
+def _prefix(text: str) -> str:
+    if not text.endswith("/"):
+        message = f"{text!r} does not end with /"
+        raise argparse.ArgumentTypeError(message)
+    return text
 
 
 def _list(text: str) -> tuple[str, ...]:

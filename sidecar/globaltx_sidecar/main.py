@@ -17,6 +17,7 @@ import uvloop
 
 from globaltx.manifest.settings import (
     CREDENTIALS_FOLDER,
+    ETCD_FOLDER,
     SETTINGS_VARIABLE,
     TOKEN_FOLDER,
     SidecarSettings,
@@ -77,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--context", metavar="NAME", help="the kubeconfig's context, instead of its current one")
     add("--pod", default=os.environ.get("POD_NAME") or socket.gethostname(), help="name of this pod")
     add("--credentials", type=Path, default=Path(CREDENTIALS_FOLDER), metavar="FOLDER")
+    add("--etcd-credentials", type=Path, default=Path(ETCD_FOLDER), metavar="FOLDER")
     add("--grace-seconds", type=float, default=20.0, help="how long a stop waits for what is under way")
     add("--sweep-seconds", type=float, default=60.0, help="how old undo records are asked about")
     add("--control-host", default="0.0.0.0", help="where /healthz, /readyz and /metrics are listened for")  # noqa: S104
@@ -104,6 +106,7 @@ def _surroundings(options: argparse.Namespace) -> Surroundings:
         access=_access(options),
         pod=options.pod,
         credentials=options.credentials,
+        etcd_folder=options.etcd_credentials,
         grace=timedelta(seconds=options.grace_seconds),
         control_host=options.control_host,
         sweep_seconds=options.sweep_seconds,

@@ -40,8 +40,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from globaltx.manifest.settings import SidecarSettings
+    from globaltx.stores.base import Store
     from globaltx.stores.kubernetes.access import Access
     from globaltx_sidecar.databases import Databases
+    from globaltx_sidecar.etcd import Etcd
     from globaltx_sidecar.http.server import HttpServer
     from globaltx_sidecar.mysql.server import MysqlServer
 
@@ -59,17 +61,25 @@ _log = logging.getLogger(__name__)
 class Surroundings:
     """What is true of this process and not of the policy.
 
-    ``credentials`` holds one folder a datasource; ``grace`` is how long a stop waits for what is
-    under way, ``sweep_seconds`` how old undo records are before somebody asks what became of their
-    transaction.
+    ``credentials`` holds one folder a datasource, ``etcd_folder`` what enters the store's etcd;
+    ``grace`` is how long a stop waits for what is under way, ``sweep_seconds`` how old undo records
+    are before somebody asks what became of their transaction.
     """
 
     access: Access
     pod: str
     credentials: Path
+    etcd_folder: Path | None = None
     grace: timedelta = timedelta(seconds=20)
     sweep_seconds: float = 60.0
     control_host: str = "0.0.0.0"  # noqa: S104  the kubelet probes the pod's own address
+
+
+def open_etcd(settings: SidecarSettings, folder: Path | None) -> Etcd:
+    """The store's etcd; its modules are loaded only where it is used."""
+    from globaltx_sidecar.etcd import Etcd  # noqa: PLC0415
+
+    return Etcd(settings, folder)
 
 
 class Sidecar:
@@ -81,7 +91,10 @@ class Sidecar:
         self._metrics = Metrics()
         self._health = Health(self._metrics)
         self._client = KubernetesClient(surroundings.access)
-        self._store = KubernetesStore(self._client, settings.namespace)
+        self._etcd = open_etcd(settings, surroundings.etcd_folder) if settings.etcd else None
+        self._store: Store = (
+            self._etcd.store if self._etcd else KubernetesStore(self._client, settings.namespace)
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until ``stop`` is set, then end what is under way within the grace period.
@@ -93,6 +106,7 @@ class Sidecar:
             async with (
                 asyncio.timeout(None) as limit,
                 self._client,
+                self._etcd or nullcontext(),
                 self._upstream() as upstream,
                 asyncio.TaskGroup() as tasks,
             ):
@@ -128,6 +142,8 @@ class Sidecar:
             works.append(
                 PolicyFollower(self._client, self._settings, self._health, partial(_use, proxy)).run()
             )
+            if self._etcd:
+                works.append(self._etcd.tell(self._health))
             background = [tasks.create_task(work) for work in works]
             _log.info("ready: %s in %s", self._settings.app, self._settings.namespace)
             await stop.wait()

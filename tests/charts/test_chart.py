@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 CASES = {
     "default": (),
     "namespaced": ("watchNamespaces={shop,bank}", "rbac.checkSecrets=true"),
+    "etcd": (
+        "store.type=etcd",
+        "store.etcd.endpoints={https://etcd-0.etcd:2379,https://etcd-1.etcd:2379}",
+        "store.etcd.tlsSecretName=etcd-tls",
+        "store.etcd.credentialsSecretName=etcd-user",
+        "store.etcd.prefix=/shop/",
+        "store.etcd.compactSeconds=0",
+    ),
     "chosen": (
         "image.operator=registry.example/globaltx/operator:2",
         "image.sidecar=registry.example/globaltx/sidecar:2",
@@ -91,6 +99,9 @@ def test_schema_knows_every_value_and_no_other() -> None:
         "image.pullPolicy=Sometimes",
         "watchNamespaces={Shop}",
         "webhook.timeoutSeconds=60",
+        "store.type=file",
+        "store.type=etcd",
+        "store.etcd.endpoints={etcd:2379}",
         "sidecar.resources.limits.memory=lots",
     ],
 )

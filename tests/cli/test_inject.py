@@ -1,6 +1,7 @@
 """``globaltx inject`` without any cluster; that it equals the webhook is by construction: one function."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -8,6 +9,7 @@ import yaml
 from globaltx.manifest.injection import InjectionOptions, apply, inject_workload
 from globaltx.manifest.injection.result import Injected
 from globaltx.manifest.policy import read_policy
+from globaltx.manifest.settings import ETCD_FOLDER, EtcdSettings, SidecarSettings
 from globaltx_cli.main import main
 
 MANIFESTS = Path(__file__).resolve().parents[2] / "examples" / "01-order" / "manifests"
@@ -32,6 +34,18 @@ def test_a_deployment_comes_out_as_the_webhook_makes_it(capsys: pytest.CaptureFi
     expected = inject_workload(raw, policies, InjectionOptions(image=IMAGE), namespace="shop")
     assert isinstance(expected, Injected)
     assert _deployment(capsys.readouterr().out) == apply(raw, expected.patch)
+
+
+def test_the_store_is_etcd_where_one_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    etcd = ["--etcd-endpoints", "https://e:2379", "--etcd-prefix", "/p/", "--etcd-secret", "user"]
+    assert main([*_order(), "--policies", str(MANIFESTS / "policy.yaml"), *etcd]) == 0
+    pod: Any = _deployment(capsys.readouterr().out)["spec"]
+    sidecar = pod["template"]["spec"]["initContainers"][0]
+    told = SidecarSettings.from_json(next(each["value"] for each in sidecar["env"] if "value" in each))
+    assert told.etcd == EtcdSettings(("https://e:2379",), "/p/", ("user",))
+    volume = {"name": "globaltx-etcd", "projected": {"sources": [{"secret": {"name": "user"}}]}}
+    assert volume in pod["template"]["spec"]["volumes"]
+    assert {"name": "globaltx-etcd", "mountPath": ETCD_FOLDER, "readOnly": True} in sidecar["volumeMounts"]
 
 
 def test_policies_among_the_manifests_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from globaltx.coordinator.policy import Datasource, Propagation, Route, Tcc, Tls, TlsMode
-from globaltx.manifest.settings import DatasourceSettings, HttpSettings, SidecarSettings
+from globaltx.manifest.settings import DatasourceSettings, EtcdSettings, HttpSettings, SidecarSettings
 
 DEBIT = Route(
     name="debit",
@@ -38,6 +38,7 @@ def test_any_texts_come_back_and_hold_nothing_that_kubernetes_expands(
         policies=("p",),
         http=HttpSettings(port, (Route(name="r", path=path), DEBIT), edge=True),
         datasources=(DatasourceSettings(datasource, "127.0.0.2", port),),
+        etcd=EtcdSettings(("http://a:1", "http://b:1"), "/p/", ("tls", "user")),
     )
     text = settings.to_json()
     assert "$" not in text

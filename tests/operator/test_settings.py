@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from globaltx.manifest.injection import InjectionOptions, Resources
+from globaltx.manifest.settings import EtcdSettings
 from globaltx_operator.settings import parse, parser
 
 
@@ -32,7 +33,14 @@ def test_a_variable_stands_for_its_flag_and_the_flag_goes_first() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [["--port", "99999"], ["--port", "x"], ["--workers", "0"], ["--log-level", "loud"], ["--nonsense"]],
+    [
+        ["--port", "99999"],
+        ["--port", "x"],
+        ["--workers", "0"],
+        ["--log-level", "loud"],
+        ["--etcd-prefix", "p"],
+        ["--nonsense"],
+    ],
 )
 def test_what_is_wrong_is_told(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as refusal:
@@ -53,6 +61,10 @@ def test_every_variable_of_the_chart_is_understood() -> None:
         "GLOBALTX_SIDECAR_CPU_LIMIT": "2",
         "GLOBALTX_SIDECAR_MEMORY_REQUEST": "3",
         "GLOBALTX_SIDECAR_MEMORY_LIMIT": "4",
+        "GLOBALTX_ETCD_ENDPOINTS": "https://a:2379,https://b:2379",
+        "GLOBALTX_ETCD_PREFIX": "/p/",
+        "GLOBALTX_ETCD_SECRETS": "tls,user",
+        "GLOBALTX_ETCD_COMPACT_SECONDS": "0",
     }
     settings = parse([], environment)
     names = (settings.webhook_service, settings.webhook_secret, settings.webhook_configuration)
@@ -62,7 +74,10 @@ def test_every_variable_of_the_chart_is_understood() -> None:
         image_pull_policy="Always",
         image_pull_secrets=("a", "b"),
         resources=Resources("1", "2", "3", "4"),
+        etcd=settings.etcd,
     )
+    assert settings.etcd == EtcdSettings(("https://a:2379", "https://b:2379"), "/p/", ("tls", "user"))
+    assert settings.etcd_compact_seconds == 0
 
 
 def test_the_chart_sets_only_what_is_understood() -> None:

@@ -90,6 +90,17 @@ def post(sidecar: SidecarProgram, path: str) -> tuple[int, str]:
     return get(sidecar.url + path, method="POST", body=b"{}", seconds=30)
 
 
+def away(folder: Path) -> Path:
+    """A kubeconfig of an API server that is not there."""
+    file = folder / "away.kubeconfig"
+    cluster = {"name": "c", "cluster": {"server": f"https://{LOOPBACK}:{free_port()}"}}
+    context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
+    user: dict[str, Any] = {"name": "u", "user": {}}
+    config = {"clusters": [cluster], "users": [user], "contexts": [context], "current-context": "c"}
+    file.write_text(json.dumps(config))
+    return file
+
+
 def policy(namespace: str, path: str) -> dict[str, Any]:
     route = {
         "name": "create",
@@ -126,13 +137,7 @@ async def test_a_request_begins_commits_and_rolls_back(
 def test_plain_http_goes_on_and_a_route_fails_clearly_without_an_api_server(
     tmp_path: Path, sidecar: SidecarProgram
 ) -> None:
-    away = tmp_path / "away.kubeconfig"
-    cluster = {"name": "c", "cluster": {"server": f"https://{LOOPBACK}:{free_port()}"}}
-    context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
-    user: dict[str, Any] = {"name": "u", "user": {}}
-    config = {"clusters": [cluster], "users": [user], "contexts": [context], "current-context": "c"}
-    away.write_text(json.dumps(config))
-    with SidecarProgram(sidecar.settings, tmp_path, away) as alone:
+    with SidecarProgram(sidecar.settings, tmp_path, away(tmp_path)) as alone:
         assert post(alone, "/plain") == (400, "none")
         status, told = post(alone, "/create")
         assert status == 503

@@ -75,3 +75,8 @@ matchExpressions:
   verbs: [get]
 {{- end }}
 {{- end -}}
+
+{{/* The Secrets that enter the store's etcd, by commas. */}}
+{{- define "globaltx.etcdSecrets" -}}
+{{- join "," (compact (list .Values.store.etcd.tlsSecretName .Values.store.etcd.credentialsSecretName)) -}}
+{{- end -}}

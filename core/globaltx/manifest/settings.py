@@ -24,6 +24,9 @@ LOCAL_PORT = 15001
 CREDENTIALS_FOLDER = "/etc/globaltx/credentials"
 """One folder a datasource with the files ``username`` and ``password``, and as far as its TLS asks for
 them ``ca.crt``, ``tls.crt`` and ``tls.key``; only the sidecar mounts it."""
+ETCD_FOLDER = "/etc/globaltx/etcd"
+"""What enters the etcd of the store, if anything has to: ``ca.crt``, ``tls.crt``, ``tls.key``, ``username``,
+``password``; only the sidecar mounts it."""
 TOKEN_FOLDER = "/var/run/secrets/globaltx.io/serviceaccount"  # noqa: S105  a folder, not a secret
 """``token``, ``ca.crt`` and ``namespace``, projected; only the sidecar mounts it."""
 
@@ -49,6 +52,15 @@ class DatasourceSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class EtcdSettings:
+    """The etcd that transactions are kept in; ``secrets`` are named whose keys are mounted together."""
+
+    endpoints: tuple[str, ...]
+    prefix: str = "/globaltx/"
+    secrets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SidecarSettings:
     """Everything that a sidecar needs to know at its start."""
 
@@ -62,6 +74,8 @@ class SidecarSettings:
     control_port: int = CONTROL_PORT
     local_port: int | None = None
     """Where the local API listens on loopback; None: nowhere."""
+    etcd: EtcdSettings | None = None
+    """None: transactions are kept in Kubernetes."""
 
     def to_json(self) -> str:
         """Write the settings; the same settings give the same text.
@@ -105,7 +119,19 @@ def _settings(settings: SidecarSettings) -> dict[str, Any]:
         "ttlSeconds": settings.ttl.total_seconds(),
         "controlPort": settings.control_port,
         **({} if settings.local_port is None else {"localPort": settings.local_port}),
+        **({} if settings.etcd is None else {"etcd": _etcd(settings.etcd)}),
     }
+
+
+def _etcd(etcd: EtcdSettings) -> dict[str, Any]:
+    secrets = list(etcd.secrets)
+    return {"endpoints": list(etcd.endpoints), "prefix": etcd.prefix, "secrets": secrets}
+
+
+def _read_etcd(raw: dict[str, Any] | None) -> EtcdSettings | None:
+    if raw is None:
+        return None
+    return EtcdSettings(tuple(raw["endpoints"]), raw["prefix"], tuple(raw["secrets"]))
 
 
 def _route(route: Route) -> dict[str, Any]:
@@ -177,6 +203,7 @@ def _read(raw: dict[str, Any]) -> SidecarSettings:
         ttl=timedelta(seconds=raw["ttlSeconds"]),
         control_port=raw["controlPort"],
         local_port=raw.get("localPort"),
+        etcd=_read_etcd(raw.get("etcd")),
     )
 
 

@@ -91,6 +91,7 @@ def _injected(
         datasources=databases.settings,
         lock_wait=policy.lock_wait,
         ttl=policy.ttl,
+        etcd=options.etcd,
         local_port=LOCAL_PORT,
     )
     check_ports(pod, settings)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from globaltx.manifest.settings import EtcdSettings
 
 SIDECAR_NAME = "globaltx-sidecar"
 """The injected container's name, and the ClusterRole's that it acts with."""
@@ -31,3 +35,5 @@ class InjectionOptions:
     image_pull_secrets: tuple[str, ...] = ()
     resources: Resources = Resources()
     user: int = 65532
+    etcd: EtcdSettings | None = None
+    """The etcd that the sidecars keep transactions in; None: in Kubernetes."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from globaltx.manifest.injection.http import CONTROL_PORT_NAME
 from globaltx.manifest.injection.options import SIDECAR_NAME
 from globaltx.manifest.policy import secrets_of
-from globaltx.manifest.settings import CREDENTIALS_FOLDER, SETTINGS_VARIABLE, TOKEN_FOLDER
+from globaltx.manifest.settings import CREDENTIALS_FOLDER, ETCD_FOLDER, SETTINGS_VARIABLE, TOKEN_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 TOKEN_VOLUME = "globaltx-token"  # noqa: S105  a volume, not a secret
 CREDENTIALS_VOLUME = "globaltx-credentials"
+ETCD_VOLUME = "globaltx-etcd"
 TOKEN_SECONDS = 3600
 START_SECONDS_MAX = 60
 
@@ -64,7 +65,12 @@ def sidecar_volumes(settings: SidecarSettings) -> list[dict[str, Any]]:
         },
     }
     sources = [source for each in settings.datasources for source in _credentials(each.datasource)]
-    return [token] + [{"name": CREDENTIALS_VOLUME, "projected": {"sources": sources}}] * bool(sources)
+    entering = [{"secret": {"name": name}} for name in (settings.etcd.secrets if settings.etcd else ())]
+    return [
+        token,
+        *([{"name": CREDENTIALS_VOLUME, "projected": {"sources": sources}}] if sources else []),
+        *([{"name": ETCD_VOLUME, "projected": {"sources": entering}}] if entering else []),
+    ]
 
 
 def _credentials(datasource: Datasource) -> Iterator[dict[str, Any]]:
@@ -77,6 +83,8 @@ def _mounts(settings: SidecarSettings) -> list[dict[str, Any]]:
     mounts = [{"name": TOKEN_VOLUME, "mountPath": TOKEN_FOLDER, "readOnly": True}]
     if settings.datasources:
         mounts.append({"name": CREDENTIALS_VOLUME, "mountPath": CREDENTIALS_FOLDER, "readOnly": True})
+    if settings.etcd and settings.etcd.secrets:
+        mounts.append({"name": ETCD_VOLUME, "mountPath": ETCD_FOLDER, "readOnly": True})
     return mounts
 
 

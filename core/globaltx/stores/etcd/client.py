@@ -150,6 +150,11 @@ class EtcdClient:
         """End a lease and remove the keys that are bound to it."""
         await self.request("lease/revoke", {"ID": lease})
 
+    async def revision(self) -> int:
+        """The present revision."""
+        told = await self.request("kv/range", {"key": encode("\0"), "countOnly": True})
+        return int(told["header"]["revision"])
+
     async def compact(self, revision: int) -> None:
         """Throw away the history before that revision.
 

@@ -1,0 +1,258 @@
+"""The operator's part for transactions that are kept in an etcd.
+
+It follows all keys, and decides by the same function as for resources: it rolls back at the deadline,
+tells those branches that `decide` has missed, sees when all have ended, and forgets what has. What
+an operator of resources would write into a status is kept here in memory, and told in the log and by
+the metrics; a new leader makes it anew from the keys.
+
+When it fails half-way nothing is lost: every step is looked for again in the keys as they are then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from globaltx.coordinator.conditions import Status
+from globaltx.coordinator.decide import decide
+from globaltx.coordinator.observed import Observed, ObservedBranch, Weight
+from globaltx.stores.base import StoreError
+from globaltx.stores.etcd.client import Listing
+from globaltx.stores.etcd.errors import EtcdError
+from globaltx.stores.etcd.keys import InvalidRecordError, Record
+from globaltx.stores.etcd.watcher import Watcher
+from globaltx.transaction.xid import Xid
+from globaltx_operator.queue import WorkQueue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from globaltx.coordinator.observed import Plan
+    from globaltx.stores.etcd.client import Change, Changes, EtcdClient
+    from globaltx.stores.etcd.store import EtcdStore
+    from globaltx.transaction.model import Branch, Snapshot
+    from globaltx.transaction.states import State
+    from globaltx_operator.metrics import Metrics
+
+KEEP = timedelta(minutes=3)
+"""How long what has ended is kept at most: a late local commit is cleared away by then."""
+SETTLE_DOWN = timedelta(milliseconds=250)
+"""How long after a change a transaction is looked at: most have ended by then."""
+TELL_AFTER = timedelta(seconds=2)
+"""How long whoever decided has to tell the branches by itself."""
+COMPACT_SECONDS = 300.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Known:
+    """A transaction's keys, which of its branches are open, and what was made of them last."""
+
+    record: Record
+    open: set[tuple[str, str]]
+    status: Status
+    changes: int = 0
+    """How often its keys have changed: what changes while it is looked at is looked at again."""
+
+
+class EtcdKeeper:
+    """Carries out for all transactions below the store's prefix; call `run` while leading.
+
+    ``compact_seconds`` is how often history older than that is thrown away (0: somebody else does).
+    """
+
+    def __init__(
+        self,
+        client: EtcdClient,
+        store: EtcdStore,
+        metrics: Metrics,
+        utc: Callable[[], datetime],
+        *,
+        workers: int = 16,
+        keep: timedelta = KEEP,
+        compact_seconds: float = COMPACT_SECONDS,
+    ) -> None:
+        self._client = client
+        self._store = store
+        self._metrics = metrics
+        self._utc = utc
+        self._workers = workers
+        self._keep = keep
+        self._compact_seconds = compact_seconds
+        self._known: dict[Xid, _Known] = {}
+        self._over: dict[Xid, datetime] = {}
+        self._queue: WorkQueue[Xid] | None = None
+        self.watcher = Watcher(client, store.keys.prefix)
+        metrics.kept(self.states)
+
+    def states(self) -> Counter[State]:
+        """How many transactions stand where, as far as they are followed."""
+        return Counter(each.status.state for each in self._known.values())
+
+    async def run(self) -> None:
+        """Follow and carry out until cancelled."""
+        self._queue = WorkQueue(self.review, workers=self._workers)
+        self._known.clear()
+        self._over.clear()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._queue.run(), name="transactions in etcd")
+                group.create_task(self._follow(self._queue), name="watch etcd")
+                if self._compact_seconds:
+                    group.create_task(self._compact(), name="compact etcd")
+        finally:
+            self._queue = None
+
+    async def review(self, xid: Xid) -> timedelta | None:
+        """Look at one transaction and do what is to be done; return when to look again."""
+        if xid in self._over:
+            return await self._forget(xid)
+        known = self._known.get(xid)
+        if known is None:
+            return None
+        seen = known.changes
+        again = await self._look(xid, known)
+        return again if known.changes == seen else SETTLE_DOWN
+
+    async def _look(self, xid: Xid, known: _Known) -> timedelta | None:
+        try:
+            snapshot = known.record.snapshot()
+        except InvalidRecordError as error:
+            _log.warning("%s is left alone: %s", xid, error)
+            return None
+        if snapshot is None:
+            return None  # it is being forgotten
+        now = self._utc()
+        observed, wait = self._observe(known, snapshot, now)
+        plan = decide(observed, now)
+        try:
+            await self._carry_out(xid, known, observed, plan)
+        except StoreError as error:
+            _log.warning("%s: %s", xid, error)
+            return TELL_AFTER
+        return plan.requeue_after if wait is None else wait
+
+    def _observe(self, known: _Known, snapshot: Snapshot, now: datetime) -> tuple[Observed, timedelta | None]:
+        """What `decide` looks at, and how long whoever decided may still tell the branches by itself."""
+        transaction = replace(snapshot.transaction, ttl=min(snapshot.transaction.ttl, self._keep))
+        decision, wait = transaction.decision, None
+        untold = {each.id for each in snapshot.branches if not self._was_told(known, each)}
+        if decision is not None and untold:
+            left = TELL_AFTER - (now - (decision.at or now))
+            if timedelta() < left <= TELL_AFTER:
+                wait, untold = left, set()
+        branches = tuple(
+            ObservedBranch(replace(each, outcome=None) if each.id in untold else each, held=False, owned=True)
+            for each in snapshot.branches
+        )
+        return Observed(transaction, known.status, branches, complete=True, held=False), wait
+
+    def _was_told(self, known: _Known, branch: Branch) -> bool:
+        return branch.settled or (branch.id.app, branch.id.resource) in known.open
+
+    async def _carry_out(self, xid: Xid, known: _Known, observed: Observed, plan: Plan) -> None:
+        if plan.take is not None:
+            await self._store.decide(xid, plan.take)  # its keys will wake us again
+        if plan.stamp:
+            await self._store.stamp(xid)
+        for notice in plan.notices:
+            level = logging.WARNING if notice.weight is Weight.WARNING else logging.DEBUG
+            _log.log(level, "%s: %s: %s", xid, notice.reason, notice.message)
+        if plan.status is not None:
+            self._metrics.moved(observed, plan.status)
+            known.status = plan.status
+        if known.status.settled_at is not None:
+            # Its keys are not needed any more, and at a thousand a second they would be too many.
+            self._over[xid] = known.status.settled_at + observed.transaction.ttl
+            del self._known[xid]
+
+    async def _forget(self, xid: Xid) -> timedelta | None:
+        left = self._over[xid] - self._utc()
+        if left > timedelta():
+            return left
+        try:
+            await self._store.forget(xid)
+        except StoreError as error:
+            _log.warning("%s: %s", xid, error)
+            return TELL_AFTER
+        del self._over[xid]
+        return None
+
+    async def _follow(self, queue: WorkQueue[Xid]) -> None:
+        async with aclosing(self.watcher.follow()) as seen:
+            async for each in seen:
+                if isinstance(each, Listing):
+                    self._listed(queue, each)
+                else:
+                    self._changed(queue, each)
+
+    def _listed(self, queue: WorkQueue[Xid], listing: Listing) -> None:
+        statuses = {xid: each.status for xid, each in self._known.items()}
+        self._known.clear()
+        for found in listing.found:
+            self._put(found.key, found.value)
+        for xid in self._over:
+            self._known.pop(xid, None)
+        for xid, known in self._known.items():
+            known.status = statuses.get(xid, known.status)
+            queue.add(xid)
+
+    def _changed(self, queue: WorkQueue[Xid], changes: Changes) -> None:
+        for xid in {self._apply(each) for each in changes.changes}:
+            if xid is not None and xid in self._known and xid not in self._over:
+                queue.add_later(xid, SETTLE_DOWN.total_seconds())
+
+    def _apply(self, change: Change) -> Xid | None:
+        found = change.key_value
+        return self._put(found.key, None if change.deleted else found.value)
+
+    def _put(self, key: str, value: str | None) -> Xid | None:
+        """Take one key in; the xid that it is of, None if it is another's."""
+        namespace, (kind, *rest) = self._store.keys.parts(key)
+        if kind == "tx" and len(rest) in {2, 4}:  # NAME/begin, NAME/branch/APP/RESOURCE
+            xid = Xid(namespace, rest[0])
+            self._of(xid).record.put(rest[1:], value)
+        elif kind == "open" and len(rest) == 3:  # noqa: PLR2004  APP/NAME/RESOURCE
+            xid = Xid(namespace, rest[1])
+            branch = (unquote(rest[0]), unquote(rest[2]))
+            self._note_open(xid, branch, there=value is not None)
+        else:
+            return None
+        known = self._known.get(xid)
+        if known is not None:
+            known.changes += 1
+            if known.record.empty and not known.open:
+                del self._known[xid]
+        return xid
+
+    def _note_open(self, xid: Xid, branch: tuple[str, str], *, there: bool) -> None:
+        if there:
+            self._of(xid).open.add(branch)
+        elif xid in self._known:
+            self._known[xid].open.discard(branch)
+
+    def _of(self, xid: Xid) -> _Known:
+        known = self._known.get(xid)
+        if known is None:
+            known = self._known[xid] = _Known(Record(xid), set(), Status())
+        return known
+
+    async def _compact(self) -> None:
+        """Throw away history that is older than one interval: a watch that is behind lists anew."""
+        revision = 0
+        while True:
+            try:
+                if revision:
+                    await self._client.compact(revision)
+                revision = await self._client.revision()
+            except EtcdError as error:
+                _log.info("etcd was not compacted: %s", error)
+            await asyncio.sleep(self._compact_seconds)

@@ -1,0 +1,159 @@
+"""The operator's part for an etcd, on a real one."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from globaltx.coordinator.reasons import Reason
+from globaltx.stores.base import UnknownTransactionError
+from globaltx.stores.etcd.access import EtcdAccess
+from globaltx.stores.etcd.client import EtcdClient
+from globaltx.stores.etcd.errors import CompactedError
+from globaltx.stores.etcd.requests import Txn, delete
+from globaltx.stores.etcd.store import EtcdStore
+from globaltx.transaction.model import Decision, GlobalTransaction, Mode
+from globaltx.transaction.states import Outcome, State
+from globaltx_operator.cache import Cache
+from globaltx_operator.etcd import EtcdKeeper
+from globaltx_operator.metrics import Metrics
+from tests.stores.harness import COMMIT, CONFLICT, ENDED, any_xid, branch, eventually, first
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from dev.etcd import Etcd
+    from globaltx.transaction.xid import Xid
+
+pytestmark = pytest.mark.etcd
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+async def client(etcd: Etcd) -> AsyncIterator[EtcdClient]:
+    async with EtcdClient(EtcdAccess(etcd.endpoints)) as made:
+        yield made
+
+
+@pytest.fixture
+async def store(client: EtcdClient, prefix: str) -> AsyncIterator[EtcdStore]:
+    made = EtcdStore(client, "t", prefix=prefix)
+    yield made
+    await made.close()
+
+
+@asynccontextmanager
+async def leading(
+    client: EtcdClient, prefix: str, keep: timedelta = HOUR, compact_seconds: float = 0
+) -> AsyncIterator[EtcdKeeper]:
+    everywhere = EtcdStore(client, None, prefix=prefix)
+    metrics = Metrics(Cache())
+    keeper = EtcdKeeper(
+        client, everywhere, metrics, lambda: datetime.now(UTC), keep=keep, compact_seconds=compact_seconds
+    )
+    task = asyncio.create_task(keeper.run())
+    try:
+        yield keeper
+        assert not task.done()
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+        await everywhere.close()
+
+
+def lasting(xid: Xid, timeout: timedelta = HOUR) -> GlobalTransaction:
+    return GlobalTransaction(xid, "shop", timeout)
+
+
+async def decision(store: EtcdStore, xid: Xid) -> Decision | None:
+    return (await store.read(xid)).transaction.decision
+
+
+async def gone(store: EtcdStore, xid: Xid) -> bool:
+    try:
+        await store.read(xid)
+    except UnknownTransactionError:
+        return True
+    return False
+
+
+async def test_it_rolls_back_at_the_deadline_and_only_then(
+    client: EtcdClient, store: EtcdStore, prefix: str
+) -> None:
+    before, during, patient = (any_xid("t") for _ in range(3))
+    await store.begin(lasting(before, timedelta(seconds=0.5)))
+    async with leading(client, prefix) as keeper:
+        await store.begin(lasting(during, timedelta(seconds=0.5)))
+        await store.begin(lasting(patient))
+        await store.join(branch(during), Mode.AT)
+        for xid in (before, during):
+            await eventually(lambda xid=xid: _is_decided(store, xid))  # type: ignore[misc]
+            found = await decision(store, xid)
+            assert found is not None
+            assert (found.outcome, found.reason) == (Outcome.ROLLBACK, Reason.DEADLINE_EXCEEDED)
+        (told,) = await first(store, "shop", 1)
+        assert told.id == branch(during)
+        assert await decision(store, patient) is None
+        await eventually(lambda: keeper.states()[State.ACTIVE] == 1)
+
+
+async def _is_decided(store: EtcdStore, xid: Xid) -> bool:
+    return await decision(store, xid) is not None
+
+
+async def test_it_tells_the_branches_that_whoever_decided_did_not(
+    client: EtcdClient, store: EtcdStore, prefix: str
+) -> None:
+    xid = any_xid("t")
+    await store.begin(lasting(xid))
+    for app in ("shop", "stock"):
+        await store.join(branch(xid, app), Mode.AT)
+    await store.decide(xid, COMMIT)
+    await store.stamp(xid)
+    await client.txn(Txn(success=(delete(store.keys.open(branch(xid, "stock"))),)))  # as if it had crashed
+    async with leading(client, prefix):
+        assert [each.id for each in await first(store, "stock", 1)] == [branch(xid, "stock")]
+
+
+async def test_it_forgets_what_has_ended_and_nothing_else(
+    client: EtcdClient, store: EtcdStore, prefix: str
+) -> None:
+    ended, waiting, disputed = (any_xid("t") for _ in range(3))
+    for xid in (ended, waiting, disputed):
+        await store.begin(lasting(xid))
+        await store.join(branch(xid), Mode.AT)
+        await store.decide(xid, COMMIT)
+        await store.stamp(xid)
+    async with leading(client, prefix, keep=timedelta(seconds=0.2)) as keeper:
+        await store.settle(branch(disputed), CONFLICT)
+        await store.settle(branch(ended), ENDED[Outcome.COMMIT])
+        await eventually(lambda: gone(store, ended))
+        await eventually(
+            lambda: keeper.states() == {State.COMMITTING: 1, State.CONFLICT: 1}  # counted as they are
+        )
+        await store.settle(branch(disputed), ENDED[Outcome.COMMIT])
+        await eventually(lambda: gone(store, disputed))
+        assert not await gone(store, waiting)
+        await store.settle(branch(waiting), ENDED[Outcome.COMMIT])
+        await eventually(lambda: gone(store, waiting))
+    assert (await client.list(prefix)).found == ()
+
+
+async def test_it_throws_history_away(client: EtcdClient, store: EtcdStore, prefix: str) -> None:
+    revision = await client.revision()
+    async with leading(client, prefix, compact_seconds=0.1):
+        await store.begin(lasting(any_xid("t")))
+
+        async def is_compacted() -> bool:
+            try:
+                async for _ in client.watch(prefix, revision, silence=0.1):
+                    pass
+            except CompactedError:
+                return True
+            return False
+
+        await eventually(is_compacted)
