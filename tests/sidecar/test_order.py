@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import secrets
 import threading
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,16 +21,21 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.control_plane, pytest.mark.database, pytest.mark.timeout(300)]
 
 
-@pytest.fixture(scope="module")
-def shop(control_plane: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+@pytest.fixture(scope="module", params=["kubernetes", pytest.param("etcd", marks=pytest.mark.etcd)])
+def shop(
+    request: pytest.FixtureRequest, control_plane: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Shop]:
+    """The sample with its transactions in either store."""
     from dev.databases import MariaDB  # noqa: PLC0415  only where such tests are run
+    from dev.etcd import Etcd  # noqa: PLC0415
 
     name = f"shop-{secrets.token_hex(3)}"
     control_plane.kubectl("create", "namespace", name)
     folder: Path = tmp_path_factory.mktemp("shop")
     with (
+        Etcd.up(folder=folder / "etcd", durable=False) if request.param == "etcd" else nullcontext() as etcd,
         MariaDB.up(f"{name}-{os.getpid()}", sql=SQL, durable=False) as database,
-        Shop(control_plane, database, name, folder) as running,
+        Shop(control_plane, database, name, folder, etcd=etcd) as running,
     ):
         yield running
 
@@ -74,18 +80,18 @@ def test_many_orders_side_by_side_keep_the_books_right(shop: Shop) -> None:
     assert {status for status, _ in answers} <= {200, 400}, answers
 
 
-def test_an_api_server_that_dies_in_the_middle_leaves_nothing_half_done(shop: Shop) -> None:
+def test_a_store_that_dies_in_the_middle_leaves_nothing_half_done(shop: Shop) -> None:
     before = shop.rows()
     answers: list[tuple[int, str]] = []
     asking = threading.Thread(target=lambda: answers.append(shop.ask("/v1/order/create?hold=after-commit")))
     asking.start()
     try:
         wait_for("the order's local commit", lambda: (shop.rows() - before).masters == 1)
-        shop.cluster.crash("kube-apiserver")
+        shop.crash_store()
         get(shop.order.ready.replace("healthz", "release"), method="POST", body=b"")
         asking.join(60)
     finally:
-        shop.cluster.start("kube-apiserver")
+        shop.start_store()
     status, said = answers[0]
     assert status in {400, 503}, said
     shop.settle(120)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Self
 
 from dev.waiting import wait_for
 from globaltx.coordinator.policy import Route
-from globaltx.manifest.settings import SidecarSettings
+from globaltx.manifest.settings import EtcdSettings, SidecarSettings
+from globaltx.stores.etcd.requests import decode, prefix_range
 from tests.ports import LOOPBACK, free_port
 from tests.sidecar.programs import (
     BIN,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from dev.cluster.cluster import Cluster
     from dev.databases import MariaDB
+    from dev.etcd import Etcd
 
 SAMPLE = Path(__file__).parents[3] / "examples" / "01-order"
 SQL = "".join(
@@ -78,8 +80,15 @@ class Shop:
     """The sample, running; an inner context for each program."""
 
     def __init__(
-        self, cluster: Cluster, database: MariaDB, namespace: str, folder: Path, operators: int = 2
+        self,
+        cluster: Cluster,
+        database: MariaDB,
+        namespace: str,
+        folder: Path,
+        operators: int = 2,
+        etcd: Etcd | None = None,
     ) -> None:
+        self._etcd = etcd
         self.cluster = cluster
         self.database = database
         self.namespace = namespace
@@ -173,7 +182,7 @@ class Shop:
 
     def unsettled(self) -> list[str]:
         """The transactions and branches that are not at their end."""
-        found = []
+        found = unsettled_in(self._etcd) if self._etcd else []
         for kind in ("globaltransactions", "branches"):
             path = "{range .items[*]}{.metadata.name} {.status.state}{'\\n'}{end}"
             said = self.cluster.kubectl("get", kind, "-n", self.namespace, "-o", f"jsonpath={path}")
@@ -188,6 +197,20 @@ class Shop:
         )
         return dict(line.split("=", 1) for line in said.splitlines() if line)
 
+    def crash_store(self) -> None:
+        """End what keeps the transactions, as a crash does."""
+        if self._etcd is None:
+            self.cluster.crash("kube-apiserver")
+        else:
+            self._etcd.members[0].crash()
+
+    def start_store(self) -> None:
+        """Start it again."""
+        if self._etcd is None:
+            self.cluster.start("kube-apiserver")
+        else:
+            self._etcd.members[0].start()
+
     def settle(self, seconds: float = 90) -> None:
         """Wait until nothing is under way any more."""
 
@@ -198,7 +221,8 @@ class Shop:
         wait_for(f"all to be settled; left: {self.unsettled()}", nothing_left, seconds=seconds, every=0.1)
 
     def _sidecar(self, folder: Path, settings: SidecarSettings) -> SidecarProgram:
-        return SidecarProgram(settings, folder, self.cluster.kubeconfig, SIDECAR_ACCOUNT)
+        etcd = EtcdSettings(self._etcd.endpoints) if self._etcd else None
+        return SidecarProgram(replace(settings, etcd=etcd), folder, self.cluster.kubeconfig, SIDECAR_ACCOUNT)
 
     def _operator(self, folder: Path, number: int) -> Program:
         port = free_port()
@@ -216,13 +240,26 @@ class Shop:
             ],
             ready=f"http://{LOOPBACK}:{port}/readyz",
             log=folder / f"operator-{number}.log",
-            environment={"KUBECONFIG": str(self.cluster.kubeconfig), "POD_NAME": f"operator-{number}"},
+            environment={
+                "KUBECONFIG": str(self.cluster.kubeconfig),
+                "POD_NAME": f"operator-{number}",
+                "GLOBALTX_ETCD_ENDPOINTS": ",".join(self._etcd.endpoints) if self._etcd else "",
+            },
         )
 
     def _wait_for_undo_tables(self) -> None:
         for sidecar, name in ((self.order_sidecar, "order"), (self.product_sidecar, "product")):
             part = f"undo table of {name}"
             wait_for(part, partial(_is_up, sidecar, part), seconds=20)
+
+
+def unsettled_in(etcd: Etcd) -> list[str]:
+    """The transactions without a decision, and the branches without an end, by their keys."""
+    told = etcd.members[0].ask("kv/range", **prefix_range("/globaltx/"), keysOnly=True)
+    keys = {decode(each["key"]) for each in told.get("kvs", ())}
+    open_ones = {key for key in keys if "/branch/" in key and key.replace("/branch/", "/end/") not in keys}
+    begun = {key for key in keys if key.endswith("/begin")}
+    return sorted(open_ones | {key for key in begun if key.replace("/begin", "/decision") not in keys})
 
 
 def _is_up(sidecar: SidecarProgram, part: str) -> bool:
