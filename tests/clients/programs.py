@@ -80,15 +80,13 @@ PYTHON = Language(
 class Driver:
     """A driver in one of its ways of working.
 
-    Batches that go out in a form that cannot be undone are refused with an xid: ``in_one_text`` are
-    the verbs whose batches are several statements in one text, ``in_bulk`` those that are sent by
-    MariaDB's own command, which a MySQL does not know.
+    Batches that go out in a form that cannot be undone are refused with an xid: ``in_bulk`` are the
+    verbs whose batches are sent by MariaDB's own command, which a MySQL does not know.
     """
 
     name: str
     language: Language
     arguments: tuple[str, ...] = ()
-    in_one_text: tuple[str, ...] = ()
     in_bulk: tuple[str, ...] = ()
 
     def command(self) -> tuple[list[str], Path]:
@@ -109,7 +107,6 @@ DRIVERS = (
         "java-connectorj-batch",
         JAVA,
         ("mysql", f"{_CONNECTOR_J}&rewriteBatchedStatements=true"),
-        in_one_text=("UPDATE",),
     ),
     Driver(
         "java-connectorj-cursor",

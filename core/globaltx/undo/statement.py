@@ -52,6 +52,7 @@ __all__ = [
     "Verb",
     "analyse",
     "bind",
+    "split",
     "text",
 ]
 
@@ -150,6 +151,22 @@ def _passed_on(source: Source, verb: str, words: list[str]) -> Other:
         return Other(source)
     what = verb if verb.isalpha() else "the statement"
     return refuse(what, _WAYS_OUT.get(verb, "run it outside of a global transaction"))
+
+
+def split(sql: bytes, mode: SqlMode) -> tuple[bytes, ...]:
+    """Part several statements in one text; what cannot be read is given back as it is."""
+    try:
+        tokens = lexer.tokens(mode.decode(sql), mode)
+    except (lexer.UnclosedError, UnreadableTextError):
+        return (sql,)
+    parts: list[list[lexer.Token]] = [[]]
+    for token in tokens:
+        if token.text == ";":
+            parts.append([])
+        else:
+            parts[-1].append(token)
+    told = [part for part in parts if any(token.kind not in lexer.BLANK for token in part)]
+    return tuple(mode.encode(Source(tuple(part)).render()) for part in told) or (sql,)
 
 
 def text(statement: Statement, mode: SqlMode) -> bytes:

@@ -65,7 +65,13 @@ class Trip:
 
 
 def carry_out(standing: Standing, wanted: Wanted) -> Work:
-    """Carry a change out and answer the application.
+    """Carry a change out and answer the application; raises as `changed`."""
+    ok = yield from changed(standing, wanted)
+    yield Answer(ok.encode())
+
+
+def changed(standing: Standing, wanted: Wanted) -> Generator[Step, Any, Ok]:
+    """Carry a change out; return the statement's own answer.
 
     Raises:
         RefusedError, ServerError: the answer instead; in a local transaction of the
@@ -77,10 +83,8 @@ def carry_out(standing: Standing, wanted: Wanted) -> Work:
     pin(standing, wanted.xid)
     yield Register(wanted.xid)
     if standing.local is not None:
-        ok = yield from _in_local_transaction(standing, trip, standing.local)
-    else:
-        ok = yield from _in_autocommit(standing, wanted.xid, trip)
-    yield Answer(ok.encode())
+        return (yield from _in_local_transaction(standing, trip, standing.local))
+    return (yield from _in_autocommit(standing, wanted.xid, trip))
 
 
 def pin(standing: Standing, xid: Xid) -> None:

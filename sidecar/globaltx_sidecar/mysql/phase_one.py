@@ -18,7 +18,7 @@ from globaltx.undo.literal import Text
 from globaltx.undo.reading import locking_read
 from globaltx.undo.statement import Control, Delete, Insert, Joined, Select, Set, Setting, Update, Verb
 from globaltx_sidecar.commands import Refused
-from globaltx_sidecar.mysql import errors
+from globaltx_sidecar.mysql import batch, errors
 from globaltx_sidecar.mysql.change import Wanted, carry_out, pin
 from globaltx_sidecar.mysql.local_commit import commit
 from globaltx_sidecar.mysql.locking_read import Asked, select
@@ -85,9 +85,13 @@ def _query(standing: Standing, packet: Packet) -> Work:
     if xid is None and standing.local is None and not taken.global_lock:
         yield from _query_without_xid(standing, packet, settings)
         return
+    xid = xid or standing.pinned
+    texts = batch.parts(standing, taken.sql, settings)
+    if len(texts) > 1 and xid is not None:
+        yield from batch.carry_out(standing, xid, texts, settings)
+        return
     statement = sql_statement.analyse(taken.sql, settings.mode)
     sql = sql_statement.text(statement, settings.mode)
-    xid = xid or standing.pinned
     if isinstance(statement, CHANGES) and xid is not None:
         yield from carry_out(standing, Wanted(xid, statement, sql, settings))
     elif isinstance(statement, Control):

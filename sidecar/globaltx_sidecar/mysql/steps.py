@@ -34,7 +34,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Answer the client's packet with this payload."""
+    """Answer the client's packet with this payload; again, behind an OK that more results follow."""
 
     payload: bytes
 

@@ -27,7 +27,7 @@ class Worker:
         self.done = False
         self._road = road
         self._collector = collector
-        self._packet = packet
+        self._next_sequence = packet.next_sequence
         self._work = phase_one.handle(standing, packet)
         self._awaited = 0
         self._replies: list[Reply] = []
@@ -89,9 +89,10 @@ class Worker:
             commands.append(ToDatabase(step.packet))
             return self._stop
         if isinstance(step, Answer):
-            commands.append(ToClient(frame(step.payload, self._packet.next_sequence)))
+            commands.append(ToClient(frame(step.payload, self._next_sequence)))
+            self._next_sequence = (self._next_sequence + 1) % 256
         elif isinstance(step, Relay):
-            commands.append(ToClient(_framed(step.payloads, self._packet.next_sequence)))
+            commands.append(ToClient(_framed(step.payloads, self._next_sequence)))
         else:
             commands.append(step)
         return self._resume if isinstance(step, Answer | Relay | Register | Refused | Committed) else None

@@ -433,18 +433,18 @@ def test_a_missing_undo_table(proxy: Proxy) -> None:
 
 
 @pytest.mark.parametrize("flag", [0, CLIENT.MULTI_STATEMENTS])
-def test_several_statements_with_an_xid_are_refused(proxy: Proxy, flag: int) -> None:
+def test_several_statements_that_are_not_all_changes_are_refused_with_an_xid(proxy: Proxy, flag: int) -> None:
     xid = proxy.begin()
     with proxy.connect(client_flag=flag) as connection, connection.cursor() as cursor:
         for _ in range(2):
             with pytest.raises(pymysql.MySQLError):
-                cursor.execute(f"UPDATE {hint(xid)} item SET amount = 1; DELETE FROM item")
+                cursor.execute(f"UPDATE {hint(xid)} item SET amount = 1; TRUNCATE item")
             assert items(proxy.place) == ITEMS
             cursor.execute(f"UPDATE {hint(xid)} item SET amount = 100 WHERE id = 1")
         cursor.execute("BEGIN")
         cursor.execute(f"UPDATE {hint(xid)} item SET amount = 100 WHERE id = 1")
         with pytest.raises(pymysql.MySQLError):
-            cursor.execute("UPDATE item SET amount = 1; DELETE FROM item")
+            cursor.execute("UPDATE item SET amount = 1; TRUNCATE item")
         connection.rollback()
         if flag:
             cursor.execute("SELECT 1; SELECT 2")
