@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -305,6 +306,17 @@ async def test_watch_leaves_out_what_is_not_to_be_done(harness: Harness) -> None
     await harness.client().settle(branch(settled), ENDED[Outcome.COMMIT])
     open_ = await decided(harness, Outcome.COMMIT, "shop")
     assert [each.id.xid for each in await first(harness.client(), "shop", 1)] == [open_]
+
+
+async def test_a_branch_that_has_settled_is_not_told_once_more(harness: Harness) -> None:
+    """Not even by the event that says so: whoever carries outcomes out would do it a second time."""
+    one = await decided(harness, Outcome.ROLLBACK, "shop")
+    store = harness.client()
+    async with asyncio.timeout(30), aclosing(store.watch("shop")) as watch:
+        assert (await anext(watch)).id.xid == one
+        await store.settle(branch(one, "shop"), ENDED[Outcome.ROLLBACK])
+        two = await decided(harness, Outcome.ROLLBACK, "shop")
+        assert (await anext(watch)).id.xid == two
 
 
 async def test_watch_tells_of_a_conflict_again(harness: Harness) -> None:

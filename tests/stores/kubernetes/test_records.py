@@ -36,3 +36,7 @@ def test_an_object_that_cannot_be_read_hides_no_other(
 def test_an_event_is_one_branch() -> None:
     (found,) = branches_in(WatchEvent(EventType.ADDED, READABLE))
     assert (str(found.id.xid), found.id.app) == ("shop.t", "shop")
+
+
+def test_a_branch_that_is_gone_is_no_news() -> None:
+    assert list(branches_in(WatchEvent(EventType.DELETED, READABLE))) == []

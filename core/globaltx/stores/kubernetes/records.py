@@ -14,7 +14,7 @@ from globaltx.manifest.resources import (
     branch_to_resource,
     transaction_from_resource,
 )
-from globaltx.stores.kubernetes.client import Listing
+from globaltx.stores.kubernetes.client import EventType, Listing
 from globaltx.stores.kubernetes.errors import AlreadyExistsError, NotFoundError
 from globaltx.stores.kubernetes.resource import BRANCHES, TRANSACTIONS
 
@@ -110,8 +110,15 @@ def unsettled(app: str) -> str:
 
 
 def branches_in(seen: Listing | WatchEvent) -> Iterator[Branch]:
-    """The branches in what a watcher saw; one that cannot be read does not hide the others."""
-    objects: Iterable[Json] = seen.items if isinstance(seen, Listing) else (seen.object,)
+    """The branches in what a watcher saw; one that cannot be read does not hide the others.
+
+    One that the selector leaves out from now on comes as DELETED, and as it was before that: it is no news.
+    """
+    objects: Iterable[Json] = ()
+    if isinstance(seen, Listing):
+        objects = seen.items
+    elif seen.type is not EventType.DELETED:
+        objects = (seen.object,)
     for each in objects:
         try:
             yield branch_from_resource(each)
