@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from globaltx.coordinator.reasons import SENTENCES, Reason
-from globaltx.manifest.resources import CONDITION_SUCCEEDED, parse_time
+from globaltx.manifest.resources import CONDITION_SUCCEEDED
+from globaltx.manifest.times import parse_time
 from globaltx.transaction.states import ENDS, State
 from globaltx.transaction.xid import InvalidXidError, Xid
 from globaltx_cli.errors import CliError

@@ -10,10 +10,10 @@ import hashlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-from globaltx.coordinator.conditions import shorten
-from globaltx.manifest.resources import format_time
+from globaltx.manifest.times import format_time
 from globaltx.stores.kubernetes.errors import AlreadyExistsError, KubernetesError
 from globaltx.stores.kubernetes.resource import EVENTS
+from globaltx.transaction.model import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from globaltx.coordinator.conditions import shorten
 from globaltx.coordinator.observed import Notice, Weight
 from globaltx.coordinator.reasons import SENTENCES, Reason
 from globaltx.manifest.policy import InvalidPolicyError, conflicts, may_meet, read_policy, secrets_of
 from globaltx.manifest.resources import CONDITION_READY, condition
 from globaltx.stores.kubernetes.errors import ForbiddenError, NotFoundError
 from globaltx.stores.kubernetes.resource import POLICIES, SECRETS
+from globaltx.transaction.model import shorten
 from globaltx_operator.cache import bare, newer
 
 if TYPE_CHECKING:

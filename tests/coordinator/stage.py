@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from globaltx.coordinator.decide import decide
 from globaltx.coordinator.observed import Observed, ObservedBranch
+from globaltx.transaction.conflict import Remedy, Resolution
 from globaltx.transaction.model import Branch, BranchId, Decision, GlobalTransaction
 from globaltx.transaction.states import Outcome, State
 from globaltx.transaction.xid import Xid
@@ -39,6 +40,8 @@ class Stage:
             "join": self._join,
             "outcome": self._outcome,
             "report": self._report,
+            "resolve": self._resolve,
+            "lose": self._lose,
             "delete": self._delete,
             "pass": self._pass,
         }
@@ -69,6 +72,16 @@ class Stage:
         known = self.branches[name]
         branch = replace(known.branch, state=State(state), reason=reason, message=message)
         self.branches[name] = replace(known, branch=branch)
+
+    def _resolve(self, name: str, action: str, by: str, why: str) -> None:
+        known = self.branches[name]
+        made = known.branch.resolutions
+        resolution = Resolution(len(made) + 1, Remedy(action), why, by)
+        self.branches[name] = replace(known, branch=replace(known.branch, resolutions=(*made, resolution)))
+
+    def _lose(self, *names: str) -> None:
+        for name in names:
+            del self.branches[name]
 
     def _delete(self) -> None:
         self.seen = replace(self.seen, deleting=True)
@@ -122,7 +135,8 @@ def told(plan: Plan) -> Iterator[str]:
         status = plan.status
         verdict = "Unknown" if status.succeeded is None else status.succeeded
         counts = f"{status.settled}/{status.total}"
-        yield f"status {status.state} {counts} Succeeded={verdict}: {status.message}"
+        reason = "" if str(status.reason) == str(status.state) else f" {status.reason}"
+        yield f"status {status.state} {counts} Succeeded={verdict}{reason}: {status.message}"
     for branch in plan.release_branches:
         yield f"release {name_of(branch)}"
     if plan.release:

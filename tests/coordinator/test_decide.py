@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from globaltx.coordinator.conditions import Status, shorten, why
+from globaltx.coordinator.conditions import Status, why
 from globaltx.coordinator.decide import UNKNOWN_AFTER, decide, decide_unknown
 from globaltx.coordinator.observed import Observed, ObservedBranch, Plan
 from globaltx.coordinator.reasons import Reason
-from globaltx.transaction.model import Branch, BranchId, Decision, GlobalTransaction
+from globaltx.transaction.model import Branch, BranchId, Decision, GlobalTransaction, shorten
 from globaltx.transaction.states import IllegalMoveError, Outcome, State
 from globaltx.transaction.xid import Xid
 

@@ -160,6 +160,15 @@ WRONG = [
         "spec.http.routes[0].match.path",
         "spec.http.routes[0].match.path: must match ",
     ),
+    *(
+        Wrong(
+            f"sensitive column {pattern!r}",
+            {"datasources": [datasource(sensitiveColumns=[pattern])]},
+            "spec.datasources[0].sensitiveColumns[0]",
+            "spec.datasources[0].sensitiveColumns[0]: must ",
+        )
+        for pattern in ("iban", "shop.customers.iban", "customers.", "cust*.iban")
+    ),
     Wrong(
         "no secret",
         {"datasources": [{"name": "a", "host": "h", "schema": "s"}]},

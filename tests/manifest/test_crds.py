@@ -93,7 +93,11 @@ async def test_a_wrong_policy_is_refused_by_a_sentence(
 async def test_the_largest_policy_is_taken(kubernetes: KubernetesClient, namespace: str) -> None:
     routes = [route(f"r{number}", f"/{number}/" + "x" * 500) for number in range(64)]
     sources = [
-        datasource(f"d{number}", aliases=[f"a{number}-{other}" + "x" * 40 for other in range(8)])
+        datasource(
+            f"d{number}",
+            aliases=[f"a{number}-{other}" + "x" * 40 for other in range(8)],
+            sensitiveColumns=[f"{'t' * 60}{other}.{'c' * 64}" for other in range(64)],
+        )
         for number in range(16)
     ]
     body = {"metadata": {"name": "largest"}, "spec": {**http(*routes), "datasources": sources}}

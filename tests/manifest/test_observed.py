@@ -45,6 +45,8 @@ statuses = st.builds(
     settled=st.integers(0, 1000),
     decided_at=st.none() | moments,
     settled_at=st.none() | moments,
+    resolutions=st.integers(0, 64),
+    resolved=st.booleans(),
 )
 
 

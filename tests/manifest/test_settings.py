@@ -31,6 +31,7 @@ def test_any_texts_come_back_and_hold_nothing_that_kubernetes_expands(
         port=port,
         aliases=("x", "y"),
         tls=Tls(TlsMode.VERIFY_IDENTITY, "ca", "server"),
+        sensitive_columns=("customers.iban", "*.password"),
     )
     settings = SidecarSettings(
         namespace="shop",

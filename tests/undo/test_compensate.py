@@ -6,9 +6,10 @@ import json
 import pytest
 
 from globaltx.modes import at
+from globaltx.transaction.conflict import RowConflict
 from globaltx.transaction.model import MESSAGE_LENGTH_MAX
 from globaltx.transaction.states import Outcome, State
-from globaltx.undo import compensate, values
+from globaltx.undo import compensate, shown, values
 from globaltx.undo.compensate import Record, Verdict
 from globaltx.undo.shape import Column, Kind
 from globaltx.undo.values import Image, Number, UnreadableImageError, read_image
@@ -31,7 +32,7 @@ def _react(question: str) -> str:
     if record.before != record.after:
         lines.append(compensate.restore(shape, record))
     lines += [f"{label}: {query}" for label, query in compensate.select_children(shape, record)]
-    lines.append(compensate.describe_conflict(shape, record, None))
+    lines.append(shown.sentence(shown.row_conflict(shape, record, None, shown.Masks())))
     return "\n".join(lines)
 
 
@@ -121,7 +122,8 @@ def test_settlements() -> None:
     assert (at.duty(Outcome.COMMIT), at.duty(Outcome.ROLLBACK)) == (at.Duty.FORGET, at.Duty.RESTORE)
     assert at.committed().state is State.COMMITTED
     assert at.rolled_back([]).state is State.ROLLED_BACK
-    conflict = at.rolled_back(["x" * 5000, "y"])
+    long = RowConflict("a", "t", "id=1", "x" * 5000)
+    conflict = at.rolled_back([long, RowConflict("b", "t", "id=2", "y")])
     assert (conflict.state, conflict.reason) == (State.CONFLICT, "RowChanged")
     assert len(conflict.message) == MESSAGE_LENGTH_MAX
     assert conflict.message.endswith("... (and 1 more rows)")

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from globaltx.coordinator.reasons import SENTENCES, Reason
-from globaltx.transaction.model import MESSAGE_LENGTH_MAX
 from globaltx.transaction.states import State
 
 if TYPE_CHECKING:
@@ -29,21 +28,20 @@ class Status:
     settled: int = 0
     decided_at: datetime | None = None
     settled_at: datetime | None = None
+    resolutions: int = 0
+    """How many decisions of people were told."""
+    resolved: bool = False
+    """It ended, and not all rows went by the outcome alone."""
 
     @property
     def reason(self) -> Reason:
-        """The reason of the condition ``Succeeded``: the state's own word."""
-        return Reason(self.state)
+        """The reason of the condition ``Succeeded``: the state's own word, unless people have decided."""
+        return Reason.RESOLVED_BY_PERSON if self.resolved else Reason(self.state)
 
     @property
     def succeeded(self) -> bool | None:
         """The condition ``Succeeded``; None is Unknown."""
         return succeeded(self.state)
-
-
-def shorten(message: str) -> str:
-    """Cut a message to what a resource holds, so that what is read back equals what was meant."""
-    return message if len(message) <= MESSAGE_LENGTH_MAX else message[: MESSAGE_LENGTH_MAX - 3] + "..."
 
 
 def succeeded(state: State) -> bool | None:
@@ -75,6 +73,13 @@ def in_conflict(branches: Sequence[Branch]) -> str:
     told = "; ".join(f"{_name(each)}: {each.reason}: {each.message}" for each in branches[:_NAMED_MAX])
     more = f"; and {len(branches) - _NAMED_MAX} more" if len(branches) > _NAMED_MAX else ""
     return f"A person must decide about {told}{more}. "
+
+
+def resolved(branches: Sequence[Branch]) -> str:
+    """Say what people have decided about branches, when all has ended."""
+    told = "; ".join(f"{_name(each)}: {each.message}" for each in branches[:_NAMED_MAX])
+    more = f"; and {len(branches) - _NAMED_MAX} more" if len(branches) > _NAMED_MAX else ""
+    return f"{Reason.RESOLVED_BY_PERSON}: {told}{more}. " if branches else ""
 
 
 def _named(branches: Sequence[Branch]) -> str:

@@ -14,10 +14,10 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from globaltx.coordinator.conditions import Status, in_conflict, meaning, shorten, waiting_for, why
+from globaltx.coordinator.conditions import Status, in_conflict, meaning, resolved, waiting_for, why
 from globaltx.coordinator.observed import Notice, Observed, ObservedBranch, Plan, Report, Stamp, Weight
 from globaltx.coordinator.reasons import SENTENCES, Reason
-from globaltx.transaction.model import Branch, Decision
+from globaltx.transaction.model import Branch, Decision, shorten
 from globaltx.transaction.states import ENDS, Event, Outcome, State, advance, decided, done
 
 if TYPE_CHECKING:
@@ -127,14 +127,23 @@ def _status(seen: Observed, decision: Decision, open_branches: list[Branch], now
     refused = [each for each in disputed if each is not None]
     state = _state(seen, decision.outcome, ended=not open_branches, refused=bool(refused))
     total, settled = _counts(seen, state, len(open_branches))
+    by_person = [each.branch for each in seen.branches if _by_person(each.branch)] if state in ENDS else []
+    known = sum(len(each.branch.resolutions) for each in seen.branches)
+    told = _progress(state, open_branches, refused) + resolved(by_person) + why(decision)
     return Status(
         state=state,
-        message=shorten(_progress(state, open_branches, refused) + why(decision)),
+        message=seen.status.message if seen.status.state in ENDS else shorten(told),
         total=total,
         settled=settled,
         decided_at=seen.status.decided_at or now,
         settled_at=(seen.status.settled_at or now) if state in ENDS else None,
+        resolutions=max(known, seen.status.resolutions),
+        resolved=bool(by_person) or seen.status.resolved,
     )
+
+
+def _by_person(branch: Branch) -> bool:
+    return branch.settled and branch.reason == Reason.RESOLVED_BY_PERSON
 
 
 def _counts(seen: Observed, state: State, unsettled: int) -> tuple[int, int]:
@@ -175,15 +184,24 @@ def _progress(state: State, open_branches: list[Branch], refused: list[Branch]) 
 
 
 def _notices(seen: Observed, decision: Decision, status: Status) -> Iterator[Notice]:
-    """Tell what is new against the recorded status: the outcome, a conflict, the end."""
+    """Tell what is new against the recorded status: the outcome, a conflict, a resolution, the end."""
     if seen.status.state is State.ACTIVE:
         late = decision.reason == Reason.DEADLINE_EXCEEDED
         yield Notice(Weight.WARNING if late else Weight.NORMAL, decision.reason, why(decision))
     if status.state is State.CONFLICT and status.message != seen.status.message:
         yield Notice(Weight.WARNING, Reason.CONFLICT, status.message)
         yield from _branch_conflicts(seen, decision.outcome)
+    if status.resolutions > seen.status.resolutions:
+        yield from _resolutions(seen)
     if status.state in ENDS and seen.status.state not in ENDS:
         yield Notice(Weight.NORMAL, status.reason, f"{SENTENCES[status.reason]} {why(decision)}")
+
+
+def _resolutions(seen: Observed) -> Iterator[Notice]:
+    """Each decision of a person; those that were told before are so once more, which nobody sees."""
+    for each in seen.branches:
+        for resolution in each.branch.resolutions:
+            yield Notice(Weight.NORMAL, Reason.RESOLVED_BY_PERSON, str(resolution), each.branch.id)
 
 
 def _branch_conflicts(seen: Observed, outcome: Outcome) -> Iterator[Notice]:

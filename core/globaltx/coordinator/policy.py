@@ -113,7 +113,7 @@ class Datasource:
 
     The application reaches it by one of ``aliases``; the sidecar connects to ``host``, which
     must be none of them. ``secret`` holds ``username`` and ``password`` of the account that
-    phase two uses.
+    phase two uses. ``sensitive_columns`` (``table.column``, each a name or ``*``) are never shown.
     """
 
     name: str
@@ -124,6 +124,7 @@ class Datasource:
     aliases: tuple[str, ...] = ()
     manage_undo_table: bool = True
     tls: Tls = Tls()
+    sensitive_columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

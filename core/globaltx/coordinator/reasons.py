@@ -27,6 +27,7 @@ class Reason(StrEnum):
     DECIDED_BY_PERSON = "DecidedByPerson"
     DECIDED_BY_APPLICATION = "DecidedByApplication"
     ROW_CHANGED = "RowChanged"
+    RESOLVED_BY_PERSON = "ResolvedByPerson"
     UNKNOWN_TRANSACTION = "UnknownTransaction"
     ALREADY_DECIDED = "AlreadyDecided"
     STORE_UNAVAILABLE = "StoreUnavailable"
@@ -82,6 +83,7 @@ SENTENCES: dict[Reason, str] = {
     Reason.DECIDED_BY_PERSON: "A person set the outcome.",
     Reason.DECIDED_BY_APPLICATION: "The application took the outcome at its sidecar's local API.",
     Reason.ROW_CHANGED: "A row was changed behind the transaction's back and was left alone.",
+    Reason.RESOLVED_BY_PERSON: "A person has decided about rows in conflict; the branch says who and why.",
     Reason.UNKNOWN_TRANSACTION: "No store knows this xid: it never began, or it ended and was forgotten.",
     Reason.ALREADY_DECIDED: "The outcome of the transaction is taken; nothing more may join it.",
     Reason.STORE_UNAVAILABLE: "The store of transactions does not answer; retry the whole operation.",

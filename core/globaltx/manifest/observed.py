@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from globaltx.coordinator.conditions import Status
 from globaltx.coordinator.observed import Observed, ObservedBranch
+from globaltx.coordinator.reasons import Reason
 from globaltx.manifest.resources import (
     API_VERSION,
     CONDITION_SUCCEEDED,
@@ -14,10 +15,9 @@ from globaltx.manifest.resources import (
     TRANSACTIONS,
     branch_from_resource,
     condition,
-    format_time,
-    parse_time,
     transaction_from_resource,
 )
+from globaltx.manifest.times import format_time, parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -73,6 +73,8 @@ def read_status(resource: Mapping[str, Any]) -> Status:
         settled=raw.get("branchesSettled", 0),
         decided_at=parse_time(raw.get("decidedAt")),
         settled_at=transaction.settled_at,
+        resolutions=raw.get("resolutions", 0),
+        resolved=any(each.get("reason") == Reason.RESOLVED_BY_PERSON for each in raw.get("conditions", ())),
     )
 
 
@@ -86,6 +88,8 @@ def write_status(status: Status, resource: Mapping[str, Any], now: datetime) -> 
         "message": status.message,
         "conditions": [_succeeded(status, resource, now)],
     }
+    if status.resolutions:
+        raw["resolutions"] = status.resolutions
     if status.decided_at is not None:
         raw["decidedAt"] = format_time(status.decided_at)
     if status.settled_at is not None:

@@ -152,6 +152,7 @@ def _datasource(raw: Mapping[str, Any]) -> Datasource:
         port=raw["port"],
         aliases=tuple(raw.get("aliases", ())),
         manage_undo_table=raw["manageUndoTable"],
+        sensitive_columns=tuple(raw.get("sensitiveColumns", ())),
         tls=_tls(raw["tls"]),
     )
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 
-from globaltx.coordinator.conditions import shorten, succeeded
+from globaltx.coordinator.conditions import succeeded
 from globaltx.manifest.calls import read_calls, write_calls
+from globaltx.manifest.conflicts import conflicts_status, read_carried_out, read_resolutions
+from globaltx.manifest.times import format_time, parse_time
 from globaltx.transaction.model import (
     Branch,
     BranchId,
@@ -20,12 +22,14 @@ from globaltx.transaction.model import (
     GlobalTransaction,
     Mode,
     Settlement,
+    shorten,
 )
 from globaltx.transaction.states import ENDS, Outcome, State
 from globaltx.transaction.xid import Xid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
 GROUP = "globaltx.io"
 VERSION = "v1alpha1"
@@ -67,16 +71,6 @@ POLICIES = Kind("TransactionPolicy", "transactionpolicies", "transactionpolicy",
 
 class InvalidResourceError(ValueError):
     """The dictionary is not such a resource; the message names the field."""
-
-
-def format_time(moment: datetime) -> str:
-    """Write a time with microseconds, in UTC (``2025-01-31T23:59:59.123456Z``)."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def parse_time(text: str | None) -> datetime | None:
-    """Read an RFC 3339 time; None stays None."""
-    return None if text is None else datetime.fromisoformat(text)
 
 
 def seconds(duration: timedelta) -> int:
@@ -201,6 +195,8 @@ def branch_from_resource(resource: Mapping[str, Any]) -> Branch:
             message=status.get("message", ""),
             calls=read_calls(spec.get("calls")),
             started="startedAt" in status,
+            resolutions=read_resolutions(spec),
+            carried_out=read_carried_out(status),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _invalid(BRANCHES, resource, error) from error
@@ -216,6 +212,7 @@ def settlement_status(settlement: Settlement, now: datetime) -> dict[str, Any]:
         "conditions": [
             condition(CONDITION_SUCCEEDED, succeeded(settlement.state), settlement.reason, message, now)
         ],
+        **conflicts_status(settlement),
     }
     if settlement.state in ENDS:
         status["settledAt"] = format_time(now)

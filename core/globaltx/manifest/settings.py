@@ -179,6 +179,7 @@ def _datasource(settings: DatasourceSettings) -> dict[str, Any]:
             "caSecret": datasource.tls.ca_secret,
             "serverSecret": datasource.tls.server_secret,
         },
+        "sensitiveColumns": list(datasource.sensitive_columns),
         "listenHost": settings.listen_host,
         "listenPort": settings.listen_port,
     }
@@ -247,6 +248,7 @@ def _read_datasource(raw: dict[str, Any]) -> DatasourceSettings:
             aliases=tuple(raw["aliases"]),
             manage_undo_table=raw["manageUndoTable"],
             tls=Tls(TlsMode(raw["tls"]["mode"]), raw["tls"]["caSecret"], raw["tls"]["serverSecret"]),
+            sensitive_columns=tuple(raw["sensitiveColumns"]),
         ),
         listen_host=raw["listenHost"],
         listen_port=raw["listenPort"],

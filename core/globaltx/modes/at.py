@@ -7,7 +7,8 @@ row. So
 * Commit asks to *forget* the records (the locks go with them): nothing else is left to do;
 * Rollback asks to shut out late local commits (the fence), then to *restore* each row whose after
   image still stands, newest first, and to forget its record. A row that somebody else has
-  changed is left alone with its record, and the branch is in Conflict until a person has decided.
+  changed is left alone with its record, and the branch is in Conflict until a person has decided:
+  then the row goes by the decision, and the record with it.
 
 Both may be repeated at any time: what is done leaves no record to do again.
 """
@@ -15,14 +16,19 @@ Both may be repeated at any time: what is done leaves no record to do again.
 from __future__ import annotations
 
 from enum import StrEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from globaltx.transaction.model import MESSAGE_LENGTH_MAX, Settlement
+from globaltx.transaction.conflict import ROWS_SHOWN_MAX, CarriedOut, last_remedy
+from globaltx.transaction.model import MESSAGE_LENGTH_MAX, Settlement, shorten
 from globaltx.transaction.states import Outcome, State
-from globaltx.undo.refusal import ROW_CHANGED
+from globaltx.undo import shown
+from globaltx.undo.refusal import RESOLVED_BY_PERSON, ROW_CHANGED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from globaltx.transaction.conflict import Resolution, RowConflict
 
 
 class Duty(StrEnum):
@@ -42,11 +48,27 @@ def committed() -> Settlement:
     return Settlement(State.COMMITTED, str(State.COMMITTED))
 
 
-def rolled_back(conflicts: Sequence[str]) -> Settlement:
-    """Tell how a rollback ended; ``conflicts`` are sentences about rows that were left alone."""
-    if not conflicts:
-        return Settlement(State.ROLLED_BACK, str(State.ROLLED_BACK))
+def rolled_back(
+    conflicts: Sequence[RowConflict],
+    resolutions: Sequence[Resolution] = (),
+    decided: Mapping[int, int] = MappingProxyType({}),
+) -> Settlement:
+    """Tell how a rollback ended.
+
+    ``conflicts`` are the rows that were left alone; ``decided`` counts, by the numbers of the
+    ``resolutions``, the rows that went by them.
+    """
+    done = tuple(CarriedOut(each.number, decided.get(each.number, 0)) for each in resolutions)
+    if conflicts:
+        return _left_alone(conflicts, done)
+    remedy = last_remedy(resolutions)
+    if remedy is None:
+        return Settlement(State.ROLLED_BACK, str(State.ROLLED_BACK), carried_out=done)
+    return Settlement(State.ROLLED_BACK, RESOLVED_BY_PERSON, shorten(str(remedy)), carried_out=done)
+
+
+def _left_alone(conflicts: Sequence[RowConflict], done: tuple[CarriedOut, ...]) -> Settlement:
     more = f" (and {len(conflicts) - 1} more rows)" if len(conflicts) > 1 else ""
-    room = MESSAGE_LENGTH_MAX - len(more)
-    first = conflicts[0] if len(conflicts[0]) <= room else conflicts[0][: room - 3] + "..."
-    return Settlement(State.CONFLICT, ROW_CHANGED, first + more)
+    message = shorten(shown.sentence(conflicts[0]), MESSAGE_LENGTH_MAX - len(more)) + more
+    first = tuple(conflicts[:ROWS_SHOWN_MAX])
+    return Settlement(State.CONFLICT, ROW_CHANGED, message, first, len(conflicts), done)

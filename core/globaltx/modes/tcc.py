@@ -11,7 +11,8 @@ up) there is a branch, and
 
 An answer that is not one of the branch's success statuses never ends it. 5xx, the few others that
 mean "later", and no answer at all are faults that time heals. Any other answer is a refusal: so many
-in a row put the branch in Conflict, in plain sight, and it is called again now and then all the same.
+in a row put the branch in Conflict, in plain sight, and it is called again now and then all the same,
+until a person has decided to keep things as they are.
 """
 
 from __future__ import annotations
@@ -21,8 +22,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from globaltx.transaction.model import MESSAGE_LENGTH_MAX, RESOURCE_LENGTH_MAX, BranchId, Settlement
+from globaltx.transaction.conflict import Remedy, resolution_of
+from globaltx.transaction.model import (
+    MESSAGE_LENGTH_MAX,
+    RESOURCE_LENGTH_MAX,
+    BranchId,
+    Settlement,
+    shorten,
+)
 from globaltx.transaction.states import Outcome, State
+from globaltx.undo.refusal import RESOLVED_BY_PERSON
 
 if TYPE_CHECKING:
     from globaltx.transaction.calls import Calls
@@ -64,6 +73,9 @@ class Call:
 
 def duty(branch: Branch) -> Call | Settlement:
     """Say what the outcome asks of a branch that was told one: a call, or nothing any more."""
+    remedy = resolution_of(branch.resolutions, "", "")
+    if remedy is not None and remedy.action is Remedy.KEEP:
+        return Settlement(_end(branch), RESOLVED_BY_PERSON, shorten(str(remedy)))
     calls = branch.calls
     committed = branch.outcome is Outcome.COMMIT
     if calls is None or (calls.guarded and not branch.started):

@@ -187,7 +187,11 @@ class MemoryStore:
             )
             raise StoreRefusedError(message)
         self._memory.branches[id_] = replace(
-            branch, state=settlement.state, reason=settlement.reason, message=settlement.message
+            branch,
+            state=settlement.state,
+            reason=settlement.reason,
+            message=settlement.message,
+            carried_out=settlement.carried_out or branch.carried_out,
         )
 
     def _read(self, xid: Xid) -> Snapshot:

@@ -12,6 +12,7 @@ from globaltx.transaction.states import ENDS, Outcome, State
 
 if TYPE_CHECKING:
     from globaltx.transaction.calls import Calls
+    from globaltx.transaction.conflict import CarriedOut, Resolution, RowConflict
     from globaltx.transaction.xid import Xid
 
 MESSAGE_LENGTH_MAX = 1024
@@ -89,6 +90,8 @@ class Branch:
 
     ``calls`` is what modes that work by HTTP leave at registration; ``started`` whether the work was
     let through (`globaltx.stores.base.Store.start`).
+    ``resolutions`` are what people have decided about its conflict, in the order of their numbers;
+    ``carried_out`` is what has become of those.
     """
 
     id: BranchId
@@ -99,6 +102,8 @@ class Branch:
     message: str = ""
     calls: Calls | None = None
     started: bool = False
+    resolutions: tuple[Resolution, ...] = ()
+    carried_out: tuple[CarriedOut, ...] = ()
 
     @property
     def settled(self) -> bool:
@@ -108,11 +113,17 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """How a branch ended, or why it is in Conflict (``state`` is an end or CONFLICT)."""
+    """How a branch ended, or why it is in Conflict (``state`` is an end or CONFLICT).
+
+    ``conflicts`` are the first of ``conflicts_total`` rows that need a person.
+    """
 
     state: State
     reason: str
     message: str = ""
+    conflicts: tuple[RowConflict, ...] = ()
+    conflicts_total: int = 0
+    carried_out: tuple[CarriedOut, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,3 +132,8 @@ class Snapshot:
 
     transaction: GlobalTransaction
     branches: tuple[Branch, ...] = field(default=())
+
+
+def shorten(message: str, length_max: int = MESSAGE_LENGTH_MAX) -> str:
+    """Cut a message to what a resource holds, so that what is read back equals what was meant."""
+    return message if len(message) <= length_max else message[: length_max - 3] + "..."

@@ -25,12 +25,12 @@ from typing import TYPE_CHECKING
 
 from globaltx.undo import keys, values
 from globaltx.undo.literal import identifier
-from globaltx.undo.values import Image, JsonValue, same
+from globaltx.undo.values import Image, UnreadableImageError, same
 
 if TYPE_CHECKING:
     from globaltx.undo.shape import Column, Reference, TableShape
 
-_SHOWN_MAX = 200
+_NAMED_MAX = 5
 SESSION = (
     "SET NAMES utf8mb4",
     "SET SESSION time_zone='+00:00'",
@@ -54,15 +54,18 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An undo record as the undo table holds it."""
+    """An undo record as the undo table holds it; ``row`` is what people call it by."""
 
     table_name: bytes
     row_key: bytes
     before: Image | None
     after: Image | None
+    row: str = ""
 
     @classmethod
-    def read(cls, table_name: bytes, row_key: bytes, before: str | None, after: str | None) -> Record:
+    def read(
+        cls, table_name: bytes, row_key: bytes, before: str | None, after: str | None, row: str = ""
+    ) -> Record:
         """Read a row of the undo table.
 
         Raises:
@@ -73,6 +76,7 @@ class Record:
             row_key,
             None if before is None else values.read_image(before),
             None if after is None else values.read_image(after),
+            row,
         )
 
 
@@ -170,14 +174,23 @@ def _select_child(shape: TableShape, reference: Reference, after: Image) -> str:
     return f"SELECT 1 FROM {table} WHERE {condition} LIMIT 1 FOR UPDATE"
 
 
-def describe_conflict(shape: TableShape, record: Record, current: Image | None) -> str:
-    """Tell a person which row was left alone: what it was, what the transaction made of it, what it is."""
-    return (
-        f"{shape.label} {_shown_key(shape, record)} was changed by somebody else and was left alone: "
-        f"before {_shown(shape, record.before, record.after)}, "
-        f"after {_shown(shape, record.after, record.before)}, "
-        f"now {_shown(shape, current, None)}"
-    )
+def overwrite(shape: TableShape, record: Record, current: Image | None) -> Record:
+    """Make the record of a change from what stands there now: `restore` then puts back what was before.
+
+    Raises:
+        UnreadableImageError: the row is gone, and the record knows only some of its columns.
+    """
+    if current is None and record.before is not None:
+        lacking = [
+            each.name for each in shape.columns if not each.generated and each.name not in record.before
+        ]
+        if lacking:
+            message = (
+                "it is gone, and only what the transaction changed of it was recorded "
+                f"({', '.join(lacking[:_NAMED_MAX])} was not): insert it by hand and retry, or keep"
+            )
+            raise UnreadableImageError(message)
+    return replace(record, after=current)
 
 
 def _columns(shape: TableShape, image: Image) -> tuple[Column, ...]:
@@ -190,26 +203,3 @@ def _condition(shape: TableShape, record: Record) -> str:
 
 def _table(shape: TableShape) -> str:
     return f"{identifier(shape.schema)}.{identifier(shape.name)}"
-
-
-def _shown_key(shape: TableShape, record: Record) -> str:
-    image = record.after or record.before or {}
-    return ", ".join(f"{name}={_short(image.get(name))}" for name in shape.primary_key)
-
-
-def _shown(shape: TableShape, image: Image | None, other: Image | None) -> str:
-    """The columns in which the two differ, in the table's order; all of them when there is no other."""
-    if image is None:
-        return "(no row)"
-    ordered = [column.name for column in shape.columns if column.name in image]
-    text = ", ".join(
-        f"{name}={_short(image[name])}" for name in ordered if other is None or other.get(name) != image[name]
-    )
-    return text if len(text) <= _SHOWN_MAX else text[: _SHOWN_MAX - 3] + "..."
-
-
-def _short(value: JsonValue) -> str:
-    if value is None:
-        return "NULL"
-    text = str(value) if isinstance(value, values.Number) else repr(value)
-    return text if len(text) <= _SHOWN_MAX // 4 else text[: _SHOWN_MAX // 4 - 3] + "..."

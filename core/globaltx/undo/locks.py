@@ -197,10 +197,11 @@ def select_keys(schema: str, xids: Collection[Xid]) -> str:
 def select_records(schema: str, xid: Xid) -> str:
     """Write the locking SELECT of a transaction's undo records, newest first.
 
-    Columns: table_name, row_key, before_image, after_image.
+    Columns: table_name, row_key, before_image, after_image, and when it was made, as a text.
     """
     return (
-        f"SELECT table_name,row_key,before_image,after_image FROM {identifier(schema)}.{UNDO_TABLE}"
+        "SELECT table_name,row_key,before_image,after_image,"
+        f"CONCAT(UNIX_TIMESTAMP(created_at),'/',position) FROM {identifier(schema)}.{UNDO_TABLE}"
         f" WHERE xid={_hex(str(xid))} AND table_name<>X'' ORDER BY created_at DESC,position DESC FOR UPDATE"
     )
 

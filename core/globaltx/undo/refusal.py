@@ -9,6 +9,7 @@ NO_PRIMARY_KEY = "NoPrimaryKey"
 INVALID_XID = "InvalidXid"
 LOCK_CONFLICT = "LockConflict"
 ROW_CHANGED = "RowChanged"
+RESOLVED_BY_PERSON = "ResolvedByPerson"
 """Words of ``globaltx.coordinator.reasons.Reason``, which stands a layer above this one."""
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from globaltx.stores.base import Store
+    from globaltx.transaction.conflict import Resolution
     from globaltx.transaction.model import Settlement
     from globaltx.transaction.xid import Xid
     from globaltx_sidecar.branch.desk import Job, Pace
@@ -28,8 +29,8 @@ class Carrier(Protocol):
     async def commit(self, xids: Sequence[Xid]) -> None:
         """Drop the undo records of the transactions."""
 
-    async def rollback(self, xid: Xid) -> Settlement:
-        """Undo what the transaction did; the settlement is RolledBack or Conflict."""
+    async def rollback(self, xid: Xid, resolutions: Sequence[Resolution] = ()) -> Settlement:
+        """Undo what the transaction did, as people have resolved; it ends RolledBack or in Conflict."""
 
 
 class DatabaseDesk(Desk):
@@ -67,7 +68,7 @@ class DatabaseDesk(Desk):
                 job.settlement = at.committed()
             return
         for job in undone:
-            job.settlement = await self._carrier.rollback(job.branch.id.xid)
+            job.settlement = await self._carrier.rollback(job.branch.id.xid, job.resolutions)
 
     def _reason(self, error: Exception) -> Reason:
         return (

@@ -9,7 +9,7 @@ taken, and nothing else can end it. Commits that failed together are tried in sm
 batches, so that one which cannot succeed is left alone by the others; and while everything fails
 the whole desk pauses, so that a database that is down is not asked for each branch that waits.
 A branch in Conflict is reported, and looked at again now and
-then, because a person may have put its row right.
+then, because a person may have put its row right, and at once when one has decided about it.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ import logging
 import random
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from globaltx.coordinator.reasons import Reason
 from globaltx.stores.base import StoreError
 from globaltx.stores.kubernetes.watcher import Backoff
+from globaltx.transaction.conflict import CarriedOut, in_all
 from globaltx.transaction.states import State
 from globaltx_sidecar.faults import reason_of
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from globaltx.stores.base import Store
+    from globaltx.transaction.conflict import Resolution
     from globaltx.transaction.model import Branch, BranchId, Settlement
     from globaltx_sidecar.health import Health
     from globaltx_sidecar.metrics import Metrics
@@ -65,6 +68,10 @@ class Job:
     refusals: int = 0
     busy: bool = False
     settlement: Settlement | None = None
+    resolutions: tuple[Resolution, ...] = ()
+    """Those that the settlement has heard of."""
+    reported: Settlement | None = None
+    """The conflict that this leader has told last; a new leader tells it once more."""
 
 
 class Desk(ABC):
@@ -99,17 +106,26 @@ class Desk(ABC):
         self._room = room
 
     def take(self, branch: Branch) -> None:
-        """Accept a branch that has an outcome; one that is known already changes nothing.
+        """Accept a branch that has an outcome; of one that is known only a new resolution matters.
 
         Past the bound it is not kept: `room` is set when it should be looked for again.
         """
-        if branch.id in self._jobs:
+        known = self._jobs.get(branch.id)
+        if known is not None:
+            self._resolve(known, branch)
             return
         if len(self._jobs) >= self._pace.waiting_max:
             self._overflowed = True
             return
         self._jobs[branch.id] = Job(branch, self._now())
         self._changed()
+
+    def _resolve(self, job: Job, branch: Branch) -> None:
+        """Have another look at once when a person has decided something."""
+        if len(branch.resolutions) > len(job.branch.resolutions):
+            job.branch = replace(job.branch, resolutions=branch.resolutions)
+            job.due = self._now()
+            self._changed()
 
     @property
     def waiting(self) -> int:
@@ -121,15 +137,15 @@ class Desk(ABC):
         async with asyncio.TaskGroup() as tasks:
             while True:
                 self._wake.clear()
-                self._start_due(tasks)
+                now = self._now()  # read once: nobody would wake for what falls due in between
+                self._start_due(tasks, now)
                 try:
-                    async with asyncio.timeout_at(self._next_due()):
+                    async with asyncio.timeout_at(self._next_due(now)):
                         await self._wake.wait()
                 except TimeoutError:
                     pass  # something is due
 
-    def _start_due(self, tasks: asyncio.TaskGroup) -> None:
-        now = self._now()
+    def _start_due(self, tasks: asyncio.TaskGroup, now: float) -> None:
         if now < self._paused_until:
             return
         due = [job for job in self._jobs.values() if not job.busy and job.due <= now]
@@ -150,9 +166,8 @@ class Desk(ABC):
             job.busy = True
         tasks.create_task(self._attempt(jobs), name=f"{self._part}: {len(jobs)} x {jobs[0].branch.outcome}")
 
-    def _next_due(self) -> float | None:
+    def _next_due(self, now: float) -> float | None:
         """When to look again by itself; the end of an attempt and a new branch wake before that."""
-        now = self._now()
         if now < self._paused_until:
             return self._paused_until
         return min((job.due for job in self._jobs.values() if not job.busy and job.due > now), default=None)
@@ -160,7 +175,12 @@ class Desk(ABC):
     async def _attempt(self, jobs: list[Job]) -> None:
         try:
             async with asyncio.timeout(self.attempt_seconds):
+                undone = [job for job in jobs if job.settlement is None]
+                for job in undone:
+                    job.resolutions = job.branch.resolutions
                 await self._carry_out(jobs)
+                for job in undone:
+                    _tally(job, datetime.now(UTC))
                 ends = await asyncio.gather(*(self._settle(job) for job in jobs), return_exceptions=True)
         except Exception as error:  # noqa: BLE001  whatever it is, the branches are tried again, and it is told
             self._failed(jobs, error)
@@ -186,14 +206,16 @@ class Desk(ABC):
             self._jobs.pop(job.branch.id, None)
             self._metrics.branches_settled.labels(self._resource, settlement.state).inc()
             return
-        if (job.branch.state, job.branch.message) != (settlement.state, settlement.message):
+        if settlement != job.reported:
             _log.warning("%s is in Conflict: %s", job.branch.id.name, settlement.message)
             await self._store.settle(job.branch.id, settlement)
             self._metrics.branches_settled.labels(self._resource, settlement.state).inc()
-            job.branch = replace(job.branch, state=settlement.state, message=settlement.message)
+            job.branch = replace(job.branch, carried_out=settlement.carried_out)
+            job.reported = settlement
         job.settlement = None
         job.failures = 0
-        job.due = self._now() + self._pace.conflict_seconds
+        heard = job.resolutions == job.branch.resolutions
+        job.due = self._now() + (self._pace.conflict_seconds if heard else 0)
 
     def _failed(self, jobs: list[Job], error: Exception) -> None:
         reason = self._reason(error)
@@ -219,3 +241,10 @@ class Desk(ABC):
         if self._overflowed and len(self._jobs) <= self._pace.waiting_max // 2:
             self._overflowed = False
             self._room.set()
+
+
+def _tally(job: Job, now: datetime) -> None:
+    """Add to an attempt's settlement what earlier ones have done about the decisions of people."""
+    if job.settlement is not None:
+        heard = job.settlement.carried_out or tuple(CarriedOut(each.number) for each in job.resolutions)
+        job.settlement = replace(job.settlement, carried_out=in_all(job.branch.carried_out, heard, now))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from globaltx.modes import tcc
 from globaltx.stores.kubernetes.watcher import Backoff
 from globaltx.stores.memory import Memory, MemoryStore
 from globaltx.transaction.calls import Calls
+from globaltx.transaction.conflict import Remedy, Resolution
 from globaltx.transaction.model import Decision, GlobalTransaction, Mode
 from globaltx.transaction.states import Outcome, State
 from globaltx.transaction.xid import Xid
@@ -63,7 +65,8 @@ class Application:
 
 
 class Stage:
-    def __init__(self) -> None:
+    def __init__(self, pace: Pace = PACE) -> None:
+        self._pace = pace
         self.memory = Memory()
         self.store = MemoryStore(self.memory)
         self.application = Application()
@@ -71,7 +74,7 @@ class Stage:
         self.health = Health(self.metrics)
 
     def leader(self) -> Leader:
-        return Leader(self.store, "bank", {}, self.health, self.metrics, PACE, caller=self.application)
+        return Leader(self.store, "bank", {}, self.health, self.metrics, self._pace, caller=self.application)
 
     async def ended(
         self, name: str, outcome: Outcome, *, route: str = "debit", started: bool = True, refusals: int = 3
@@ -84,6 +87,14 @@ class Stage:
         if started:
             await self.store.start(branch)
         await self.store.decide(xid, Decision(outcome, Reason.REQUEST_FAILED))
+
+    async def decide(self, name: str, action: Remedy) -> None:
+        """What the API server does with a person's decision: it appends it."""
+        async with self.memory.changed:
+            branch = self.branch(name)
+            made = Resolution(len(branch.resolutions) + 1, action, "so", "kim")
+            self.memory.branches[branch.id] = replace(branch, resolutions=(*branch.resolutions, made))
+            self.memory.changed.notify_all()
 
     def branch(self, name: str) -> Branch:
         return next(each for each in self.memory.branches.values() if each.id.xid.name == name)
@@ -151,6 +162,24 @@ async def test_refused_for_ever_is_a_conflict_and_is_never_dropped() -> None:
         assert stage.branch("one") == branch  # nothing new to write
         stage.application.answers["one"] = [200]
         await stage.ends("one", State.COMMITTED)
+
+
+async def test_a_person_has_a_refused_call_made_again_once_or_lets_it_be() -> None:
+    stage = Stage(replace(PACE, conflict_seconds=3600))
+    stage.application.answers["one"] = [409]
+    await stage.ended("one", Outcome.COMMIT)
+    async with leading(stage):
+        await eventually(lambda: stage.branch("one").state is State.CONFLICT)
+        assert len(stage.application.calls) == 3
+        await stage.decide("one", Remedy.RETRY)
+        await eventually(lambda: [each.number for each in stage.branch("one").carried_out] == [1])
+        assert len(stage.application.calls) == 4
+        await stage.decide("one", Remedy.KEEP)
+        await eventually(lambda: stage.branch("one").settled)
+    assert len(stage.application.calls) == 4
+    branch = stage.branch("one")
+    assert (branch.state, branch.reason) == (State.COMMITTED, "ResolvedByPerson")
+    assert branch.message == "#2 Keep by kim: so"
 
 
 async def test_a_fault_without_end_is_no_conflict_and_is_told() -> None:

@@ -3,14 +3,18 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
+
+import pytest
 
 from globaltx.coordinator.reasons import Reason
 from globaltx.stores.base import StoreUnavailableError
 from globaltx.stores.kubernetes.watcher import Backoff
 from globaltx.stores.memory import Memory, MemoryStore
-from globaltx.transaction.model import BranchId, Decision, GlobalTransaction, Mode, Settlement
+from globaltx.transaction.conflict import CarriedOut, Remedy, Resolution
+from globaltx.transaction.model import Branch, BranchId, Decision, GlobalTransaction, Mode, Settlement
 from globaltx.transaction.states import Outcome, State
 from globaltx.transaction.xid import Xid
 from globaltx_sidecar.branch.desk import Pace
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 
 FAST = Backoff(first=0.001, most=0.01)
 PACE = Pace(backoff=FAST, pause=FAST, conflict_seconds=0.01)
+PATIENT = replace(PACE, conflict_seconds=3600)
 
 
 class Database:
@@ -35,6 +40,7 @@ class Database:
         self.bad: set[Xid] = set()
         self.conflicts: set[Xid] = set()
         self.attempts: Counter[Xid] = Counter()
+        self.heard: list[list[int]] = []
         self.go = asyncio.Event()
         self.go.set()
         self.side_by_side = 0
@@ -47,12 +53,14 @@ class Database:
         await self._work(xids)
         self.committed.append(list(xids))
 
-    async def rollback(self, xid: Xid) -> Settlement:
+    async def rollback(self, xid: Xid, resolutions: Sequence[Resolution] = ()) -> Settlement:
+        self.heard.append([each.number for each in resolutions])
         await self._work([xid])
+        done = tuple(CarriedOut(each.number) for each in resolutions)
         if xid in self.conflicts:
-            return Settlement(State.CONFLICT, Reason.ROW_CHANGED, "inventory 1: 5 became 6")
+            return Settlement(State.CONFLICT, Reason.ROW_CHANGED, "inventory 1: 5 became 6", carried_out=done)
         self.rolled_back.append(xid)
-        return Settlement(State.ROLLED_BACK, Reason.ROLLED_BACK)
+        return Settlement(State.ROLLED_BACK, Reason.ROLLED_BACK, carried_out=done)
 
     async def sweep(self) -> int:
         self.swept += 1
@@ -81,6 +89,7 @@ class Stage:
     def __init__(self, pace: Pace = PACE) -> None:
         self.memory = Memory()
         self.lost_settles = 0
+        self.settles = 0
         self.store = MemoryStore(self.memory, hook=self._hook)
         self.client = MemoryStore(self.memory)
         self.orders, self.stock = Database(), Database()
@@ -90,6 +99,7 @@ class Stage:
         self.leader = Leader(self.store, "order", carriers, self.health, self.metrics, pace)
 
     async def _hook(self, call: str, when: str) -> None:
+        self.settles += (call, when) == ("settle", "before")
         if (call, when) == ("settle", "before") and self.lost_settles:
             self.lost_settles -= 1
             message = "lost"
@@ -253,3 +263,81 @@ async def test_a_leader_that_stops_leaves_its_work_to_the_next() -> None:
     stage.orders.go.set()
     async with leading(stage):
         await stage.settled(1)
+
+
+def decide_for(stage: Stage, xid: Xid, *actions: Remedy) -> None:
+    """What the API server does with a person's decisions: it appends them."""
+    (key,) = (each for each in stage.memory.branches if each.xid == xid)
+    branch = stage.memory.branches[key]
+    made = tuple(
+        Resolution(number, action, "so", "kim")
+        for number, action in enumerate(actions, len(branch.resolutions) + 1)
+    )
+    stage.memory.branches[key] = replace(branch, resolutions=branch.resolutions + made)
+
+
+async def in_conflict(stage: Stage) -> Xid:
+    xid = await stage.ended("one", Outcome.ROLLBACK)
+    stage.orders.conflicts = {xid}
+    await stage.until(lambda: State.CONFLICT in stage.states().values())
+    return xid
+
+
+async def decided(stage: Stage, xid: Xid, *actions: Remedy) -> None:
+    async with stage.memory.changed:
+        decide_for(stage, xid, *actions)
+        stage.memory.changed.notify_all()
+
+
+async def test_a_decision_is_carried_out_at_once_and_what_became_of_it_is_told() -> None:
+    stage = Stage(PATIENT)
+    async with leading(stage):
+        xid = await in_conflict(stage)
+        await decided(stage, xid, Remedy.RETRY)
+        (branch,) = stage.memory.branches.values()
+        await stage.until(lambda: [each.number for each in only(stage).carried_out] == [1])
+        stage.orders.conflicts = set()
+        await decided(stage, xid, Remedy.KEEP)
+        await stage.settled(1)
+    assert stage.orders.heard == [[], [1], [1, 2]]
+    assert [each.number for each in only(stage).carried_out] == [1, 2]
+    assert branch.id.xid == xid
+
+
+async def test_a_decision_that_comes_during_an_attempt_is_heard_right_after_it() -> None:
+    stage = Stage(PATIENT)
+    async with leading(stage):
+        xid = await in_conflict(stage)
+        stage.orders.go.clear()
+        await decided(stage, xid, Remedy.RETRY)
+        await eventually(lambda: stage.orders.side_by_side == 1)
+        await decided(stage, xid, Remedy.RETRY)
+        await asyncio.sleep(0)
+        stage.orders.go.set()
+        await stage.until(lambda: len(only(stage).carried_out) == 2)
+    assert stage.orders.heard[-1] == [1, 2]
+
+
+@pytest.mark.parametrize("lost_settles", [0, 1, 3])
+async def test_a_leader_that_ends_between_a_decision_and_its_report_leaves_both_to_the_next(
+    lost_settles: int,
+) -> None:
+    stage = Stage(PATIENT)
+    async with leading(stage):
+        xid = await in_conflict(stage)
+    stage.orders.conflicts = set()
+    decide_for(stage, xid, Remedy.KEEP)
+    stage.settles = 0
+    stage.lost_settles = 10**6
+    async with leading(stage):
+        await eventually(lambda: stage.orders.rolled_back == [xid] and stage.settles > lost_settles)
+    assert only(stage).state is State.CONFLICT
+    stage.lost_settles = 0
+    async with leading(stage):
+        await stage.settled(1)
+    assert stage.orders.rolled_back == [xid, xid]  # which may be repeated
+
+
+def only(stage: Stage) -> Branch:
+    (branch,) = stage.memory.branches.values()
+    return branch

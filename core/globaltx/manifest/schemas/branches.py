@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from globaltx.manifest.schemas.conflicts import (
+    conflict_status,
+    only_in_conflict,
+    resolutions,
+    resolutions_in_spec,
+)
 from globaltx.manifest.schemas.fields import (
     DNS_LABEL,
     LABEL_VALUE,
@@ -62,6 +68,7 @@ def schema() -> Schema:
                     _NOT_LATE,
                     "the branch was told its outcome; its work must not be let through any more",
                 ),
+                *only_in_conflict(),
             ]
         },
     )
@@ -70,7 +77,7 @@ def schema() -> Schema:
 def spec() -> Schema:
     """What is wanted."""
     return fields(
-        "What is wanted. All of it is fixed at registration, but for the outcome.",
+        "What is wanted. All of it is fixed at registration, but for the outcome and what people decide.",
         {
             "transaction": frozen(
                 text(
@@ -107,6 +114,7 @@ def spec() -> Schema:
             "outcome": choice(
                 "The transaction's outcome, stamped by the operator; set once and never changed.", Outcome
             ),
+            "resolutions": resolutions(),
         },
         required=["transaction", "app", "resource"],
         **{
@@ -122,6 +130,7 @@ def spec() -> Schema:
                     "(!has(self.calls) || self.calls == oldSelf.calls)",
                     f"calls {_FIXED}",
                 ),
+                *resolutions_in_spec(),
             ]
         },
     )
@@ -189,6 +198,7 @@ def status() -> Schema:
             "reason": text("Why it stands so, as one word; docs/resources.md has a sentence for each.", 63),
             "message": text("Why it stands so, as a sentence.", MESSAGE_LENGTH_MAX),
             "startedAt": moment("When the request that made the branch was let through."),
+            **conflict_status(),
             "settledAt": moment("When the outcome was carried out."),
             "conditions": conditions(
                 "Succeeded: Unknown while it is under way, True when committed, False when rolled back or in "

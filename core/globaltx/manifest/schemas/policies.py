@@ -39,6 +39,9 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 POLICY_NAME_LENGTH_MAX = 63
 ROUTES_MAX = 64
 DATASOURCES_MAX = 16
+SENSITIVE_COLUMN = r"^([^.*]+|\*)\.([^.*]+|\*)$"
+SENSITIVE_COLUMN_LENGTH_MAX = 129
+SENSITIVE_COLUMNS_MAX = 64
 ALIASES_MAX = 8
 PATH_LENGTH_MAX = 512
 PORT_MAX = 65535
@@ -411,6 +414,18 @@ def datasource() -> Schema:
                 default=True,
             ),
             "tls": tls(),
+            "sensitiveColumns": several(
+                "Columns whose values nobody is shown of a row in conflict, in resources, Events and logs: "
+                "table.column, where either may be *, such as customers.iban or *.password.",
+                text(
+                    "A table and a column.",
+                    SENSITIVE_COLUMN_LENGTH_MAX,
+                    minLength=3,
+                    pattern=SENSITIVE_COLUMN,
+                ),
+                SENSITIVE_COLUMNS_MAX,
+                **{"x-kubernetes-list-type": "set"},
+            ),
         },
         required=["name", "host", "schema", "secretName"],
     )

@@ -189,6 +189,7 @@ def status() -> Schema:
             "branches": text("Settled branches of all branches, such as 2/3.", 24),
             "branchesTotal": whole("How many branches it has.", 0, 10**6),
             "branchesSettled": whole("How many of them have carried the outcome out.", 0, 10**6),
+            "resolutions": whole("How many decisions of people about rows in conflict were told.", 0, 10**6),
             "decidedAt": moment("When the operator saw the outcome."),
             "settledAt": moment("When the last branch was seen settled."),
             "duration": text("From its creation until it was settled, such as 1.2s.", 24),

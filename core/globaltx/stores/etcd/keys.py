@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from globaltx.manifest.calls import read_calls, write_calls
-from globaltx.manifest.resources import format_time, parse_time
+from globaltx.manifest.times import format_time, parse_time
 from globaltx.transaction.model import Branch, BranchId, Decision, GlobalTransaction, Mode, Snapshot
 from globaltx.transaction.states import Outcome, State
 from globaltx.transaction.xid import Xid

@@ -73,6 +73,8 @@ if TYPE_CHECKING:
 
 BEGIN_WAIT = 5.0
 REPEAT_FOR = 5.0
+NO_CONFLICTS = {"conflictRows": None, "conflicts": None}
+"""What a patch of the status takes away, unless the settlement says otherwise."""
 _POLL_FIRST, _POLL_MOST = 0.005, 0.1
 
 _log = logging.getLogger(__name__)
@@ -238,7 +240,7 @@ class KubernetesStore:
         return found.transaction.decision
 
     async def _settle(self, branch: BranchId, settlement: Settlement) -> None:
-        patch = {"status": settlement_status(settlement, self._utc())}
+        patch = {"status": NO_CONFLICTS | settlement_status(settlement, self._utc())}
         at = branch.xid.namespace
         with as_store_errors(f"settle {branch.name}"):
             try:
