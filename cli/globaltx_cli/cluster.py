@@ -19,11 +19,17 @@ if TYPE_CHECKING:
 
 _TIMEOUT = (5, 30)  # seconds to connect, to answer
 _PAGE = 500
-_FORBIDDEN, _NOT_FOUND = 403, 404
+_FORBIDDEN, _NOT_FOUND, _CONFLICT, _INVALID = 403, 404, 409, 422
+_FIELD_MANAGER = "kubectl-globaltx"
+_DECISION = "decision"
+
+
+class ChangedMeanwhileError(CliError):
+    """The object is not what it was when it was read: read it again, and decide again."""
 
 
 class Cluster:
-    """Reads what the commands show; all of its errors are `CliError`."""
+    """Reads what the commands show, and writes what people decide; its errors are `CliError`."""
 
     def __init__(self, context: str | None, namespace: str | None) -> None:
         try:
@@ -68,6 +74,32 @@ class Cluster:
     def branches(self, transaction: str) -> list[dict[str, Any]]:
         """List the Branches of a transaction."""
         return self._list(BRANCHES, label_selector=f"{LABEL_TRANSACTION}={transaction}")
+
+    def user(self) -> str:
+        """Ask the API server whom it takes us for."""
+        review = self._module.client.V1SelfSubjectReview()
+        authentication = self._module.client.AuthenticationV1Api(self._client)
+        found = self._ask("your own user name", authentication.create_self_subject_review, review)
+        return str(found.status.user_info.username)
+
+    def append_resolution(self, branch: dict[str, Any], entry: dict[str, Any]) -> None:
+        """Append an entry to ``spec.resolutions`` of a Branch, if it still is the version that was read.
+
+        Raises:
+            ChangedMeanwhileError: it is not.
+        """
+        metadata = branch["metadata"]
+        patch = {
+            "metadata": {"resourceVersion": metadata["resourceVersion"]},
+            "spec": {"resolutions": [*(branch["spec"].get("resolutions") or ()), entry]},
+        }
+        self._ask(
+            _DECISION,
+            self._custom.patch_namespaced_custom_object,
+            *(GROUP, VERSION, metadata["namespace"], BRANCHES.plural, metadata["name"], patch),
+            field_manager=_FIELD_MANAGER,
+            _content_type="application/merge-patch+json",
+        )
 
     def policies(self) -> list[dict[str, Any]]:
         """List the TransactionPolicies of the namespace."""
@@ -138,6 +170,10 @@ class Cluster:
         return CliError(f"the API server {self._client.configuration.host} does not answer: {error}")
 
     def _error(self, what: str, error: Any) -> CliError:
+        if error.status == _CONFLICT:
+            return ChangedMeanwhileError(f"the {what} came too late: the object was changed meanwhile")
+        if what == _DECISION and error.status in {_FORBIDDEN, _INVALID}:
+            return CliError(f"the decision was refused: {_message(error)}")
         if error.status == _NOT_FOUND and what.startswith("list of"):
             return CliError(
                 "the cluster does not know globaltx's resources: helm install charts/globaltx first"

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from globaltx import __version__
 from globaltx.stores.etcd.access import DEFAULT_PREFIX
+from globaltx.transaction.conflict import Remedy
 from globaltx.transaction.states import State
-from globaltx_cli import check, inject, schema, transactions
+from globaltx_cli import check, inject, resolve, schema, transactions
 from globaltx_cli.cluster import Cluster
 from globaltx_cli.errors import CliError
 
@@ -50,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     _get(commands)
     _status(commands)
+    _resolve(commands)
     _check(commands)
     _inject(commands)
     _schema(commands)
@@ -70,6 +72,29 @@ def _status(commands: _Subparsers) -> None:
     command.add_argument("xid", metavar="XID", help="<namespace>.<name>, or the name alone")
     _output(command)
     command.set_defaults(run=transactions.status)
+
+
+def _resolve(commands: _Subparsers) -> None:
+    command = _command(commands, "resolve", "decide about the rows of a transaction that are in conflict")
+    command.add_argument("xid", metavar="XID", help="<namespace>.<name>, or the name alone")
+    action = command.add_mutually_exclusive_group(required=True)
+    for remedy, what in (
+        (Remedy.KEEP, "the rows stay what they are now, and are let go"),
+        (Remedy.RESTORE, "the rows become what they were before, whatever stands there"),
+        (Remedy.RETRY, "the rows are compared again at once"),
+    ):
+        action.add_argument(
+            f"--{remedy.lower()}", dest="action", action="store_const", const=str(remedy), help=what
+        )
+    command.add_argument("--why", required=True, help="why, as a sentence; it is kept with the branch")
+    command.add_argument("--branch", help="app/resource, or its name, if several are in conflict")
+    command.add_argument("--table", help="only the rows of this table")
+    command.add_argument("--key", help="only the row of this key, as `status` shows it (id=7, or 7)")
+    command.add_argument("--row", help="only the row of this name, as `status` shows it")
+    command.add_argument(
+        "--wait", type=float, default=30.0, metavar="SECONDS", help="for it to be done (default: %(default)g)"
+    )
+    command.set_defaults(run=resolve.resolve)
 
 
 def _check(commands: _Subparsers) -> None:

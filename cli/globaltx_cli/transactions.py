@@ -11,6 +11,7 @@ from globaltx.manifest.resources import CONDITION_SUCCEEDED
 from globaltx.manifest.times import parse_time
 from globaltx.transaction.states import ENDS, State
 from globaltx.transaction.xid import InvalidXidError, Xid
+from globaltx_cli import conflicts
 from globaltx_cli.errors import CliError
 from globaltx_cli.table import age, fields, table
 
@@ -42,7 +43,7 @@ def get(arguments: argparse.Namespace, connect: Callable[[str | None], Cluster])
 
 def status(arguments: argparse.Namespace, connect: Callable[[str | None], Cluster]) -> int:
     """Show one transaction with its branches."""
-    namespace, name = _named(arguments.xid, arguments.namespace)
+    namespace, name = named(arguments.xid, arguments.namespace)
     cluster = connect(namespace)
     transaction, branches = cluster.transaction(name), cluster.branches(name)
     branches.sort(key=lambda each: (each["spec"]["app"], each["spec"]["resource"]))
@@ -60,7 +61,7 @@ def describe(transaction: Resource, branches: Sequence[Resource]) -> str:
     head = fields(
         [
             ("Transaction", f"{metadata['namespace']}.{metadata['name']}"),
-            ("State", _with_sentence(_state(transaction), _progress(transaction))),
+            ("State", _stands(transaction)),
             ("Outcome", spec.get("outcome", "")),
             ("Reason", _with_sentence(reason, spec.get("outcomeMessage", ""))),
             ("Decided", _joined(found.get("decidedAt", ""), _prefixed("by ", spec.get("decidedBy", "")))),
@@ -69,7 +70,16 @@ def describe(transaction: Resource, branches: Sequence[Resource]) -> str:
             ("Settled", _joined(found.get("settledAt", ""), _prefixed("after ", found.get("duration", "")))),
         ]
     )
-    return f"{head}\n\n{_branches(branches)}"
+    told = conflicts.describe(f"{metadata['namespace']}.{metadata['name']}", branches)
+    return "\n\n".join(part for part in (head, _branches(branches), told) if part)
+
+
+def _stands(transaction: Resource) -> str:
+    """The state with its sentence; where people have decided, theirs, because not all rows went by it."""
+    state = _state(transaction)
+    if state in ENDS and _condition(transaction).get("reason") == Reason.RESOLVED_BY_PERSON:
+        return f"{state}, {_with_sentence(Reason.RESOLVED_BY_PERSON, '')}"
+    return _with_sentence(state, _progress(transaction))
 
 
 def _progress(transaction: Resource) -> str:
@@ -112,7 +122,12 @@ def _list(transactions: Sequence[Resource], now: datetime) -> str:
     return table(head, rows)
 
 
-def _named(text: str, namespace: str | None) -> tuple[str | None, str]:
+def named(text: str, namespace: str | None) -> tuple[str | None, str]:
+    """Split an xid, or a name alone, into namespace and name.
+
+    Raises:
+        CliError: it is no xid, or of another namespace.
+    """
     if "." not in text:
         return namespace, text
     try:

@@ -115,7 +115,8 @@ def test_with_named_namespaces_the_operator_has_no_rights_elsewhere(helm: Callab
     [cluster_wide] = [
         each
         for each in objects
-        if each["kind"] == "ClusterRole" and each["metadata"]["name"] != "globaltx-sidecar"
+        if each["kind"] == "ClusterRole"
+        and each["metadata"]["name"] not in {"globaltx-sidecar", "globaltx-resolve"}
     ]
     assert [rule["resources"] for rule in cluster_wide["rules"]] == [
         ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"]
@@ -131,7 +132,11 @@ def test_no_rule_has_a_wildcard(case: str, helm: Callable[..., str]) -> None:
 
 
 def test_uninstallation_takes_the_webhooks_along(helm: Callable[..., str]) -> None:
-    webhooks = [each for each in rendered(helm) if each["kind"].endswith("WebhookConfiguration")]
-    assert len(webhooks) == 2
+    webhooks = [
+        each
+        for each in rendered(helm)
+        if each["kind"].endswith(("WebhookConfiguration", "ValidatingAdmissionPolicyBinding"))
+    ]
+    assert len(webhooks) == 3
     for each in webhooks:
         assert not each["metadata"].get("annotations"), "a hook or a keep policy would leave it behind"

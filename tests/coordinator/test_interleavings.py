@@ -18,6 +18,8 @@ from tests.coordinator.world import Process, World, begin, end_of, next_worlds
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+pytestmark = pytest.mark.timeout(900)  # thousands of worlds, on whatever machine
+
 WORKING = {Process.JOINED, Process.WORKED}
 
 
