@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from globaltx_sidecar.health import Health
 
 PART = "etcd"
+TELL_SECONDS = 1.0
+"""How long a stop waits for branches to be told an outcome; the operator tells the others."""
 ASK_SECONDS = 5.0
 """How often etcd is asked whether it is there; a consistent read, so that a lone member cannot say so."""
 
@@ -49,7 +51,7 @@ class Etcd:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.store.close()
+        await self.store.close(grace=TELL_SECONDS)
         await self._client.close()
 
     async def tell(self, health: Health) -> None:

@@ -67,6 +67,17 @@ async def test_the_outcome_reaches_the_app_without_anybody_else(in_etcd: EtcdHar
     assert (found.id, found.mode, found.outcome) == (branch(xid), Mode.TCC, Outcome.ROLLBACK)
 
 
+async def test_a_close_lets_the_branches_be_told_first(
+    client: EtcdClient, in_etcd: EtcdHarness, prefix: str
+) -> None:
+    store, xid = EtcdStore(client, "t", prefix=prefix), any_xid("t")
+    await store.begin(transaction(xid))
+    await store.join(branch(xid), Mode.AT)
+    await store.decide(xid, COMMIT)
+    await store.close(grace=60)
+    assert len(await first(in_etcd.client(), "shop", 1)) == 1
+
+
 async def test_thousands_of_branches_are_told_and_settled(in_etcd: EtcdHarness) -> None:
     store, xid = in_etcd.client(), any_xid("t")
     await store.begin(transaction(xid))

@@ -162,12 +162,16 @@ class EtcdStore:
         self._telling: set[asyncio.Task[None]] = set()
         self._watches: dict[str, Health] = {}
 
-    async def close(self) -> None:
-        """End what is under way in the background: branches may be left for the operator to tell."""
+    async def close(self, grace: float = 0) -> None:
+        """End what is under way in the background, after ``grace`` seconds at most.
+
+        Branches may be left for the operator to tell.
+        """
         telling = tuple(self._telling)
-        for task in telling:
-            task.cancel()
         if telling:
+            _, late = await asyncio.wait(telling, timeout=grace)
+            for task in late:
+                task.cancel()
             await asyncio.wait(telling)
         await self._batches.close()
 
