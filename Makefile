@@ -27,8 +27,8 @@ chaos: $(VENV)/ready ## break things at random, SEEDS (5) times for SECONDS (60)
 lint: $(VENV)/ready ## ruff, mypy, import-linter
 	$(BIN)/python -m dev.check --only lint
 
-bench: $(VENV)/ready ## measure: memory, start, CPU a passed-through query
-	$(BIN)/python -m bench
+bench: $(VENV)/ready ## measure beside the same work without globaltx (ONLY="plain order", ROUNDS=5, STORE=kubernetes)
+	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(STORE),--store $(STORE))
 
 lock: $(VENV)/ready ## resolve requirements.lock anew
 	$(BIN)/python -m dev.lock

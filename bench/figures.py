@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +19,9 @@ class Figure:
     rounds: tuple[float, ...]
     bound: float | None = None
     note: str = ""
+    more_is_better: bool = False
+    """The bound is the least, instead of the most."""
+    row: str = ""
 
     @property
     def median(self) -> float:
@@ -30,31 +36,52 @@ class Figure:
     @property
     def kept(self) -> bool:
         """Whether the median keeps the bound."""
-        return self.bound is None or self.median < self.bound
+        if self.bound is None:
+            return True
+        return self.median >= self.bound if self.more_is_better else self.median <= self.bound
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in results.json."""
         return {
+            "row": self.row,
             "name": self.name,
             "unit": self.unit,
             "median": round(self.median, 3),
             "rounds": [round(each, 3) for each in self.rounds],
             "bound": self.bound,
+            "more_is_better": self.more_is_better,
             "note": self.note,
         }
 
 
-def table(figures: list[Figure]) -> str:
-    """All figures, one a line."""
-    line = "{:50} {:>9} {:>19} {:>7} {:>8}  {}\n"
-    text = line.format("", "median", "spread", "rounds", "bound", "")
+def ratio(name: str, ours: Sequence[float], direct: Sequence[float], *, least: float | None = None) -> Figure:
+    """How much of a throughput is left; each round is held against the direct one beside it."""
+    rounds = tuple(mine / theirs for mine, theirs in zip(ours, direct, strict=True))
+    return Figure(name, "x", rounds, least, more_is_better=True)
+
+
+def slowdown(
+    name: str, ours: Sequence[float], direct: Sequence[float], *, most: float | None = None
+) -> Figure:
+    """How many times longer something takes; each round is held against the direct one beside it."""
+    return Figure(name, "x", tuple(mine / theirs for mine, theirs in zip(ours, direct, strict=True)), most)
+
+
+def table(figures: Iterable[Figure]) -> str:
+    """All figures, one a line, under the name of their row."""
+    line = "  {:56} {:>10} {:>23} {:>4} {:>9}  {}\n"
+    text, row = line.format("", "median", "spread", "n", "bound", ""), ""
     for each in figures:
+        if each.row != row:
+            row = each.row
+            text += f"{row}\n"
         low, high = each.spread
-        bound = "" if each.bound is None else f"{each.bound:g}"
+        sign = ">=" if each.more_is_better else "<="
+        bound = "" if each.bound is None else f"{sign} {each.bound:g}"
         text += line.format(
             f"{each.name} ({each.unit})",
-            f"{each.median:.2f}",
-            f"{low:.2f} to {high:.2f}",
+            f"{each.median:.5g}",
+            f"{low:.5g} to {high:.5g}",
             len(each.rounds),
             bound,
             each.note if each.kept else f"NOT KEPT {each.note}",

@@ -1,0 +1,23 @@
+// The load of the benchmark, compiled so that it leaves the cores to what is measured.
+//
+//	driver load  -work NAME ...   sends work from several clients, prints one line of JSON
+//	driver serve -listen ADDR ... is the order sample's application, both of its databases in one process
+//	driver delay -listen ADDR ... passes bytes on, each so much later
+package main
+
+import (
+	"fmt"
+	"os"
+)
+
+func main() {
+	commands := map[string]func([]string) error{"load": load, "serve": serve, "delay": delay}
+	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
+		fmt.Fprintln(os.Stderr, "driver load|serve|delay [flags]")
+		os.Exit(2)
+	}
+	if err := commands[os.Args[1]](os.Args[2:]); err != nil {
+		fmt.Fprintln(os.Stderr, "driver:", err)
+		os.Exit(1)
+	}
+}

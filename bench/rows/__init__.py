@@ -1,0 +1,1 @@
+"""The rows of the benchmark, each a module with a `measure`."""

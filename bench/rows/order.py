@@ -1,0 +1,127 @@
+"""`order` and `hot`: the order sample's transaction, begun by HTTP, beside the same without globaltx.
+
+Two INSERTs in one local transaction and an UPDATE in another database. Each client has a product of
+its own; `hot` has 16 clients on 4 of them. (With an index on product_sysno: without it the database
+itself locks every row of the inventory for each order.)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bench.figures import Figure, ratio, slowdown
+from bench.load import send
+from bench.shop import Shop
+from dev.progress import step
+
+if TYPE_CHECKING:
+    from bench.load import Report
+    from bench.options import Options
+
+CLIENTS = (1, 8, 16, 32)
+PER_SECOND_MIN = {"kubernetes": {8: 40.0}}
+LEFT_MIN = {"etcd": {8: 0.35, 16: 0.35}}
+SLOWER_MAX = {"etcd": {1: 4.0}}
+MEMORY_MIB_MAX = 80.0
+HOT_CLIENTS, HOT_ROWS = 16, 4
+
+
+def measure(options: Options) -> list[Figure]:
+    """Commit at each number of clients; rollback, and prepared statements, at eight."""
+    figures: list[Figure] = []
+    with Shop(options.store) as shop:
+        for clients in CLIENTS:
+            figures += _beside(shop, options, "create", clients, "commit")
+        figures += _beside(shop, options, "create2", 8, "rollback")
+        figures += [
+            Figure(
+                "memory of the sidecar in front of order",
+                "MiB",
+                (shop.resident_mib(shop.order),),
+                MEMORY_MIB_MAX,
+            ),
+            Figure(
+                "memory of the sidecar with HTTP", "MiB", (shop.resident_mib(shop.front),), MEMORY_MIB_MAX
+            ),
+            Figure("memory of the operator", "MiB", (shop.resident_mib(shop.operator),)),
+        ]
+    with Shop(options.store, prepared=True) as shop:
+        figures += _beside(shop, options, "create", 8, "commit, prepared")
+    return figures
+
+
+def _beside(shop: Shop, options: Options, path: str, clients: int, title: str) -> list[Figure]:
+    direct: list[Report] = []
+    ours: list[Report] = []
+    with step(f"order: {title}, {clients} clients"):
+        for _ in range(options.rounds):
+            asked: dict[str, Any] = {"path": path, "clients": clients, "seconds": options.seconds}
+            direct.append(send(shop.orders(hinted=False, **asked)))
+            ours.append(send(shop.orders(hinted=True, **asked)))
+            shop.settle()
+    name = f"{title}, {clients} {'client' if clients == 1 else 'clients'}"
+    store, commits = options.store, title == "commit"
+    least = PER_SECOND_MIN.get(store, {}).get(clients) if commits else None
+    left = LEFT_MIN.get(store, {}).get(clients) if commits else None
+    most = SLOWER_MAX.get(store, {}).get(clients) if commits else None
+    failed = sum(each.failed for each in ours)
+    return [
+        Figure(f"{name}: direct", "/s", tuple(each.per_second for each in direct), more_is_better=True),
+        Figure(
+            f"{name}: with globaltx",
+            "/s",
+            tuple(each.per_second for each in ours),
+            least,
+            note=f"{failed} failed" if failed else "",
+            more_is_better=True,
+        ),
+        ratio(f"{name}: of direct", _rates(ours), _rates(direct), least=left),
+        Figure(f"{name}: p50", "ms", tuple(each.p50_ms for each in ours)),
+        Figure(f"{name}: p95", "ms", tuple(each.p95_ms for each in ours)),
+        Figure(f"{name}: p99", "ms", tuple(each.p99_ms for each in ours)),
+        slowdown(
+            f"{name}: p50 of direct",
+            [each.p50_ms for each in ours],
+            [each.p50_ms for each in direct],
+            most=most,
+        ),
+    ]
+
+
+def _rates(reports: list[Report]) -> list[float]:
+    return [each.per_second for each in reports]
+
+
+def hot(options: Options) -> list[Figure]:
+    """Sixteen clients on four rows: throughput, what failed, and how even it was."""
+    direct: list[Report] = []
+    ours: list[Report] = []
+    with Shop(options.store) as shop, step("hot"):
+        asked: dict[str, Any] = {
+            "clients": HOT_CLIENTS,
+            "seconds": options.seconds,
+            "rows": HOT_ROWS,
+            "hot": True,
+        }
+        for _ in range(options.rounds):
+            direct.append(send(shop.orders(hinted=False, **asked)))
+            ours.append(send(shop.orders(hinted=True, **asked)))
+            shop.settle()
+    reasons = {words for each in ours for words in each.failures}
+    return [
+        Figure("direct", "/s", tuple(_rates(direct)), more_is_better=True),
+        Figure("with globaltx", "/s", tuple(_rates(ours)), more_is_better=True),
+        ratio("of direct", _rates(ours), _rates(direct)),
+        Figure(
+            "failed",
+            "%",
+            tuple(100 * each.failed / (each.failed + each.done) for each in ours),
+            note="; ".join(sorted(reasons))[:120],
+        ),
+        Figure(
+            "fewest of a client against the most",
+            "x",
+            tuple(each.fewest_of_a_client / max(1, each.most_of_a_client) for each in ours),
+            more_is_better=True,
+        ),
+    ]
