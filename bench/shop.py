@@ -19,12 +19,13 @@ import psutil
 
 from bench.durable import OPTIONS
 from bench.load import Work, serving
-from bench.stores import KINDS, Kubernetes
+from bench.stores import Kubernetes
 from dev.cluster.cluster import Cluster
 from dev.databases import MariaDB
+from dev.etcd import Etcd
 from dev.waiting import wait_for
 from globaltx.coordinator.policy import Route
-from globaltx.manifest.settings import SidecarSettings
+from globaltx.manifest.settings import EtcdSettings, SidecarSettings
 from tests.ports import LOOPBACK, free_port
 from tests.sidecar.programs import (
     BIN,
@@ -59,8 +60,10 @@ REPLACE INTO product.inventory SELECT seq, seq, 1000000, 1000000, 0, 0 FROM seq_
 class Control:
     """A durable control plane, and the operator in it, inside the context."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, store: str = "kubernetes") -> None:
         self._folder = folder
+        self._store = store
+        self.etcd: Etcd | None = None
         self._stack = ExitStack()
         self.cluster: Cluster
         self.measured: Measured
@@ -72,7 +75,9 @@ class Control:
             self.cluster.kubectl("apply", "--server-side", "-f", str(_CRDS))
             self.cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(_CRDS))
             self.measured = Kubernetes(self.cluster)
-            self.operator = stack.enter_context(_operator(self._folder, self.cluster))
+            if self._store == "etcd":
+                self.etcd = stack.enter_context(Etcd.up(NAME, durable=True))
+            self.operator = stack.enter_context(_operator(self._folder, self.cluster, self.etcd))
             self._stack = stack.pop_all()
         return self
 
@@ -80,7 +85,7 @@ class Control:
         self._stack.close()
 
 
-def _operator(folder: Path, cluster: Cluster) -> Program:
+def _operator(folder: Path, cluster: Cluster, etcd: Etcd | None) -> Program:
     port = free_port()
     return Program(
         name="operator",
@@ -90,7 +95,11 @@ def _operator(folder: Path, cluster: Cluster) -> Program:
         ],
         ready=f"http://{LOOPBACK}:{port}/readyz",
         log=folder / "operator.log",
-        environment={"KUBECONFIG": str(cluster.kubeconfig), "POD_NAME": "operator"},
+        environment={
+            "KUBECONFIG": str(cluster.kubeconfig),
+            "POD_NAME": "operator",
+            "GLOBALTX_ETCD_ENDPOINTS": ",".join(etcd.endpoints) if etcd else "",
+        },
     )
 
 
@@ -103,11 +112,7 @@ class Shop:
     )
 
     def __init__(self, store: str, *, prepared: bool = False) -> None:
-        if store not in KINDS:
-            message = (
-                f"the sidecars of the benchmark cannot use the store {store!r}; there are {', '.join(KINDS)}"
-            )
-            raise ValueError(message)
+        self._store = store
         self._prepared = prepared
         self._stack = ExitStack()
         self.cluster: Cluster
@@ -119,7 +124,8 @@ class Shop:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            control = stack.enter_context(Control(folder))
+            control = stack.enter_context(Control(folder, self._store))
+            self._etcd = control.etcd
             self.cluster, self.measured, self.operator = control.cluster, control.measured, control.operator
             sql = SQL + _PRODUCTS_SQL
             self.database = stack.enter_context(MariaDB.up(f"{NAME}-shop", sql=sql, options=OPTIONS))
@@ -155,7 +161,8 @@ class Shop:
             wait_for(part, partial(_is_up, sidecar, part), seconds=30)
 
     def _sidecar(self, folder: Path, settings: SidecarSettings) -> SidecarProgram:
-        settings = replace(settings, control_port=free_port())
+        etcd = EtcdSettings(self._etcd.endpoints) if self._etcd else None
+        settings = replace(settings, control_port=free_port(), etcd=etcd)
         return SidecarProgram(settings, folder, self.cluster.kubeconfig, _ACCOUNT)
 
     def _application(self, order: int, product: int, port: int = 0) -> contextlib.AbstractContextManager[int]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dev.etcd import Etcd
     from globaltx.stores.base import Store
 
-KINDS = ("kubernetes",)
+KINDS = ("kubernetes", "etcd")
 """Those that a sidecar of the benchmark can be given."""
 _WRITES = re.compile(
     r'^apiserver_request_total\{[^}]*resource="(?:globaltransactions|branches|events)"[^}]*'
