@@ -21,6 +21,7 @@ class Asked:
     request: web.BaseRequest
     target: str
     headers: CIMultiDict[str]
+    upgrade: bool = False
 
 
 async def whole_body(request: web.BaseRequest) -> bytes:
@@ -49,11 +50,11 @@ def target_of(request: web.BaseRequest) -> str | None:
     return None
 
 
-def leaves_http(request: web.BaseRequest) -> bool:
-    """Whether the client needs another protocol; an offer of HTTP/2 is one that may be ignored."""
-    offered = {each.strip().lower() for each in request.headers.get("Upgrade", "").split(",")} - {""}
+def upgrade_of(request: web.BaseRequest) -> str:
+    """The protocol that the client needs; empty where none is, or HTTP/2 is only offered."""
+    offered = [each.strip().lower() for each in request.headers.get("Upgrade", "").split(",") if each.strip()]
     asked = "upgrade" in request.headers.get("Connection", "").lower()
-    return asked and bool(offered) and "h2c" not in offered
+    return "" if not asked or "h2c" in offered else ",".join(offered)
 
 
 def outbound(request: web.BaseRequest) -> CIMultiDict[str]:

@@ -14,6 +14,7 @@ import asyncio
 import logging
 from contextlib import aclosing
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -21,8 +22,9 @@ from aiohttp import web
 from globaltx.coordinator.reasons import Reason
 from globaltx.modes.tcc import Operation
 from globaltx.transaction.states import Outcome
+from globaltx_sidecar.http import tunnel
 from globaltx_sidecar.http.answers import refusal
-from globaltx_sidecar.http.asked import Asked, invite_body, leaves_http, outbound, target_of, whole_body
+from globaltx_sidecar.http.asked import Asked, invite_body, outbound, target_of, upgrade_of, whole_body
 from globaltx_sidecar.http.filter import Begin, Filter, Refuse, TakePart, path_of
 from globaltx_sidecar.http.headers import XID_HEADER, carry_branch, carry_xid, drop_xid, end_to_end
 from globaltx_sidecar.http.initiator import UndecidedError
@@ -101,14 +103,18 @@ class Proxy:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         target = target_of(request)
-        if target is None or leaves_http(request):
-            said = f"cannot pass on {request.method} {request.path}: no tunnels, no upgrades"
+        upgrade = upgrade_of(request)
+        if target is None or upgrade not in {"", tunnel.PROTOCOL}:
+            said = f"cannot pass on {request.method} {request.path}: no tunnels, no upgrade but to WebSocket"
             return refusal(501, Reason.REQUEST_NOT_SUPPORTED, said)
         action = self.filter.judge(request.method, target, request.headers)
+        if upgrade and (isinstance(action, Begin) or (isinstance(action, TakePart) and action.route)):
+            said = "a WebSocket has no answer that could decide a transaction; leave it out of the routes"
+            return refusal(501, Reason.REQUEST_NOT_SUPPORTED, said)
         self._metrics.requests.labels(type(action).__name__).inc()
         if isinstance(action, Refuse):
             return refusal(400, action.reason, action.message)
-        asked = Asked(request, target, outbound(request))
+        asked = Asked(request, target, outbound(request), upgrade=bool(upgrade))
         if self.filter.edge or isinstance(action, Begin):
             drop_xid(asked.headers)
         await invite_body(request)
@@ -118,18 +124,24 @@ class Proxy:
             return await self._take_part(asked, action)
         if action.bare:
             drop_xid(asked.headers)
-        return await self._answer(request, await self._upstream.send(request, target, asked.headers))
+        return await self._pass_on(asked)
+
+    async def _pass_on(self, asked: Asked) -> web.StreamResponse:
+        if asked.upgrade:
+            tunnel.ask(asked.headers)
+        response = await self._upstream.send(asked.request, asked.target, asked.headers)
+        if asked.upgrade and response.status == HTTPStatus.SWITCHING_PROTOCOLS:
+            return await tunnel.tunnel(asked.request, response)
+        return await self._answer(asked.request, response)
 
     async def _take_part(self, asked: Asked, action: TakePart) -> web.StreamResponse:
         xid, route = action.xid, action.route
         carry_xid(asked.headers, xid)
         if route is None:
-            response = await self._upstream.send(asked.request, asked.target, asked.headers)
-            return await self._answer(asked.request, response)
+            return await self._pass_on(asked)
         if route.tcc is None:
             await self._tries.exists(xid)
-            response = await self._upstream.send(asked.request, asked.target, asked.headers)
-            return await self._answer(asked.request, response)
+            return await self._pass_on(asked)
         key = asked.request.headers.get(KEY_HEADER, "")
         body = await whole_body(asked.request)
         try:
@@ -254,6 +266,8 @@ class Proxy:
     ) -> web.StreamResponse:
         try:
             answer = Answer(response)
+            if request.headers.get("Upgrade"):
+                answer.force_close()  # what follows on the connection is read as HTTP no more
             if xid:
                 answer.headers[XID_HEADER] = xid
             await answer.prepare(request)

@@ -411,7 +411,7 @@ async def test_a_protocol_that_cannot_be_passed_on_is_refused_and_an_offer_of_ht
     seen: list[Seen] = []
     async with staged(answering(seen, OK)) as scene:
         asked = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close, Upgrade\r\nUpgrade: %b\r\n\r\n"
-        status, told = refused(await scene.ask(asked % b"websocket"))
+        status, told = refused(await scene.ask(asked % b"smtp"))
         assert parse(await scene.ask(asked % b"h2c"))[0] == 200
     assert (status, told["reason"]) == (501, "RequestNotSupported")
     assert [each.header("upgrade") for each in seen] == [[]]
