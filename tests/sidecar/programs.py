@@ -85,10 +85,15 @@ class Program:
 
 
 def get(
-    url: str, *, method: str = "GET", body: bytes | None = None, seconds: float = PROBE_SECONDS
+    url: str,
+    *,
+    method: str = "GET",
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+    seconds: float = PROBE_SECONDS,
 ) -> tuple[int, str]:
     """Ask and give status and body; 0 when there is no answer."""
-    request = urllib.request.Request(url, data=body, method=method)  # noqa: S310  loopback
+    request = urllib.request.Request(url, body, dict(headers or {}), method=method)  # noqa: S310  loopback
     try:
         with urllib.request.urlopen(request, timeout=seconds) as answer:  # noqa: S310
             return answer.status, answer.read().decode()

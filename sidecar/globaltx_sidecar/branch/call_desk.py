@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from globaltx.stores.base import Store
-    from globaltx.transaction.model import BranchId
+    from globaltx.transaction.model import Branch, BranchId
     from globaltx_sidecar.branch.desk import Job, Pace
     from globaltx_sidecar.health import Health
     from globaltx_sidecar.metrics import Metrics
 
 RETRIES_A_SECOND = 50.0
+BYTES_WEIGHT = 2048
+"""So that a desk full of large requests holds about 32 MiB of them, as many branches as that makes."""
 _OVERTIME_SECONDS = 15.0
 
 
@@ -121,6 +123,10 @@ class CallDesk(Desk):
             reason = Reason.CALL_REFUSED if verdict is Verdict.REFUSED else Reason.CALL_FAILED
             message = f"{duty.operation} {duty.path} for {job.branch.id.name} answered {status}"
             raise CallFailedError(message, reason)
+
+    def _weigh(self, branch: Branch) -> int:
+        """One, and one more for each `BYTES_WEIGHT` of what is kept of its request."""
+        return 1 + (len(branch.calls.request.body) // BYTES_WEIGHT if branch.calls else 0)
 
     def _pause(self, now: float, chance: float) -> None:
         """One branch that fails says nothing about the others."""

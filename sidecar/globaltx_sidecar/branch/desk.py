@@ -102,6 +102,7 @@ class Desk(ABC):
         self._failures = 0
         self._paused_until = 0.0
         self._part = f"phase two of {resource}"
+        self._weight = 0
         self._overflowed = False
         self._room = room
 
@@ -114,10 +115,11 @@ class Desk(ABC):
         if known is not None:
             self._resolve(known, branch)
             return
-        if len(self._jobs) >= self._pace.waiting_max:
+        if self._weight >= self._pace.waiting_max:
             self._overflowed = True
             return
         self._jobs[branch.id] = Job(branch, self._now())
+        self._weight += self._weigh(branch)
         self._changed()
 
     def _resolve(self, job: Job, branch: Branch) -> None:
@@ -203,7 +205,8 @@ class Desk(ABC):
             raise RuntimeError(message)
         if settlement.state is not State.CONFLICT:
             await self._store.settle(job.branch.id, settlement)
-            self._jobs.pop(job.branch.id, None)
+            if self._jobs.pop(job.branch.id, None) is not None:
+                self._weight -= self._weigh(job.branch)
             self._metrics.branches_settled.labels(self._resource, settlement.state).inc()
             return
         if settlement != job.reported:
@@ -228,6 +231,10 @@ class Desk(ABC):
             job.due = now + self._pace.backoff.delay(job.failures, chance)
         self._pause(now, chance)
 
+    def _weigh(self, branch: Branch) -> int:  # noqa: ARG002  for those to whom branches differ
+        """How much of ``waiting_max`` a branch takes; the same each time."""
+        return 1
+
     def _pause(self, now: float, chance: float) -> None:
         self._failures += 1
         self._paused_until = now + self._pace.pause.delay(self._failures, chance)
@@ -238,7 +245,7 @@ class Desk(ABC):
     def _changed(self) -> None:
         self._metrics.branches_waiting.labels(self._resource).set(len(self._jobs))
         self._wake.set()
-        if self._overflowed and len(self._jobs) <= self._pace.waiting_max // 2:
+        if self._overflowed and self._weight <= self._pace.waiting_max // 2:
             self._overflowed = False
             self._room.set()
 

@@ -13,12 +13,12 @@ from globaltx.coordinator.reasons import Reason
 from globaltx.modes import tcc
 from globaltx.stores.kubernetes.watcher import Backoff
 from globaltx.stores.memory import Memory, MemoryStore
-from globaltx.transaction.calls import Calls
+from globaltx.transaction.calls import Calls, Request
 from globaltx.transaction.conflict import Remedy, Resolution
 from globaltx.transaction.model import Decision, GlobalTransaction, Mode
 from globaltx.transaction.states import Outcome, State
 from globaltx.transaction.xid import Xid
-from globaltx_sidecar.branch.call_desk import CallFailedError, RetryBudget
+from globaltx_sidecar.branch.call_desk import BYTES_WEIGHT, CallFailedError, RetryBudget
 from globaltx_sidecar.branch.desk import Pace
 from globaltx_sidecar.branch.leader import Leader
 from globaltx_sidecar.health import Health
@@ -77,13 +77,22 @@ class Stage:
         return Leader(self.store, "bank", {}, self.health, self.metrics, self._pace, caller=self.application)
 
     async def ended(
-        self, name: str, outcome: Outcome, *, route: str = "debit", started: bool = True, refusals: int = 3
+        self,
+        name: str,
+        outcome: Outcome,
+        *,
+        route: str = "debit",
+        started: bool = True,
+        refusals: int = 3,
+        body: bytes = b"",
     ) -> None:
         """A transaction with a try, and its outcome."""
         xid = Xid("shop", name)
         await self.store.begin(GlobalTransaction(xid, "web", timedelta(seconds=60)))
         branch = tcc.branch_id(xid, "bank", route, "")
-        await self.store.join(branch, Mode.TCC, Calls("/confirm", "/cancel", refusals_max=refusals))
+        await self.store.join(
+            branch, Mode.TCC, Calls("/confirm", "/cancel", Request(body=body), refusals_max=refusals)
+        )
         if started:
             await self.store.start(branch)
         await self.store.decide(xid, Decision(outcome, Reason.REQUEST_FAILED))
@@ -219,6 +228,16 @@ async def test_a_route_that_hangs_altogether_holds_up_no_other_route() -> None:
         await eventually(lambda: stage.application.side_by_side["credit"] == PACE.calls_max)
         await stage.ended("good", Outcome.ROLLBACK)
         await stage.ends("good", State.ROLLED_BACK)
+
+
+async def test_large_requests_that_find_no_room_are_looked_for_again() -> None:
+    stage = Stage(Pace(backoff=FAST, pause=FAST, waiting_max=40))
+    stage.application.answers["n0"] = [*[500] * 20, 200]
+    for number in range(12):
+        await stage.ended(f"n{number}", Outcome.COMMIT, body=b"x" * (8 * BYTES_WEIGHT))
+    async with leading(stage):
+        for number in range(12):
+            await stage.ends(f"n{number}", State.COMMITTED)
 
 
 async def test_another_leader_begins_its_own_count_of_attempts() -> None:

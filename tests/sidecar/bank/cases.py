@@ -1,0 +1,95 @@
+"""What can go wrong at each step of TCC, as faults of what stands before the first bank."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dev.waiting import wait_for
+from tests.sidecar.bank.between import answered, lost_answer, lost_request, repeated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.sidecar.bank.between import Answer
+    from tests.sidecar.bank.stage import Banks
+    from tests.sidecar.programs import Program
+
+STEPS = ("try", "confirm", "cancel")
+QUERIES = {"try": "", "confirm": "", "cancel": "?fail"}
+MOMENT_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fault, by its name; ``victim`` is killed by it, ``before`` or after the bank has done the step."""
+
+    name: str
+    fault: Any = None
+    victim: Callable[[Banks], Program] | None = None
+    before: bool = True
+    times: int = 1
+
+
+class Hit:
+    """A fault that tells when it was met, and what it killed."""
+
+    def __init__(self, banks: Banks, step: str, case: Case) -> None:
+        self._banks, self._step, self._case = banks, step, case
+        self.met = threading.Event()
+        self.killed: Program | None = None
+
+    def __call__(self, forward: Callable[[], Answer]) -> Answer | None:
+        try:
+            return self._act(forward)
+        finally:
+            self.met.set()
+
+    def _act(self, forward: Callable[[], Answer]) -> Answer | None:
+        if self._case.victim is None:
+            answer: Answer | None = self._case.fault(forward, self._banks, self._step)
+            return answer
+        answer = None if self._case.before else forward()
+        self.killed = self._case.victim(self._banks)
+        self.killed.kill()
+        return forward() if self._case.before else answer
+
+
+def slow(forward: Callable[[], Answer], banks: Banks, step: str) -> Answer | None:
+    """A try that goes through once its transaction is decided; a call that is made again meanwhile."""
+    if step == "try":
+        known = set(banks.outcomes())
+        wait_for("the deadline", lambda: banks.rolled_back(known), seconds=MOMENT_SECONDS, every=0.1)
+    else:
+        calls = banks.a.between.calls
+        wait_for("the call to be made again", lambda: calls[step] > 1, seconds=MOMENT_SECONDS, every=0.02)
+    return forward()
+
+
+def plain(fault: Any) -> Any:
+    """A fault that looks at nothing but the request."""
+    return lambda forward, _banks, _step: fault(forward)
+
+
+VICTIMS: dict[str, Callable[[Banks], Program]] = {
+    "the participant": lambda banks: banks.a.service,
+    "the participant's sidecar": lambda banks: banks.a.sidecar,
+    "the initiator": lambda banks: banks.service,
+    "the initiator's sidecar": lambda banks: banks.sidecar,
+    "the operator": lambda banks: banks.operator,
+}
+CASES = (
+    Case("nothing", plain(lambda forward: forward())),
+    Case("the request is lost", plain(lost_request)),
+    Case("the answer is lost", plain(lost_answer)),
+    Case("slow", slow),
+    Case("repeated", plain(repeated)),
+    Case("answered 404, 3 times", plain(answered(404)), times=3),
+    Case("answered 500, 3 times", plain(answered(500)), times=3),
+    *(
+        Case(f"{name} is killed {'before' if before else 'after'} it", None, victim, before=before)
+        for name, victim in VICTIMS.items()
+        for before in (True, False)
+    ),
+)

@@ -1,0 +1,182 @@
+"""Two banks and a transfer service as processes on loopback: no pods, but everything else is real."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import yaml
+
+from dev.waiting import wait_for
+from globaltx.manifest.policy import read_policy
+from globaltx.manifest.settings import HttpSettings, SidecarSettings
+from tests.ports import LOOPBACK, free_port
+from tests.sidecar.bank.between import Between
+from tests.sidecar.programs import BIN, Program, SidecarProgram, get
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dev.cluster.cluster import Cluster
+    from globaltx.coordinator.policy import HttpCapture, Route
+
+SAMPLE = Path(__file__).parents[3] / "examples" / "02-tcc-transfer"
+CALL_SECONDS = 60.0
+MOMENT_SECONDS = 120.0
+TIMEOUT = timedelta(seconds=15)
+REFUSALS = 4
+"""Less than the example's, because some tests wait them out."""
+_ENDS = {"Committed", "RolledBack"}
+
+
+def routes(name: str) -> HttpCapture:
+    """What a policy of the example captures."""
+    manifests = yaml.safe_load_all((SAMPLE / "manifests" / "policy.yaml").read_text())
+    capture = next(read_policy(each).http for each in manifests if each["metadata"]["name"] == name)
+    assert capture is not None
+    return replace(capture, routes=tuple(map(_hasty, capture.routes)))
+
+
+def _hasty(route: Route) -> Route:
+    tcc = None if route.tcc is None else replace(route.tcc, refusals_max=REFUSALS)
+    return replace(route, timeout=TIMEOUT, tcc=tcc)
+
+
+class Bank:
+    """A bank, its sidecar, and what stands between them."""
+
+    def __init__(self, name: str, folder: Path, cluster: Cluster, namespace: str) -> None:
+        port, between = free_port(), free_port()
+        capture = routes("bank")
+        http = HttpSettings(between, capture.routes, free_port(), LOOPBACK, edge=capture.edge)
+        settings = SidecarSettings(namespace=namespace, app=name, http=http, control_port=free_port())
+        self.between = Between(between, port)
+        self.sidecar = SidecarProgram(settings, folder, cluster.kubeconfig)
+        self.service = Program(
+            name=name,
+            command=[sys.executable, str(SAMPLE / "services" / "bank.py")],
+            ready=f"http://{LOOPBACK}:{port}/healthz",
+            log=folder / f"{name}.log",
+            environment={"PORT": str(port), "DATABASE": str(folder / f"{name}.db"), "ACCOUNTS": "1=1000"},
+        )
+
+    def look(self) -> dict[str, Any]:
+        """What is in the bank."""
+        found: dict[str, Any] = json.loads(get(self.service.ready.replace("healthz", "accounts"))[1])
+        return found
+
+
+class Banks:
+    """The sample, running."""
+
+    def __init__(self, cluster: Cluster, namespace: str, folder: Path) -> None:
+        self.cluster = cluster
+        self.namespace = namespace
+        self._stack = ExitStack()
+        self.a, self.b = (Bank(name, folder, cluster, namespace) for name in ("bank-a", "bank-b"))
+        port, capture = free_port(), routes("transfer")
+        http = HttpSettings(port, capture.routes, free_port(), LOOPBACK, edge=capture.edge)
+        self.sidecar = SidecarProgram(
+            SidecarSettings(namespace=namespace, app="transfer", http=http, control_port=free_port()),
+            folder,
+            cluster.kubeconfig,
+        )
+        self.service = Program(
+            name="transfer",
+            command=[sys.executable, str(SAMPLE / "services" / "transfer.py")],
+            ready=f"http://{LOOPBACK}:{port}/healthz",
+            log=folder / "transfer.log",
+            environment={
+                "PORT": str(port),
+                "FROM_URL": self.a.sidecar.url,
+                "TO_URL": self.b.sidecar.url,
+            },
+        )
+        listening = free_port()
+        self.operator = Program(
+            name="operator",
+            command=[
+                *(str(BIN / "globaltx-operator"), "--namespace", namespace, "--namespaces", namespace),
+                *("--host", LOOPBACK, "--port", str(listening)),
+            ],
+            ready=f"http://{LOOPBACK}:{listening}/readyz",
+            log=folder / "operator.log",
+            environment={"KUBECONFIG": str(cluster.kubeconfig), "POD_NAME": "operator-0"},
+        )
+
+    @property
+    def programs(self) -> Sequence[Program]:
+        """All of them."""
+        banks = (self.a.sidecar, self.a.service, self.b.sidecar, self.b.service)
+        return (self.operator, self.sidecar, self.service, *banks)
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.enter_context(self.a.between)
+            stack.enter_context(self.b.between)
+            for program in self.programs:
+                program.launch()
+                stack.callback(program.kill)
+            for program in self.programs:
+                program.wait_ready(60)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def transfer(self, amount: int = 30, query: str = "") -> int:
+        """Send a client's request and give the status; 0 when there was no answer."""
+        body = json.dumps({"debit": "1", "credit": "1", "amount": amount}).encode()
+        url = f"{self.sidecar.url}/transfer{query}"
+        return get(
+            url, method="POST", body=body, seconds=CALL_SECONDS, headers={"Content-Type": "application/json"}
+        )[0]
+
+    def outcomes(self) -> dict[str, str]:
+        """The transactions that there are, each with its outcome or an empty text."""
+        return self._spec("globaltransactions", ".spec.outcome")
+
+    def settled(self, before: set[str], seconds: float = 90) -> str:
+        """Wait until the one new transaction and its branches have ended, and give its outcome."""
+
+        def ended() -> bool:
+            states = self._spec("globaltransactions", ".status.state")
+            new = [state for name, state in states.items() if name not in before]
+            branches = self._spec("branches", ".status.state").values()
+            return len(new) == 1 and {*new, *branches} <= _ENDS
+
+        wait_for("the transfer to be settled", ended, seconds=seconds, every=0.1)
+        return next(outcome for name, outcome in self.outcomes().items() if name not in before)
+
+    def rolled_back(self, undecided: set[str]) -> bool:
+        """Whether the youngest of these transactions has the outcome Rollback."""
+        return self.outcomes()[max(undecided)] == "Rollback"
+
+    def wait_for_branch(self, state: str) -> None:
+        """Wait until some branch stands so."""
+        wait_for(
+            f"a branch in {state}",
+            lambda: state in self._spec("branches", ".status.state").values(),
+            seconds=MOMENT_SECONDS,
+            every=0.1,
+        )
+
+    def balances(self) -> tuple[int, int]:
+        """What the two accounts hold."""
+        one, two = self.a.look(), self.b.look()
+        return one["balances"]["1"], two["balances"]["1"]
+
+    def open_reservations(self) -> int:
+        """How many reservations were neither confirmed nor cancelled."""
+        return sum(int(each.look()["reservations"].get("tried", 0)) for each in (self.a, self.b))
+
+    def _spec(self, kind: str, field: str) -> dict[str, str]:
+        path = f"jsonpath={{range .items[*]}}{{.metadata.name}}={{{field}}}{{'\\n'}}{{end}}"
+        said = self.cluster.kubectl("get", kind, "-n", self.namespace, "-o", path)
+        return dict(line.split("=", 1) for line in said.splitlines() if line)

@@ -1,0 +1,102 @@
+"""The example as processes: transfers that go well, that fail, and that meet every fault at every step."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.sidecar.bank.between import answered
+from tests.sidecar.bank.cases import CASES, MOMENT_SECONDS, QUERIES, STEPS, Case, Hit
+
+if TYPE_CHECKING:
+    from tests.sidecar.bank.stage import Banks
+
+pytestmark = [pytest.mark.control_plane, pytest.mark.timeout(300)]
+
+PAGE = Path(__file__).parents[3] / "docs" / "modes.md"
+MARKED = re.compile(r"(?<=<!-- matrix: generated)([^\n]*-->\n).*(?=<!-- matrix: end -->)", re.DOTALL)
+AMOUNT = 30
+found: dict[tuple[str, str], str] = {}
+"""The outcome of each case and step, as it was met in this run."""
+
+
+def test_a_transfer_commits(banks: Banks) -> None:
+    before, balances = set(banks.outcomes()), banks.balances()
+    assert banks.transfer(AMOUNT) == 200
+    assert banks.settled(before) == "Commit"
+    assert banks.balances() == (balances[0] - AMOUNT, balances[1] + AMOUNT)
+
+
+def test_a_transfer_of_too_much_moves_nothing(banks: Banks) -> None:
+    before, balances = set(banks.outcomes()), banks.balances()
+    assert banks.transfer(10**6) == 409
+    assert banks.settled(before) == "Rollback"
+    assert banks.balances() == balances
+    assert banks.b.between.calls["cancel"] == 0  # it was never asked
+
+
+def test_a_transfer_that_fails_at_last_gives_back(banks: Banks) -> None:
+    before, balances = set(banks.outcomes()), banks.balances()
+    assert banks.transfer(AMOUNT, "?fail") == 409
+    assert banks.settled(before) == "Rollback"
+    assert banks.balances() == balances
+
+
+def test_what_is_refused_for_ever_is_shown_and_goes_on_after_a_person_has_acted(banks: Banks) -> None:
+    banks.a.between.clear()
+    before, balances = set(banks.outcomes()), banks.balances()
+    for _ in range(200):
+        banks.a.between.fault("confirm", answered(404))
+    assert banks.transfer(AMOUNT) == 200
+    banks.wait_for_branch("Conflict")
+    banks.a.between.clear()  # the person
+    banks.a.sidecar.kill()
+    banks.a.sidecar.start()  # and impatient
+    assert banks.settled(before) == "Commit"
+    assert banks.balances() == (balances[0] - AMOUNT, balances[1] + AMOUNT)
+
+
+@pytest.mark.kill
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_whatever_goes_wrong_both_banks_agree(banks: Banks, case: Case, step: str) -> None:
+    banks.a.between.clear()
+    before, balances = set(banks.outcomes()), banks.balances()
+    hits = [Hit(banks, step, case) for _ in range(case.times)]
+    for hit in hits:
+        banks.a.between.fault(step, hit)
+    status = banks.transfer(AMOUNT, QUERIES[step])
+    assert hits[0].met.wait(MOMENT_SECONDS), f"the {step} never came"
+    if hits[0].killed is not None:
+        hits[0].killed.start(60)
+    banks.b.between.clear()
+    if step == "try":
+        banks.a.between.drop("try")
+    outcome = banks.settled(before)
+    moved = AMOUNT if outcome == "Commit" else 0
+    assert banks.balances() == (balances[0] - moved, balances[1] + moved)
+    assert banks.open_reservations() == 0
+    assert status != 200 or outcome == "Commit"
+    found[case.name, step] = outcome
+
+
+def table() -> str:
+    rows = [f"| {case.name} | {' | '.join(found[case.name, step] for step in STEPS)} |" for case in CASES]
+    head = f"| what happens at bank A's | {' | '.join(STEPS)} |"
+    return "\n".join([head, "|---|" + "---|" * len(STEPS), *rows, ""])
+
+
+@pytest.mark.kill
+def test_the_page_shows_what_was_found() -> None:
+    missing = [(case.name, step) for case in CASES for step in STEPS if (case.name, step) not in found]
+    if missing:
+        pytest.skip(f"only a part of the cases was run, not {len(missing)} others")
+    page = PAGE.read_text()
+    wanted = MARKED.sub(lambda match: match[1] + table(), page)
+    if os.environ.get("REWRITE"):
+        PAGE.write_text(wanted)
+    assert page == wanted
