@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import secrets
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +38,10 @@ class Banks:
         self.kubectl, self.namespace = kubectl, namespace
 
     def ask(self, service: str, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        with self.kubectl.forwarded(self.namespace, f"service/{service}", PORT) as port:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
+        with (
+            self.kubectl.forwarded(self.namespace, f"service/{service}", PORT) as port,
+            closing(http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)) as connection,
+        ):
             headers = {"Content-Type": "application/json"}
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             response = connection.getresponse()
