@@ -106,11 +106,11 @@ class Proxy:
         upgrade = upgrade_of(request)
         if target is None or upgrade not in {"", tunnel.PROTOCOL}:
             said = f"cannot pass on {request.method} {request.path}: no tunnels, no upgrade but to WebSocket"
-            return refusal(501, Reason.REQUEST_NOT_SUPPORTED, said)
+            return _not_supported(said)
         action = self.filter.judge(request.method, target, request.headers)
         if upgrade and (isinstance(action, Begin) or (isinstance(action, TakePart) and action.route)):
             said = "a WebSocket has no answer that could decide a transaction; leave it out of the routes"
-            return refusal(501, Reason.REQUEST_NOT_SUPPORTED, said)
+            return _not_supported(said)
         self._metrics.requests.labels(type(action).__name__).inc()
         if isinstance(action, Refuse):
             return refusal(400, action.reason, action.message)
@@ -266,7 +266,7 @@ class Proxy:
     ) -> web.StreamResponse:
         try:
             answer = Answer(response)
-            if request.headers.get("Upgrade"):
+            if upgrade_of(request):
                 answer.force_close()  # what follows on the connection is read as HTTP no more
             if xid:
                 answer.headers[XID_HEADER] = xid
@@ -294,6 +294,12 @@ class Answer(web.StreamResponse):
         for name in ("server", "content-type"):
             if name not in self._own:
                 self.headers.pop(name, None)
+
+
+def _not_supported(message: str) -> web.Response:
+    answer = refusal(501, Reason.REQUEST_NOT_SUPPORTED, message)
+    answer.force_close()  # what follows on the connection may be no HTTP
+    return answer
 
 
 def _remembered(response: ClientResponse, held: bytes) -> Answered | None:

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
+import secrets
+import time
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from globaltx.coordinator.reasons import Reason
+from globaltx.modes import tcc
+from globaltx.stores.kubernetes.access import from_kubeconfig
+from globaltx.stores.kubernetes.client import KubernetesClient
+from globaltx.stores.kubernetes.store import KubernetesStore
+from globaltx.transaction.calls import Calls, Request
+from globaltx.transaction.model import Decision, GlobalTransaction, Mode
+from globaltx.transaction.states import Outcome
+from globaltx.transaction.xid import RANDOM_BITS, new_xid
 from tests.sidecar.bank.between import answered
 from tests.sidecar.bank.cases import CASES, MOMENT_SECONDS, QUERIES, STEPS, Case, Hit
 
@@ -58,6 +71,24 @@ def test_what_is_refused_for_ever_is_shown_and_goes_on_after_a_person_has_acted(
     banks.a.sidecar.start()  # and impatient
     assert banks.settled(before) == "Commit"
     assert banks.balances() == (balances[0] - AMOUNT, balances[1] + AMOUNT)
+
+
+def test_a_branch_of_a_policy_that_is_no_more_is_called_all_the_same(banks: Banks) -> None:
+    """The transfer service has no tries; its sidecar stands for election once such a branch waits."""
+    before = set(banks.outcomes())
+    asyncio.run(leave_behind(banks))
+    assert banks.settled(before) == "Rollback"
+
+
+async def leave_behind(banks: Banks) -> None:
+    xid = new_xid(banks.namespace, time.time_ns() // 1_000_000, secrets.randbits(RANDOM_BITS))
+    branch = tcc.branch_id(xid, "transfer", "of-old", "")
+    async with KubernetesClient(from_kubeconfig(str(banks.cluster.kubeconfig))) as client:
+        store = KubernetesStore(client, banks.namespace)
+        await store.begin(GlobalTransaction(xid, "transfer", timedelta(seconds=60)))
+        await store.join(branch, Mode.TCC, Calls("/healthz", "/healthz", Request("GET")))
+        await store.start(branch)
+        await store.decide(xid, Decision(Outcome.ROLLBACK, Reason.DECIDED_BY_PERSON))
 
 
 @pytest.mark.kill

@@ -171,7 +171,6 @@ async def test_an_application_that_does_not_switch_gives_its_answer() -> None:
 
 @pytest.mark.parametrize("path", [b"/create", b"/accounts/7/debit"])
 async def test_a_route_that_begins_is_no_websocket(path: bytes) -> None:
-    asked = (UPGRADE % path).replace(b"GET", b"POST", 1).replace(b"Upgrade\r\n", b"Upgrade, close\r\n", 1)
     async with staged(echo) as scene:
-        answer = await scene.ask(asked)
+        answer = await scene.ask((UPGRADE % path).replace(b"GET", b"POST", 1))  # until it is closed
     assert answer.startswith(b"HTTP/1.1 501 ")
