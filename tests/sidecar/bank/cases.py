@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 STEPS = ("try", "confirm", "cancel")
 QUERIES = {"try": "", "confirm": "", "cancel": "?fail"}
-MOMENT_SECONDS = 60.0
+MOMENT_SECONDS = 120.0
 
 
 @dataclass(frozen=True)

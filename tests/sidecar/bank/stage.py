@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 SAMPLE = Path(__file__).parents[3] / "examples" / "02-tcc-transfer"
 CALL_SECONDS = 60.0
 MOMENT_SECONDS = 120.0
-TIMEOUT = timedelta(seconds=15)
+TIMEOUT = timedelta(seconds=30)
 REFUSALS = 4
-"""Less than the example's, because some tests wait them out."""
+"""Fewer than the example's, because a test waits them out."""
 _ENDS = {"Committed", "RolledBack"}
 
 
@@ -142,7 +142,7 @@ class Banks:
         """The transactions that there are, each with its outcome or an empty text."""
         return self._spec("globaltransactions", ".spec.outcome")
 
-    def settled(self, before: set[str], seconds: float = 90) -> str:
+    def settled(self, before: set[str], seconds: float = 240) -> str:
         """Wait until the one new transaction and its branches have ended, and give its outcome."""
 
         def ended() -> bool:

@@ -28,7 +28,7 @@ from tests.sidecar.bank.cases import CASES, MOMENT_SECONDS, QUERIES, STEPS, Case
 if TYPE_CHECKING:
     from tests.sidecar.bank.stage import Banks
 
-pytestmark = [pytest.mark.control_plane, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.control_plane, pytest.mark.timeout(600)]
 
 PAGE = Path(__file__).parents[3] / "docs" / "modes.md"
 MARKED = re.compile(r"(?<=<!-- matrix: generated)([^\n]*-->\n).*(?=<!-- matrix: end -->)", re.DOTALL)
