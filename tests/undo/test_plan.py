@@ -146,3 +146,9 @@ def test_every_reason_is_known_above() -> None:
 
 def test_the_shape_names_columns_in_any_case() -> None:
     assert STOCK.column("AMOUNT").name == "amount"
+
+
+def test_the_servers_own_hints_stay_in_what_is_written_anew() -> None:
+    planned = _plan("UPDATE /*+ NO_MERGE(s) */ stock SET amount = 1 /* why */ LIMIT 1")
+    assert isinstance(planned, plan.ImagePlan)
+    assert planned.narrowed([]) == b"UPDATE /*+ NO_MERGE(s) */ stock SET amount = 1    WHERE 1=0 "
