@@ -66,7 +66,8 @@ def undo_insert(
     """
     name = _hex(str(xid))
     fence = f"(X'',{name},{name},0,NULL,NULL,1)"
-    rows = [_row(record, position, name, records) for position, record in enumerate(records, 1)]
+    thinned = {record.shape.name for record in records if record.vanishing or not record.after}
+    rows = [_row(record, position, name, thinned) for position, record in enumerate(records, 1)]
     text = (
         f"{_WITH_CHECKS}INSERT INTO {identifier(schema)}.{UNDO_TABLE} ({_COLUMNS})"
         f" VALUES {','.join([fence, *rows])}"
@@ -77,20 +78,14 @@ def undo_insert(
     return text.encode("utf-8", "surrogateescape")
 
 
-def _row(record: UndoRecord, position: int, xid: str, records: Sequence[UndoRecord]) -> str:
+def _row(record: UndoRecord, position: int, xid: str, thinned: Collection[str]) -> str:
+    """Write one row; of the ``thinned`` tables a row may rightly be gone by the commit."""
     shape = record.shape
     found = f"FROM {_table(shape)} WHERE {keys.condition(shape, record.key)}"
     before = "NULL" if record.before is None else _image_literal(record.before)
     after = f"(SELECT {values.image_expression(record.after)} {found})" if record.after else "NULL"
-    owner = "1" if record.certain or _deleted_later(record, records) else f"(SELECT COUNT(*) {found})"
+    owner = "1" if record.certain or record.shape.name in thinned else f"(SELECT COUNT(*) {found})"
     return f"({_hex(shape.name)},{record.row_key},{xid},{position},{before},{after},{owner})"
-
-
-def _deleted_later(record: UndoRecord, records: Sequence[UndoRecord]) -> bool:
-    """Whether the row may rightly be gone by the commit."""
-    return any(
-        (other.vanishing or not other.after) and other.shape.name == record.shape.name for other in records
-    )
 
 
 def _on_duplicate(committed: Collection[Xid]) -> str:

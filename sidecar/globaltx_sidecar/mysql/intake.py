@@ -14,6 +14,10 @@ class Intake:
         self._streaming = 0
         self.continues = False
         """The next packet continues the last one, which was of the largest length."""
+        self.dropping = False
+        """What streams, and what continues it, goes nowhere."""
+        self.sequence = 0
+        """Of the packet that streams."""
 
     @property
     def held(self) -> int:
@@ -48,8 +52,14 @@ class Intake:
 
     def stream(self, length: int) -> None:
         """Let the next packet, whose payload has this length, go on in pieces (see `piece`)."""
+        self.sequence = self._held[3]
         self._streaming = HEADER_LENGTH + length
         self.continues = length == PAYLOAD_LENGTH_MAX
+
+    @property
+    def dropped(self) -> bool:
+        """Whether all that was to be dropped has been."""
+        return self.dropping and not (self._streaming or self.continues)
 
     def piece(self) -> bytes:
         """Take what is there of a streaming packet."""

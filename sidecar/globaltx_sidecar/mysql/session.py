@@ -21,7 +21,8 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
-from globaltx_sidecar.commands import Close, ToClient, ToDatabase
+from globaltx.coordinator.reasons import Reason
+from globaltx_sidecar.commands import Close, Refused, ToClient, ToDatabase
 from globaltx_sidecar.mysql import errors, handshake
 from globaltx_sidecar.mysql.authentication import Authentication
 from globaltx_sidecar.mysql.intake import Intake
@@ -37,7 +38,7 @@ from globaltx_sidecar.mysql.packets import (
     frame,
 )
 from globaltx_sidecar.mysql.replies import Collector
-from globaltx_sidecar.mysql.results import Follower, Shape
+from globaltx_sidecar.mysql.results import SILENT, Follower, Shape
 from globaltx_sidecar.mysql.road import HEAD_LENGTH_MAX, Road
 from globaltx_sidecar.mysql.worker import Worker
 
@@ -253,7 +254,10 @@ class Session:
     def _take_one(self, commands: list[SessionCommand]) -> bool:
         """Take one packet, or one piece of a streaming one; False if it must wait."""
         if piece := self._intake.piece():
-            commands.append(ToDatabase(piece))
+            if not self._intake.dropping:
+                commands.append(ToDatabase(piece))
+            elif self._intake.dropped:
+                commands += self._told_too_large()
             return True
         length = self._intake.length
         if length is None:
@@ -286,14 +290,33 @@ class Session:
             return False
         packet_head = self._intake.look(length)
         if length == PAYLOAD_LENGTH_MAX:
-            message = f"a command under an xid of {PAYLOAD_LENGTH_MAX} bytes or more"
-            raise PacketError(message)
+            self._drop(length)
+            return True
         if packet_head is None:
             return False
         self._worker = Worker(self._standing, self._road, self._collector, self._intake.packet(length))
         self.phase = Phase.WORKING
         commands += self._worked(self._worker.begin(), proceed=False)
         return True
+
+    def _drop(self, length: int) -> None:
+        """Let a command go by that is too large to be looked into.
+
+        Raises:
+            PacketError: it is one that gets no answer.
+        """
+        if self._intake.command in SILENT:
+            message = f"a command under an xid of {PAYLOAD_LENGTH_MAX} bytes or more"
+            raise PacketError(message)
+        self._intake.stream(length)
+        self._intake.dropping = True
+
+    def _told_too_large(self) -> list[SessionCommand]:
+        self._intake.dropping = False
+        details = "a command of 16 MiB or more cannot be undone automatically; send its rows in smaller ones"
+        refused = errors.refuse(Reason.STATEMENT_NOT_UNDOABLE, details)
+        answer = frame(refused.error.encode(), (self._intake.sequence + 1) & 0xFF)
+        return [Refused(refused.reason), ToClient(answer)]
 
     def _turn_off(self, *, passed: bool = True) -> None:
         """A packet has changed what the following bytes are; ``passed``: it has gone on already."""

@@ -278,6 +278,39 @@ def test_many_rows(proxy: Proxy) -> None:
 # Carrying the xid
 
 
+def test_a_thousand_statements_in_one_local_transaction(proxy: Proxy) -> None:
+    xid = proxy.begin()
+    with proxy.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+        for number in range(1000):
+            cursor.execute(f"INSERT {hint(xid)} INTO keyed (code, price) VALUES ('{number}', {number})")
+        connection.commit()
+    assert len(undo(proxy.place)) == 1000
+    proxy.decide(xid, Outcome.ROLLBACK)
+    proxy.carry_out(xid, Outcome.ROLLBACK)
+    assert proxy.place.rows("SELECT COUNT(*) FROM keyed") == [(0,)]
+    assert undo(proxy.place) == []
+
+
+@pytest.mark.parametrize("size", [2**24 - 1, 2**24, 2**25])
+def test_a_statement_of_sixteen_mebibytes_is_refused_and_the_connection_goes_on(
+    proxy: Proxy, server: Server, size: int
+) -> None:
+    """It is several packets; the size is that of the command, with its first byte."""
+    server.execute("SET GLOBAL max_allowed_packet = 64 * 1024 * 1024")
+    xid = proxy.begin()
+    with proxy.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute(f"UPDATE {hint(xid)} item SET amount = 1 WHERE id = 1")
+        head = f"UPDATE {hint(xid)} item SET amount = 2 WHERE id = 2 AND '' <> '"
+        with pytest.raises(pymysql.MySQLError) as error:
+            cursor.execute(head + "x" * (size - 1 - len(head) - 1) + "'")
+        assert refused(error, "StatementNotUndoable")
+        assert cursor.execute("UPDATE item SET amount = 3 WHERE id = 3") == 1
+        connection.commit()
+    assert [row[2] for row in items(proxy.place)] == [1, 200, 3]
+
+
 def test_the_session_variable_carries_the_xid(proxy: Proxy) -> None:
     xid = proxy.begin()
     with proxy.connect() as connection, connection.cursor() as cursor:
