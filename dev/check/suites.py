@@ -86,10 +86,17 @@ DEEP = (
     ),
     *(
         Suite(
-            f"deep: {language}'s drivers at a sidecar before a real MariaDB",
-            ("-m", "clients and not mysql", "-k", f"{folder}-", "tests/clients"),
-            ("linux", "mariadb", *needs),
+            f"deep: {language}'s drivers at a sidecar before a real {database}",
+            (
+                "-m",
+                f"clients and {'' if database == 'MySQL' else 'not '}mysql",
+                "-k",
+                f"{folder}-",
+                "tests/clients",
+            ),
+            ("linux", database.lower(), *needs),
         )
+        for database in ("MariaDB", "MySQL")
         for language, folder, needs in (
             ("Go", "go", ("a go client",)),
             ("Java", "java", ("java",)),
@@ -97,11 +104,6 @@ DEEP = (
             ("PHP", "php", ("php",)),
             ("Python", "python", ()),
         )
-    ),
-    Suite(
-        "deep: the same drivers, as far as they are here, at a sidecar before a real MySQL",
-        ("-m", "clients and mysql", "tests/clients"),
-        ("linux", "mysql"),
     ),
 )
 """What takes longer or needs more of the machine; run in addition, when asked for."""
@@ -120,11 +122,17 @@ def missing(needs: tuple[str, ...]) -> str | None:
             "Go is not installed, so its driver cannot be compiled",
         ),
         "java": (
-            all(map(shutil.which, ("java", "javac", "mvn"))),
+            installs or all(map(shutil.which, ("java", "javac", "mvn"))),
             "no Java compiler or no Maven (Debian: default-jdk-headless maven)",
         ),
-        "node": (all(map(shutil.which, ("node", "npm"))), "Node or npm is not installed"),
-        "php": (shutil.which("php") is not None, "PHP is not installed (Debian: php-cli php-mysql)"),
+        "node": (
+            installs or all(map(shutil.which, ("node", "npm"))),
+            "Node or npm is not installed (Debian: nodejs npm)",
+        ),
+        "php": (
+            installs or shutil.which("php") is not None,
+            "PHP is not installed (Debian: php-cli php-mysql)",
+        ),
         "mariadb": (
             installs or shutil.which("mariadbd") is not None,
             "mariadbd is not installed, and without root it cannot be",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,7 @@ from dev.databases import MariaDB
 from tests.clients.conversation import Address, Client
 from tests.clients.programs import DRIVERS
 from tests.clients.story import TABLES
-from tests.sidecar.mysql.harness import ACCOUNT, PASSWORD, Place, Proxy, write_credentials
+from tests.sidecar.mysql.harness import ACCOUNT, PASSWORD, WAIT_SECONDS, Place, Proxy, write_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 @pytest.fixture(params=DRIVERS, ids=lambda driver: driver.name)
 def driver(request: pytest.FixtureRequest) -> Driver:
     chosen: Driver = request.param
-    why = chosen.language.missing()
+    why = chosen.language.provide()
     if why is not None:
         pytest.skip(why)
     return chosen
@@ -60,6 +61,20 @@ def credentials(tmp_path: Path) -> Path:
 def proxy(place: Place, credentials: Path) -> Iterator[Proxy]:
     with Proxy(place, credentials) as running:
         yield running
+
+
+@pytest.fixture
+def patient(place: Place, credentials: Path) -> Iterator[Proxy]:
+    """A sidecar that waits for locks as long as these tests take."""
+    with Proxy(place, credentials, lock_wait=timedelta(seconds=WAIT_SECONDS)) as running:
+        yield running
+
+
+@pytest.fixture
+def patient_client(driver: Driver, patient: Proxy) -> Iterator[Client]:
+    """The driver, connected through that one."""
+    with Client(driver, _address(patient.place, patient.port)) as connected:
+        yield connected
 
 
 @pytest.fixture

@@ -3,10 +3,14 @@
 Requests, by ``do``: ``connect`` (anew, to where the environment says: DB_HOST, DB_PORT, DB_USER,
 DB_PASSWORD, DB_SCHEMA), ``begin``, ``commit``, ``rollback`` (a local transaction, by the driver's own
 means), ``execute`` and ``query`` (``sql`` with ``?``, ``parameters``), ``batch`` (``sql``, ``rows`` of
-parameters, by the driver's batches where it has them). A parameter is a text, an integer, null, or
+parameters, by the driver's batches where it has them), ``digest`` (a query for one large cell),
+``pooled`` (as ``execute``, in a local transaction of its own on the connection of a pool of one, or on
+what the driver has instead), ``orm`` (a unit of work by mapped objects, with the ``xid`` or null;
+``returning`` as is the mapper's habit, or not). A parameter is a text, an integer, null, or
 ``{"base64": ...}`` for bytes.
 
-Answers: ``rows`` of texts and nulls to a query; ``affected`` and ``id`` to the others, and whatever
+Answers: ``rows`` of texts and nulls to a query; ``bytes`` and ``sha256`` to a digest, of the cell as the
+driver has given it; ``affected`` and ``id`` to the others, and whatever
 else the driver tells about a statement, since answers are only compared with answers of the same
 program; or ``error`` with ``code``, ``state`` and ``message``.
 """
@@ -25,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from tests.clients.programs import Driver
 
-_ANSWER_SECONDS = 60
+_ANSWER_SECONDS = 120
 _STOP_SECONDS = 10
 
 
@@ -132,6 +136,15 @@ class Client:
         """Ask for rows."""
         rows: list[list[str | None]] = self.ask("query", sql=sql, parameters=_plain(parameters))["rows"]
         return rows
+
+    def digest(self, sql: str, *parameters: Any) -> tuple[int, str]:
+        """Ask for one large cell; give its length in bytes and their SHA-256."""
+        answer = self.ask("digest", sql=sql, parameters=_plain(parameters))
+        return answer["bytes"], answer["sha256"]
+
+    def pooled(self, sql: str, *parameters: Any) -> dict[str, Any]:
+        """Execute a statement in a local transaction on the pool's connection."""
+        return self.ask("pooled", sql=sql, parameters=_plain(parameters))
 
 
 def _plain(parameters: tuple[Any, ...]) -> list[Any]:

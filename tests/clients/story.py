@@ -26,6 +26,11 @@ INSERT INTO document VALUES ('old', 'ein alter Text', X'00FF', 1.50);
 ODD = "naïve 日本語 🚀 'quoted' \"double\" back\\slash ; % ?"
 LARGE_TEXT = ("0123456789abcdef" * 65_536)[: 1024 * 1024]
 LARGE_BYTES = hashlib.shake_256(b"clients").digest(1024 * 1024)
+LARGE_UPDATES: dict[str, str | bytes] = {
+    "note": "ä€🚀x" * 400_000,
+    "data": hashlib.shake_256(b"large").digest(5 * 1024 * 1024),
+}
+"""By column: 4 MB of text, of characters of one to four bytes, and 5 MiB of bytes."""
 DUPLICATE = 1062
 _CONNECTION = re.compile(r"^\(conn=\d+\) ")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +15,8 @@ from globaltx_sidecar.branch.phase_two import PhaseTwo
 from globaltx_sidecar.branch.schemas import CachedSchemas
 from tests.clients import story
 from tests.clients.conversation import ClientError
-from tests.sidecar.mysql.harness import RESOURCE, hint, wait_until
+from tests.clients.programs import DRIVERS
+from tests.sidecar.mysql.harness import RESOURCE, WAIT_SECONDS, hint, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +65,82 @@ async def test_with_an_xid_all_looks_the_same_and_the_outcome_restores_it(
     settlement = await rolled_back(proxy.place, credentials, xid)
     assert settlement.state is State.ROLLED_BACK, settlement
     assert story.contents(proxy.place) == before
+
+
+def test_a_commit_keeps_all_and_forgets_how_to_undo_it(client: Client, proxy: Proxy) -> None:
+    xid = proxy.begin()
+    client.begin()
+    client.execute(f"{marked(xid)('UPDATE')} item SET amount = ? WHERE id = ?", 1, 1)
+    client.execute(f"{marked(xid)('INSERT')} INTO item (name) VALUES (?)", "pin")
+    client.execute(f"{marked(xid)('DELETE')} FROM item WHERE name = ?", "washer")
+    client.commit()
+    proxy.decide(xid, Outcome.COMMIT)
+    proxy.carry_out(xid, Outcome.COMMIT)
+    assert proxy.place.rows("SELECT name, amount FROM item ORDER BY id") == [
+        ("bolt", 1),
+        ("nut", 200),
+        ("pin", 0),
+    ]
+    assert proxy.place.rows("SELECT * FROM globaltx_undo") == []
+
+
+@pytest.mark.parametrize("column", story.LARGE_UPDATES)
+async def test_megabytes_go_both_ways_and_are_restored(
+    client: Client, proxy: Proxy, credentials: Path, column: str
+) -> None:
+    xid, small = proxy.begin(), story.contents(proxy.place)
+    value: str | bytes = story.LARGE_UPDATES[column]
+    update = f"{{}} document SET {column} = ? WHERE code = ?"
+    client.execute(update.format(marked(xid)("UPDATE")), value, "old")
+    data = value.encode() if isinstance(value, str) else value
+    expected = len(data), hashlib.sha256(data).hexdigest()
+    question = f"SELECT {column} FROM document WHERE code = ?"
+    assert client.digest(question, "old") == expected
+    proxy.decide(xid, Outcome.ROLLBACK)
+    assert (await rolled_back(proxy.place, credentials, xid)).state is State.ROLLED_BACK
+    assert story.contents(proxy.place) == small
+    client.execute(update.format("UPDATE"), value, "old")
+    undone = proxy.begin()
+    client.execute(update.format(marked(undone)("UPDATE")), None, "old")
+    proxy.decide(undone, Outcome.ROLLBACK)
+    assert (await rolled_back(proxy.place, credentials, undone)).state is State.ROLLED_BACK
+    assert client.digest(question, "old") == expected
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_the_second_waits_and_follows_the_outcome_of_the_first(
+    patient_client: Client, patient: Proxy, outcome: Outcome
+) -> None:
+    first, second = patient.begin(), patient.begin()
+    with patient.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {hint(first)} item SET amount = 1 WHERE id = 1")
+    asked = threading.Event()
+
+    async def hook(call: str, when: str) -> None:
+        if (call, when) == ("read", "after"):
+            asked.set()
+
+    patient_client.begin()
+    patient_client.execute(f"{marked(second)('UPDATE')} item SET amount = ? WHERE id = ?", 2, 1)
+    patient.store._hook = hook
+
+    def decide() -> None:
+        assert asked.wait(WAIT_SECONDS)
+        patient.decide(first, outcome)
+
+    deciding = threading.Thread(target=decide)
+    deciding.start()
+    if outcome is Outcome.COMMIT:
+        patient_client.commit()
+    else:
+        with pytest.raises(ClientError) as gave_way:
+            patient_client.commit()
+        assert gave_way.value.code == 1213, gave_way.value
+        patient_client.rollback()
+    deciding.join()
+    assert patient_client.query("SELECT amount FROM item WHERE id = 1") == [
+        ["2" if outcome is Outcome.COMMIT else "1"]
+    ]
 
 
 def test_a_row_of_another_transaction_is_told_as_lock_wait_timeout(client: Client, proxy: Proxy) -> None:
@@ -121,3 +200,59 @@ def test_a_lost_connection_is_noticed_and_made_anew(client: Client, proxy: Proxy
     assert client.query("SELECT amount FROM item WHERE id = ?", 1) == [["100"]]
     client.execute(f"{marked(xid)('UPDATE')} item SET amount = ? WHERE id = ?", 2, 1)
     assert client.query("SELECT amount FROM item WHERE id = ?", 1) == [["2"]]
+
+
+def test_the_pool_recovers_from_a_restart_of_the_database(
+    client: Client, proxy: Proxy, server: Server
+) -> None:
+    xid = proxy.begin()
+    update = f"{marked(xid)('UPDATE')} item SET amount = ? WHERE id = ?"
+    assert client.pooled(update, 1, 1)["affected"] == 1
+    server.restart()
+    wait_until(lambda: _is_pooled(client, update, 2, 1))
+    assert client.pooled(update, 3, 2)["affected"] == 1
+    assert proxy.place.rows("SELECT amount FROM item ORDER BY id") == [(2,), (3,), (300,)]
+
+
+def _is_pooled(client: Client, update: str, *parameters: int) -> bool:
+    """Whether the pool's connection works; while it does not, the driver says so."""
+    try:
+        client.pooled(update, *parameters)
+    except ClientError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "driver", [each for each in DRIVERS if each.orm], ids=lambda each: each.name, indirect=True
+)
+@pytest.mark.parametrize("returning", [False, True], ids=["without RETURNING", "as it likes"])
+async def test_what_an_orm_maps_is_undone_or_refused(
+    client: Client, direct: Client, proxy: Proxy, twin: Place, credentials: Path, *, returning: bool
+) -> None:
+    before = story.contents(proxy.place)
+    xid = proxy.begin()
+    refused = _refusal(client, str(xid), returning=returning)
+    expected = direct.ask("orm", xid=None, returning=returning)
+    if refused is not None:
+        assert returning
+        assert "globaltx: StatementNotUndoable: RETURNING" in refused.message
+        assert story.contents(proxy.place) == before
+        return
+    assert client.query("SELECT name, amount FROM item ORDER BY id") == [
+        [name, str(amount)] for name, amount in expected["done"][-1]
+    ]
+    assert story.contents(proxy.place) == story.contents(twin) != before
+    proxy.decide(xid, Outcome.ROLLBACK)
+    settlement = await rolled_back(proxy.place, credentials, xid)
+    assert settlement.state is State.ROLLED_BACK, settlement
+    assert story.contents(proxy.place) == before
+
+
+def _refusal(client: Client, xid: str, *, returning: bool) -> ClientError | None:
+    """Let mapped objects be changed with an xid; give the error if there was one."""
+    try:
+        client.ask("orm", xid=xid, returning=returning)
+    except ClientError as refused:
+        return refused
+    return None

@@ -4,8 +4,10 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,11 +30,13 @@ type failure struct {
 	Message string `json:"message"`
 }
 
-// client is one connection: database/sql's pool must not hand us another one.
+// client is one connection, since database/sql's pool must not hand us another one; and for what asks
+// for it, another pool that may.
 type client struct {
 	pool       *sql.DB
 	connection *sql.Conn
 	local      *sql.Tx
+	shared     *sql.DB
 }
 
 func main() {
@@ -77,6 +81,10 @@ func (c *client) carryOut(asked request) (map[string]any, error) {
 		return c.batch(asked.SQL, asked.Rows)
 	case "query":
 		return c.query(asked.SQL, asked.Parameters)
+	case "digest":
+		return c.digest(asked.SQL, asked.Parameters)
+	case "pooled":
+		return c.pooled(asked.SQL, asked.Parameters)
 	}
 	return nil, fmt.Errorf("unknown request %q", asked.Do)
 }
@@ -86,22 +94,33 @@ func (c *client) connect(interpolate bool) error {
 		c.pool.Close()
 	}
 	c.local = nil
+	pool, err := opened(interpolate)
+	if err != nil {
+		return err
+	}
+	c.pool = pool
+	c.connection, err = c.pool.Conn(context.Background())
+	return err
+}
+
+func opened(interpolate bool) (*sql.DB, error) {
 	config := mysql.NewConfig()
 	config.Net, config.Addr = "tcp", os.Getenv("DB_HOST")+":"+os.Getenv("DB_PORT")
 	config.User, config.Passwd, config.DBName = os.Getenv("DB_USER"), os.Getenv("DB_PASSWORD"), os.Getenv("DB_SCHEMA")
 	config.InterpolateParams = interpolate
 	connector, err := mysql.NewConnector(config)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	c.pool = sql.OpenDB(connector)
-	c.connection, err = c.pool.Conn(context.Background())
-	return err
+	return sql.OpenDB(connector), nil
 }
 
 func (c *client) end(how func(*sql.Tx) error) error {
 	local := c.local
 	c.local = nil
+	if local == nil { // a commit that failed has ended it
+		return nil
+	}
 	return how(local)
 }
 
@@ -157,6 +176,40 @@ func (c *client) query(text string, parameters []any) (map[string]any, error) {
 		rows = append(rows, row)
 	}
 	return map[string]any{"rows": rows}, found.Err()
+}
+
+// digest tells of one large cell by its length and its hash.
+func (c *client) digest(text string, parameters []any) (map[string]any, error) {
+	var data []byte
+	found := c.connection.QueryRowContext(context.Background(), text, values(parameters)...)
+	if err := found.Scan(&data); err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(data)
+	return map[string]any{"bytes": len(data), "sha256": hex.EncodeToString(sum[:])}, nil
+}
+
+// pooled changes rows in a local transaction on whatever connection the pool gives.
+func (c *client) pooled(text string, parameters []any) (map[string]any, error) {
+	if c.shared == nil {
+		shared, err := opened(os.Args[1] == "text")
+		if err != nil {
+			return nil, err
+		}
+		shared.SetMaxOpenConns(1)
+		c.shared = shared
+	}
+	local, err := c.shared.Begin()
+	if err != nil {
+		return nil, err
+	}
+	result, err := local.Exec(text, values(parameters)...)
+	if err != nil {
+		local.Rollback()
+		return nil, err
+	}
+	affected, _ := result.RowsAffected()
+	return map[string]any{"affected": affected}, local.Commit()
 }
 
 func values(parameters []any) []any {

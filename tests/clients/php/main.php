@@ -1,5 +1,6 @@
 <?php
-// Carries out, by PDO (with real prepared statements) or mysqli, what tests/clients/conversation.py asks for.
+// Carries out, by PDO (with real or emulated prepared statements) or mysqli, what tests/clients/conversation.py
+// asks for.
 declare(strict_types=1);
 
 interface Client
@@ -21,14 +22,15 @@ final class PdoClient implements Client
 {
     private PDO $pdo;
 
-    public function __construct()
+    public function __construct(bool $emulated, bool $persistent = false)
     {
         $place = sprintf(
             'mysql:host=%s;port=%s;dbname=%s;charset=utf8mb4',
             getenv('DB_HOST'), getenv('DB_PORT'), getenv('DB_SCHEMA'),
         );
         $this->pdo = new PDO($place, getenv('DB_USER'), getenv('DB_PASSWORD'), [
-            PDO::ATTR_EMULATE_PREPARES => false,
+            PDO::ATTR_EMULATE_PREPARES => $emulated,
+            PDO::ATTR_PERSISTENT => $persistent,
             PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION,
         ]);
     }
@@ -68,6 +70,9 @@ final class PdoClient implements Client
 
     public function rollback(): void
     {
+        if (!$this->pdo->inTransaction()) {
+            return;  // a commit that failed has ended it
+        }
         $this->pdo->rollBack();
     }
 
@@ -98,11 +103,11 @@ final class MysqliClient implements Client
 {
     private mysqli $link;
 
-    public function __construct()
+    public function __construct(bool $persistent = false)
     {
         mysqli_report(MYSQLI_REPORT_ERROR | MYSQLI_REPORT_STRICT);
         $this->link = new mysqli(
-            getenv('DB_HOST'), getenv('DB_USER'), getenv('DB_PASSWORD'), getenv('DB_SCHEMA'), (int) getenv('DB_PORT'),
+            ($persistent ? 'p:' : '') . getenv('DB_HOST'), getenv('DB_USER'), getenv('DB_PASSWORD'), getenv('DB_SCHEMA'), (int) getenv('DB_PORT'),
         );
         $this->link->set_charset('utf8mb4');
     }
@@ -175,6 +180,29 @@ function value(mixed $each): mixed
     return is_array($each) ? base64_decode($each['base64'], true) : $each;
 }
 
+/** Connect; a persistent connection is PHP's pool of one. */
+function connected(string $how, bool $persistent = false): Client
+{
+    return $how === 'mysqli' ? new MysqliClient($persistent) : new PdoClient($how === 'pdo-emulated', $persistent);
+}
+
+/** Change rows in a local transaction on the connection that is kept. */
+function pooled(string $how, string $sql, array $parameters): array
+{
+    $given = connected($how, true);
+    $given->begin();
+    $answer = ['affected' => $given->execute($sql, $parameters)['affected']];
+    $given->commit();
+    return $answer;
+}
+
+/** Tell of one large cell by its length and its hash. */
+function digest(array $rows): array
+{
+    $data = $rows['rows'][0][0];
+    return ['bytes' => strlen($data), 'sha256' => hash('sha256', $data)];
+}
+
 function texts(array $row): array
 {
     return array_map(fn ($cell) => $cell === null ? null : (string) $cell, $row);
@@ -200,13 +228,19 @@ while (($line = fgets(STDIN)) !== false) {
         switch ($asked['do']) {
             case 'connect':
                 $client = null;
-                $client = $argv[1] === 'pdo' ? new PdoClient() : new MysqliClient();
+                $client = connected($argv[1]);
                 break;
             case 'execute':
                 $answer = $client->execute($asked['sql'], $asked['parameters']);
                 break;
             case 'query':
                 $answer = $client->query($asked['sql'], $asked['parameters']);
+                break;
+            case 'digest':
+                $answer = digest($client->query($asked['sql'], $asked['parameters']));
+                break;
+            case 'pooled':
+                $answer = pooled($argv[1], $asked['sql'], $asked['parameters']);
                 break;
             case 'batch':
                 $answer = $client->batch($asked['sql'], $asked['rows']);

@@ -7,10 +7,14 @@ import com.google.gson.JsonElement;
 import com.google.gson.JsonNull;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;
+import com.zaxxer.hikari.HikariConfig;
+import com.zaxxer.hikari.HikariDataSource;
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
 import java.sql.Connection;
 import java.sql.DriverManager;
 import java.sql.PreparedStatement;
@@ -18,6 +22,7 @@ import java.sql.ResultSet;
 import java.sql.SQLException;
 import java.sql.Statement;
 import java.util.Base64;
+import java.util.HexFormat;
 
 /** Carries out, by the JDBC driver and its options given, what tests/clients/conversation.py asks for. */
 public final class Main {
@@ -25,6 +30,7 @@ public final class Main {
 
   private final String url;
   private Connection connection;
+  private HikariDataSource pool;
 
   private Main(String driver, String options) {
     url = "jdbc:" + driver + "://" + System.getenv("DB_HOST") + ":" + System.getenv("DB_PORT") + "/"
@@ -47,7 +53,7 @@ public final class Main {
     }
   }
 
-  private JsonObject carryOut(JsonObject asked) throws SQLException {
+  private JsonObject carryOut(JsonObject asked) throws SQLException, NoSuchAlgorithmException {
     switch (asked.get("do").getAsString()) {
       case "connect":
         connect();
@@ -69,6 +75,10 @@ public final class Main {
         return query(asked.get("sql").getAsString(), asked.getAsJsonArray("parameters"));
       case "batch":
         return batch(asked.get("sql").getAsString(), asked.getAsJsonArray("rows"));
+      case "digest":
+        return digest(asked.get("sql").getAsString(), asked.getAsJsonArray("parameters"));
+      case "pooled":
+        return pooled(asked.get("sql").getAsString(), asked.getAsJsonArray("parameters"));
       default:
         throw new IllegalArgumentException("unknown request " + asked);
     }
@@ -125,6 +135,42 @@ public final class Main {
       }
       JsonObject answer = new JsonObject();
       answer.add("affected", GSON.toJsonTree(statement.executeBatch()));
+      return answer;
+    }
+  }
+
+  /** Tells of one large cell by its length and its hash. */
+  private JsonObject digest(String sql, JsonArray parameters) throws SQLException, NoSuchAlgorithmException {
+    try (PreparedStatement statement = connection.prepareStatement(sql)) {
+      bind(statement, parameters);
+      try (ResultSet found = statement.executeQuery()) {
+        found.next();
+        byte[] data = found.getBytes(1);
+        JsonObject answer = new JsonObject();
+        answer.addProperty("bytes", data.length);
+        answer.addProperty("sha256", HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(data)));
+        return answer;
+      }
+    }
+  }
+
+  /** Changes rows in a local transaction on whatever connection the pool gives. */
+  private JsonObject pooled(String sql, JsonArray parameters) throws SQLException {
+    if (pool == null) {
+      HikariConfig options = new HikariConfig();
+      options.setJdbcUrl(url);
+      options.setUsername(System.getenv("DB_USER"));
+      options.setPassword(System.getenv("DB_PASSWORD"));
+      options.setMaximumPoolSize(1);
+      options.setAutoCommit(false);
+      options.setConnectionTimeout(5_000);
+      pool = new HikariDataSource(options);
+    }
+    try (Connection given = pool.getConnection(); PreparedStatement statement = given.prepareStatement(sql)) {
+      bind(statement, parameters);
+      JsonObject answer = new JsonObject();
+      answer.addProperty("affected", statement.executeUpdate());
+      given.commit();
       return answer;
     }
   }
