@@ -102,6 +102,7 @@ final class PdoClient implements Client
 final class MysqliClient implements Client
 {
     private mysqli $link;
+    private int|string $affected;
 
     public function __construct(bool $persistent = false)
     {
@@ -116,7 +117,7 @@ final class MysqliClient implements Client
     {
         $this->run($sql, $parameters);
         return [
-            'affected' => $this->link->affected_rows,
+            'affected' => $this->affected,
             'id' => $this->link->insert_id,
             'info' => $this->link->info,
             'warnings' => $this->link->warning_count,
@@ -157,7 +158,9 @@ final class MysqliClient implements Client
     private function run(string $sql, array $parameters): mysqli_result|bool
     {
         if ($parameters === []) {
-            return $this->link->query($sql);
+            $result = $this->link->query($sql);
+            $this->affected = $this->link->affected_rows;
+            return $result;
         }
         $types = implode(array_map(fn ($each) => is_int($each) ? 'i' : (is_array($each) ? 'b' : 's'), $parameters));
         $statement = $this->link->prepare($sql);
@@ -171,6 +174,7 @@ final class MysqliClient implements Client
             }
         }
         $statement->execute();
+        $this->affected = $statement->affected_rows;
         return $statement->get_result();
     }
 }
