@@ -11,7 +11,7 @@ import pytest
 from dev.databases import MariaDB
 from tests.clients.conversation import Address, Client
 from tests.clients.programs import DRIVERS
-from tests.clients.story import TABLES
+from tests.clients.story import TABLES, introduce
 from tests.sidecar.mysql.harness import ACCOUNT, PASSWORD, WAIT_SECONDS, Place, Proxy, write_credentials
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def patient(place: Place, credentials: Path) -> Iterator[Proxy]:
 @pytest.fixture
 def patient_client(driver: Driver, patient: Proxy) -> Iterator[Client]:
     """The driver, connected through that one."""
+    introduce(driver, patient.place)
     with Client(driver, _address(patient.place, patient.port)) as connected:
         yield connected
 
@@ -80,6 +81,7 @@ def patient_client(driver: Driver, patient: Proxy) -> Iterator[Client]:
 @pytest.fixture
 def client(driver: Driver, proxy: Proxy) -> Iterator[Client]:
     """The driver, connected through the sidecar."""
+    introduce(driver, proxy.place)
     with Client(driver, _address(proxy.place, proxy.port)) as connected:
         yield connected
 

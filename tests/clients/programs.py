@@ -113,9 +113,10 @@ DJANGO = Language(  # its driver is compiled against the client library
 class Driver:
     """A driver in one of its ways of working.
 
-    Batches that go out in a form that cannot be undone are refused with an xid: ``in_bulk`` are the
+        Batches that go out in a form that cannot be undone are refused with an xid: ``in_bulk`` are the
     verbs whose batches are sent by MariaDB's own command, which a MySQL does not know. ``orm`` says
-    that it maps objects, too.
+    that it maps objects, too. ``wary`` is one that gives its password to a MySQL over TLS only,
+    unless the MySQL knows it already.
     """
 
     name: str
@@ -123,6 +124,7 @@ class Driver:
     arguments: tuple[str, ...] = ()
     in_bulk: tuple[str, ...] = ()
     orm: bool = False
+    wary: bool = False
 
     def command(self) -> tuple[list[str], Path]:
         """What runs it, and where."""
@@ -162,8 +164,8 @@ DRIVERS = (
     Driver("php-pdo", PHP, ("pdo",)),
     Driver("php-pdo-emulated", PHP, ("pdo-emulated",)),
     Driver("php-mysqli", PHP, ("mysqli",)),
-    Driver("python-connector-c", PYTHON, ("connector-c",)),
-    Driver("python-connector-c-prepared", PYTHON, ("connector-c-prepared",)),
+    Driver("python-connector-c", PYTHON, ("connector-c",), wary=True),
+    Driver("python-connector-c-prepared", PYTHON, ("connector-c-prepared",), wary=True),
     Driver("python-connector-pure", PYTHON, ("connector-pure",)),
     Driver("python-connector-pure-prepared", PYTHON, ("connector-pure-prepared",)),
     Driver("python-pymysql", PYTHON, ("pymysql",)),

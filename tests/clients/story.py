@@ -13,6 +13,7 @@ from tests.clients.conversation import Client, ClientError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from tests.clients.programs import Driver
     from tests.sidecar.mysql.harness import Place
 
 TABLES = """
@@ -137,6 +138,12 @@ def _failing(client: Client, sql: str, *parameters: Any) -> tuple[int, str, str]
     error = told.value
     assert error.code == DUPLICATE, error
     return error.code, error.state, _CONNECTION.sub("", error.message)
+
+
+def introduce(driver: Driver, place: Place) -> None:
+    """Let a MySQL that has just started know the account, where the driver would not tell it the password."""
+    if driver.wary:
+        place.rows("SELECT 1")
 
 
 def contents(place: Place) -> list[tuple[Any, ...]]:

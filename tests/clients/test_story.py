@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from globaltx.transaction.model import Settlement
     from globaltx.transaction.xid import Xid
     from tests.clients.conversation import Client
+    from tests.clients.programs import Driver
     from tests.sidecar.mysql.harness import Place, Proxy
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]
@@ -203,12 +204,13 @@ def test_a_lost_connection_is_noticed_and_made_anew(client: Client, proxy: Proxy
 
 
 def test_the_pool_recovers_from_a_restart_of_the_database(
-    client: Client, proxy: Proxy, server: Server
+    driver: Driver, client: Client, proxy: Proxy, server: Server
 ) -> None:
     xid = proxy.begin()
     update = f"{marked(xid)('UPDATE')} item SET amount = ? WHERE id = ?"
     assert client.pooled(update, 1, 1)["affected"] == 1
     server.restart()
+    story.introduce(driver, proxy.place)
     wait_until(lambda: _is_pooled(client, update, 2, 1))
     assert client.pooled(update, 3, 2)["affected"] == 1
     assert proxy.place.rows("SELECT amount FROM item ORDER BY id") == [(2,), (3,), (300,)]

@@ -123,7 +123,6 @@ class Proxy:
         self._credentials = credentials
         self._meter = meter
         self._limits = limits
-        self._lock_wait = lock_wait
         self._datasource = place.datasource(tls or Tls())
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
