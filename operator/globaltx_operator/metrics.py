@@ -79,8 +79,9 @@ class Metrics:
             self.decisions.labels(str(decision.outcome), decision.reason if known else "Other").inc()
         if status.state in ENDS and before.status.state not in ENDS:
             self.ended.labels(str(status.state)).inc()
-            if status.settled_at is not None and status.decided_at is not None:
-                self.settling.observe((status.settled_at - status.decided_at).total_seconds())
+            decided_at = before.status.decided_at  # of a quick one only the end is written
+            if status.settled_at is not None and decided_at is not None:
+                self.settling.observe((status.settled_at - decided_at).total_seconds())
 
     def exposed(self) -> bytes:
         """The text that Prometheus scrapes."""

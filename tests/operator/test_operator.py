@@ -46,8 +46,8 @@ async def test_a_commit_is_carried_out_everywhere(field: Field, replicas: list[R
     for branch in await field.branches(xid):
         assert branch["spec"]["outcome"] == "Commit"
         assert branch["metadata"]["ownerReferences"][0]["uid"] == found["metadata"]["uid"]
-    wanted = [("GlobalTransaction", "Committed"), ("GlobalTransaction", "RequestSucceeded")]
-    assert await field.events(xid) == wanted
+    told = await field.events(xid)  # nothing, unless it took longer than the 2 s of a smooth commit
+    assert told in ([], [("GlobalTransaction", "Committed"), ("GlobalTransaction", "RequestSucceeded")])
     metrics = [(await replica.get("/metrics"))[1] for replica in replicas]
     decided = 'globaltx_decisions_total{outcome="Commit",reason="RequestSucceeded"} 1.0'
     assert sum(decided in text for text in metrics) == 1
@@ -181,7 +181,9 @@ async def test_another_replica_finishes_what_a_killed_leader_began(
         await field.reaches(late, State.ROLLED_BACK)
     assert await other.leads()
     for xid in xids:
-        assert len(await field.events(xid)) == 2
+        told = await field.events(xid)
+        assert len(told) == len(set(told))
+    assert ("GlobalTransaction", "RolledBack") in await field.events(xids[2])
 
 
 async def test_a_leader_that_is_told_to_stop_hands_over_at_once(
@@ -198,10 +200,10 @@ async def test_a_leader_that_is_told_to_stop_hands_over_at_once(
 async def test_a_restart_tells_nothing_twice(field: Field, replicas: list[Replica]) -> None:
     xid = await field.begin_with_branches("order")
     async with field.sidecar("order"):
-        await field.commit(xid)
-        await field.reaches(xid, State.COMMITTED)
+        await field.roll_back(xid)
+        await field.reaches(xid, State.ROLLED_BACK)
         await field.released(xid)
-    before = await field.transaction(xid)
+    before, told = await field.transaction(xid), await field.events(xid)
     for replica in replicas:
         await replica.terminate()
         await replica.start().ready()
@@ -210,4 +212,5 @@ async def test_a_restart_tells_nothing_twice(field: Field, replicas: list[Replic
     await field.commit(other)
     await field.reaches(other, State.COMMITTED)  # so the new leader has looked at everything
     assert await field.transaction(xid) == before
-    assert len(await field.events(xid)) == 2
+    assert await field.events(xid) == told
+    assert ("GlobalTransaction", "RolledBack") in told

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 OPERATOR = "globaltx-operator"
 """Who decided, when the operator did."""
 
-ACTIVE_STATUS_AFTER = timedelta(seconds=1)
-"""A transaction that is decided sooner costs no write of its status while it is undecided."""
+SHOWN_AFTER = timedelta(seconds=2)
+"""A transaction that has ended sooner costs no write of its status, and no Event, on its way there."""
 REVIEW_AFTER = timedelta(seconds=30)
 REVIEW_AFTER_MAX = timedelta(minutes=5)
 """How soon a decided transaction is looked at again when nobody reports: with its age."""
@@ -56,7 +56,7 @@ def _undecided(seen: Observed, now: datetime) -> Plan:
     if deadline is not None and now >= deadline:
         return Plan(take=_rollback(Reason.DEADLINE_EXCEEDED))
     left = REVIEW_AFTER if deadline is None else deadline - now
-    young = ACTIVE_STATUS_AFTER - _age(seen, now)
+    young = SHOWN_AFTER - _age(seen, now)
     if young > timedelta():
         return Plan(requeue_after=min(young, left))
     total = max(len(seen.branches), seen.status.total)
@@ -81,6 +81,9 @@ def _decided(seen: Observed, decision: Decision, now: datetime) -> Plan:
     if not seen.complete and _must_be_complete(seen, now, ended=not open_branches):
         return Plan(stamp=stamps, complete=True)
     status = _status(seen, decision, open_branches, now)
+    young = SHOWN_AFTER - _age(seen, now)
+    if _passes_quickly(seen, status) and young > timedelta():
+        return Plan(stamp=stamps, requeue_after=young)
     plan = Plan(
         stamp=stamps,
         notices=tuple(_notices(seen, decision, status)),
@@ -88,6 +91,12 @@ def _decided(seen: Observed, decision: Decision, now: datetime) -> Plan:
         requeue_after=_review(seen, now),
     )
     return plan if open_branches else _ended(seen, status, plan, now)
+
+
+def _passes_quickly(seen: Observed, status: Status) -> bool:
+    """Whether all that there is to be told is that the branches are at work."""
+    at_work = status.state in {State.COMMITTING, State.ROLLING_BACK}
+    return seen.status.state is State.ACTIVE and at_work and status.resolutions == seen.status.resolutions
 
 
 def _stamps(seen: Observed, outcome: Outcome) -> Iterator[Stamp]:
@@ -184,14 +193,21 @@ def _progress(state: State, open_branches: list[Branch], refused: list[Branch]) 
 
 
 def _notices(seen: Observed, decision: Decision, status: Status) -> Iterator[Notice]:
-    """Tell what is new against the recorded status: the outcome, a conflict, a resolution, the end."""
-    if seen.status.state is State.ACTIVE:
+    """Tell what is new against the recorded status: the outcome, a conflict, a resolution, the end.
+
+    The end says what the outcome was; and of a commit that has gone smoothly nobody need be told at
+    all, its condition says it: most transactions are such, and an Event is as dear as any other write.
+    """
+    resolved = status.resolutions > seen.status.resolutions
+    if seen.status.state is State.ACTIVE and status.state is State.COMMITTED and not resolved:
+        return
+    if seen.status.state is State.ACTIVE and status.state not in ENDS:
         late = decision.reason == Reason.DEADLINE_EXCEEDED
         yield Notice(Weight.WARNING if late else Weight.NORMAL, decision.reason, why(decision))
     if status.state is State.CONFLICT and status.message != seen.status.message:
         yield Notice(Weight.WARNING, Reason.CONFLICT, status.message)
         yield from _branch_conflicts(seen, decision.outcome)
-    if status.resolutions > seen.status.resolutions:
+    if resolved:
         yield from _resolutions(seen)
     if status.state in ENDS and seen.status.state not in ENDS:
         yield Notice(Weight.NORMAL, status.reason, f"{SENTENCES[status.reason]} {why(decision)}")
