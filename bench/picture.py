@@ -25,7 +25,7 @@ def svg(figures: list[Figure]) -> str:
 
 
 def _strip(figure: Figure, top: int) -> list[str]:
-    scale = (WIDTH - LEFT - RIGHT) / (max(*figure.spread, figure.bound or 0.0) * 1.05)
+    scale = (WIDTH - LEFT - RIGHT) / (max(*figure.spread, figure.bound or 0.0, 1e-9) * 1.05)
     axis = top + 36
     label = f"{figure.name}: {figure.median:.4g} {figure.unit}"
     parts = [
