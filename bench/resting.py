@@ -24,7 +24,7 @@ from tests.ports import free_port
 from tests.sidecar.programs import Account, SidecarProgram, datasource, http_settings
 
 READY_SECONDS_MAX = 2.0
-MEMORY_MIB_MAX = 60.0
+MEMORY_MIB_MAX = 50.0
 NAME = "bench"
 _PASSWORD = "resting"  # noqa: S105  of a server that ends with this program
 _SQL = f"""
