@@ -198,3 +198,9 @@ def test_statements_of_one_template_keep_their_own_pieces(value: str, blank: str
     inserted = statement.analyse(f"INSERT INTO t VALUES{blank}({value}, {value})".encode())
     assert isinstance(inserted, statement.Insert)
     assert [inserted.source.render(span) for span in inserted.rows[0]] == [value, value]
+
+
+@pytest.mark.parametrize("text", [b"", b" ", b";", b"/* nothing */", b"-- nothing"])
+def test_nothing_is_passed_on(text: bytes) -> None:
+    """The server says itself what it thinks of it."""
+    assert isinstance(statement.analyse(text), statement.Select)

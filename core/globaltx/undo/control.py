@@ -139,7 +139,8 @@ def check_xid_variable(source: Source) -> None:
     """
     tokens = significant(source)
     into = False
-    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
+    for index, token in enumerate(tokens):
+        following = tokens[index + 1] if index + 1 < len(tokens) else None
         into = into or token.word() == "INTO"
         if is_xid_variable(token) and (into or (following is not None and following.text == ":=")):
             raise RefusedError(
