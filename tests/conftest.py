@@ -42,7 +42,7 @@ ON_MYSQL = pytest.mark.parametrize("server", [MYSQL], indirect=True)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the deep checks play more random sequences than the quick ones, and others each time."""
-    parser.addoption("--sequences", type=int, help="how many random sequences tests/twin plays")
+    parser.addoption("--sequences", type=int, help="how many random sequences and inputs tests try")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -75,6 +75,11 @@ DEEP = (
         ("linux", "mysql"),
     ),
     Suite(
+        "deep: 2,000 random logins, packets and texts each, before a real MariaDB",
+        ("-m", "not mysql", "tests/sidecar/mysql/test_fuzz.py", "--sequences=2000", "--timeout=1200"),
+        ("linux", "mariadb"),
+    ),
+    Suite(
         "deep: 1,000 random sequences against the twin, on a real MariaDB",
         ("-m", "database", "tests/twin", "--sequences=1000", "-s"),
         ("linux", "mariadb"),
