@@ -48,7 +48,7 @@ def _react(question: str) -> str:
     assert isinstance(planned, (plan.InsertPlan, plan.UpsertPlan))
     records = planned.records([], Ok(affected_rows=len(planned.rows), insert_id=7))
     text = locks.undo_insert("shop", XID, records).decode()
-    return text.split("NULL,1),", 1)[1].split(" ON DUPLICATE")[0]
+    return text.split(" VALUES ", 1)[1].rsplit(",(X'',", 1)[0]
 
 
 def test_plans() -> None:

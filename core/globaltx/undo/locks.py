@@ -57,6 +57,9 @@ def undo_insert(
 ) -> bytes:
     """Write the one INSERT that a local commit starts with: all undo records and the fence.
 
+    The fence comes last: of rows that were written before one in conflict, and taken back, MySQL keeps
+    a lock on the gap, and every fence goes into the same one.
+
     A row that the same xid has changed before keeps its first before image and gets its last
     after image. ``committed`` are transactions that held a lock and whose outcome is Commit:
     theirs are taken over. The text is ASCII and holds no ``;`` (append ``; COMMIT``).
@@ -70,7 +73,7 @@ def undo_insert(
     rows = [_row(record, position, name, thinned) for position, record in enumerate(records, 1)]
     text = (
         f"{_WITH_CHECKS}INSERT INTO {identifier(schema)}.{UNDO_TABLE} ({_COLUMNS})"
-        f" VALUES {','.join([fence, *rows])}"
+        f" VALUES {','.join([*rows, fence])}"
         f" ON DUPLICATE KEY UPDATE {_on_duplicate(committed)}"
     )
     if len(text) > INSERT_BYTES_MAX:

@@ -545,6 +545,37 @@ def test_a_row_that_is_restored_meanwhile_is_changed_as_it_then_is(place: Place,
         assert [row[3:] for row in undo(place)] == [('{"id": [1], "amount": [101]}',)]
 
 
+def test_who_waits_for_a_row_holds_up_nobody_else(place: Place, credentials: Path) -> None:
+    """Of an INSERT that failed, servers may keep locks on the gaps where its first rows were to be."""
+    with Proxy(place, credentials, lock_wait=timedelta(seconds=60)) as proxy:
+        holder, waiting = proxy.begin(), proxy.begin()
+        others = [proxy.begin() for _ in range(3)]
+        looked = threading.Event()
+
+        async def hook(call: str, when: str) -> None:
+            if (call, when) == ("read", "after"):
+                looked.set()
+
+        def wait() -> None:
+            with proxy.connect() as connection, connection.cursor() as cursor:
+                cursor.execute(f"UPDATE {hint(waiting)} item SET amount = 2 WHERE id = 1")
+
+        with proxy.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(f"UPDATE {hint(holder)} item SET amount = 1 WHERE id = 1")
+            proxy.store._hook = hook
+            waiter = threading.Thread(target=wait)
+            waiter.start()
+            assert looked.wait(20)
+            for xid in others:
+                cursor.execute("SET innodb_lock_wait_timeout = 20")
+                assert cursor.execute(f"UPDATE {hint(xid)} item SET amount = amount + 1 WHERE id = 3") == 1
+                proxy.decide(xid, Outcome.COMMIT)
+            assert waiter.is_alive()
+            proxy.decide(holder, Outcome.COMMIT)
+            waiter.join(20)
+        assert [row[2] for row in items(place)] == [2, 200, 303]
+
+
 def test_a_row_of_a_transaction_that_commits_is_taken_over(proxy: Proxy) -> None:
     holder, xid = proxy.begin(), proxy.begin()
     with proxy.connect() as connection, connection.cursor() as cursor:
