@@ -236,6 +236,12 @@ WRONG = [
         "spec.datasources[0].tls: serverSecretName is of no use with mode Disabled",
     ),
     Wrong(
+        "a limit that lets nothing through",
+        {"datasources": [datasource(maxRowsPerTransaction=0)]},
+        "should be greater than or equal to 1",
+        "spec.datasources[0].maxRowsPerTransaction: must be between 1 and 1000000, is 0",
+    ),
+    Wrong(
         "unknown TLS mode",
         {"datasources": [datasource(tls={"mode": "VerifyCA"})]},
         "Unsupported value",

@@ -50,6 +50,7 @@ def test_what_is_given_is_read() -> None:
             datasource(
                 port=1,
                 manageUndoTable=False,
+                maxRowsPerTransaction=7,
                 tls={"mode": "VerifyIdentity", "caSecretName": "ca", "serverSecretName": "shown"},
             ),
             datasource("clear", tls={"mode": "Disabled"}),
@@ -65,6 +66,7 @@ def test_what_is_given_is_read() -> None:
     )
     assert policy.http.routes[0].mode == "AT"
     assert (policy.datasources[0].port, policy.datasources[0].manage_undo_table) == (1, False)
+    assert [each.rows_max for each in policy.datasources] == [7, 100_000]
     assert policy.datasources[0].tls == Tls(TlsMode.VERIFY_IDENTITY, "ca", "shown")
     assert policy.datasources[1].tls == Tls(TlsMode.DISABLED)
     assert (policy.lock_wait, policy.ttl) == (timedelta(seconds=1.5), timedelta())

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from globaltx.undo.ledger import Ledger
+from globaltx.undo.locks import INSERT_BYTES_MAX
 from globaltx.undo.plan import UndoRecord
+from globaltx.undo.refusal import RefusedError
 from tests.undo.shapes import STOCK
 
 names = st.sampled_from(["a", "A", "b", "c"])
@@ -62,6 +65,34 @@ class AgainstADumbTwin(RuleBasedStateMachine):
     @invariant()
     def same(self) -> None:
         assert list(self.ledger.records) == self.records
+        self.ledger.check((), len(self.records))
+        with pytest.raises(RefusedError, match="maxRowsPerTransaction"):
+            self.ledger.check((), len(self.records) - 1)
 
 
 TestLedger = AgainstADumbTwin.TestCase
+
+
+def _of(size: int) -> list[UndoRecord]:
+    return [UndoRecord(STOCK, "'1'", ("1",), b"x" * size, ())]
+
+
+def test_what_no_commit_can_carry_is_refused_at_once() -> None:
+    ledger = Ledger()
+    ledger.add(_of(INSERT_BYTES_MAX - 1))
+    ledger.check(_of(1), 2)
+    ledger.savepoint("a")
+    ledger.add(_of(1))
+    with pytest.raises(RefusedError, match="before images"):
+        ledger.check(_of(1), 3)
+    ledger.rollback_to("a")
+    ledger.check(_of(1), 2)
+    ledger.clear()
+    ledger.check(_of(INSERT_BYTES_MAX), 1)
+
+
+def test_a_statement_with_more_rows_than_the_limit_is_refused() -> None:
+    ledger = Ledger()
+    ledger.check(_of(1) * 3, 3)
+    with pytest.raises(RefusedError, match=r"changes 4 rows .* at most 3 "):
+        ledger.check(_of(1) * 4, 3)

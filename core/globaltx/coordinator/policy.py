@@ -12,6 +12,7 @@ from globaltx.transaction.model import Mode
 DEFAULT_TIMEOUT = timedelta(seconds=60)
 DEFAULT_TTL = timedelta(hours=1)
 DEFAULT_LOCK_WAIT = timedelta(seconds=3)
+DEFAULT_ROWS = 100_000
 DEFAULT_HEADERS = ("content-type",)
 
 
@@ -114,6 +115,7 @@ class Datasource:
     The application reaches it by one of ``aliases``; the sidecar connects to ``host``, which
     must be none of them. ``secret`` holds ``username`` and ``password`` of the account that
     phase two uses. ``sensitive_columns`` (``table.column``, each a name or ``*``) are never shown.
+    One local transaction with an xid changes at most ``rows_max`` rows.
     """
 
     name: str
@@ -125,6 +127,7 @@ class Datasource:
     manage_undo_table: bool = True
     tls: Tls = Tls()
     sensitive_columns: tuple[str, ...] = ()
+    rows_max: int = DEFAULT_ROWS
 
 
 @dataclass(frozen=True, slots=True)

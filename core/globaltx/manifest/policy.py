@@ -154,6 +154,7 @@ def _datasource(raw: Mapping[str, Any]) -> Datasource:
         manage_undo_table=raw["manageUndoTable"],
         sensitive_columns=tuple(raw.get("sensitiveColumns", ())),
         tls=_tls(raw["tls"]),
+        rows_max=raw["maxRowsPerTransaction"],
     )
 
 

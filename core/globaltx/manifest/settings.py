@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from globaltx.coordinator.policy import Datasource, Propagation, Route, Tcc, Tls, TlsMode
+from globaltx.coordinator.policy import DEFAULT_ROWS, Datasource, Propagation, Route, Tcc, Tls, TlsMode
 from globaltx.transaction.model import Mode
 
 SETTINGS_VARIABLE = "GLOBALTX_SETTINGS"
@@ -166,7 +166,8 @@ def _tcc(tcc: Tcc) -> dict[str, Any]:
 
 def _datasource(settings: DatasourceSettings) -> dict[str, Any]:
     datasource = settings.datasource
-    return {
+    rows = {} if datasource.rows_max == DEFAULT_ROWS else {"maxRowsPerTransaction": datasource.rows_max}
+    return rows | {
         "name": datasource.name,
         "host": datasource.host,
         "port": datasource.port,
@@ -249,6 +250,7 @@ def _read_datasource(raw: dict[str, Any]) -> DatasourceSettings:
             manage_undo_table=raw["manageUndoTable"],
             tls=Tls(TlsMode(raw["tls"]["mode"]), raw["tls"]["caSecret"], raw["tls"]["serverSecret"]),
             sensitive_columns=tuple(raw["sensitiveColumns"]),
+            rows_max=raw.get("maxRowsPerTransaction", DEFAULT_ROWS),
         ),
         listen_host=raw["listenHost"],
         listen_port=raw["listenPort"],

@@ -13,6 +13,7 @@ from globaltx.coordinator.reasons import Reason
 from globaltx.stores.base import StoreError
 from globaltx.undo import join, plan, refusal
 from globaltx.undo.forms import Answers, Joined
+from globaltx.undo.ledger import Ledger
 from globaltx.undo.shape import NoSuchColumnError, NoSuchTableError
 from globaltx_sidecar.commands import Describe, Register
 from globaltx_sidecar.mysql import errors
@@ -282,13 +283,16 @@ def _records(
         _check(arrived, ok, images, planned)
         info = _info(ok, session_track=standing.session_track)
         rows = images[0].rows if images else []
-        return planned.records(rows, plan.Ok(ok.affected_rows, ok.insert_id, info))
+        records = planned.records(rows, plan.Ok(ok.affected_rows, ok.insert_id, info))
+        ledger = Ledger() if standing.local is None else standing.local.ledger
+        ledger.check(records, standing.rows_max)
     except refusal.RowsMissedError as error:
         yield from roll_back(standing)
         raise errors.give_way(str(error)) from error
     except (errors.RefusedError, refusal.RefusedError):
         yield from roll_back(standing)
         raise
+    return records
 
 
 def _check(arrived: Arrival, ok: Ok, images: Sequence[Result], planned: Plan) -> None:

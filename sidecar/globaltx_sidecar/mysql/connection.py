@@ -64,7 +64,11 @@ class Connection(asyncio.Protocol):
         datasource = environment.datasource
         terms = Terms(environment.tls.mode, environment.tls.shows_certificate)
         self._session = Session(
-            datasource.name, datasource.schema, environment.lock_wait.total_seconds(), terms
+            datasource.name,
+            datasource.schema,
+            environment.lock_wait.total_seconds(),
+            terms,
+            rows_max=datasource.rows_max,
         )
         self._loop = asyncio.get_running_loop()
         self._client: asyncio.Transport | None = None

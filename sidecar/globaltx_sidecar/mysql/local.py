@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from globaltx.coordinator.policy import DEFAULT_ROWS
 from globaltx.undo.ledger import Ledger
 from globaltx_sidecar.mysql.packets import Status
 from globaltx_sidecar.mysql.statements import Statements
@@ -44,12 +45,13 @@ class Settings:
 
 @dataclass(slots=True)
 class Standing:
-    """Where a connection stands; ``resource`` and ``schema`` are the datasource's."""
+    """Where a connection stands; ``resource``, ``schema`` and ``rows_max`` are the datasource's."""
 
     resource: str
     schema: str
     lock_wait_seconds: float
     follower: Follower
+    rows_max: int = DEFAULT_ROWS
     session_track: bool = False
     multi_statements: bool = False
     settings: Settings | None = None

@@ -18,9 +18,11 @@ The events are `client_data`, `database_data`, and, for a command that is to be 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
+from globaltx.coordinator.policy import DEFAULT_ROWS
 from globaltx.coordinator.reasons import Reason
 from globaltx_sidecar.commands import Close, Refused, ToClient, ToDatabase
 from globaltx_sidecar.mysql import errors, handshake
@@ -65,7 +67,7 @@ class Phase(Enum):
 class Session:
     """The conversation of one client.
 
-    ``resource`` and ``schema`` are the datasource's; ``lock_wait_seconds`` bounds how long a
+    ``resource``, ``schema`` and ``rows_max`` are the datasource's; ``lock_wait_seconds`` bounds how long a
     local commit waits for another global transaction's row. ``terms`` are those of TLS.
     """
 
@@ -75,6 +77,8 @@ class Session:
         schema: str,
         lock_wait_seconds: float,
         terms: handshake.Terms = handshake.IN_THE_CLEAR,
+        *,
+        rows_max: int = DEFAULT_ROWS,
     ) -> None:
         self.phase = Phase.LOGIN
         self._login = Login(terms)
@@ -84,7 +88,7 @@ class Session:
         self._open_road = False
         self._worker: Worker | None = None
         self._follower = Follower(deprecate_eof=False)
-        self._standing = Standing(resource, schema, lock_wait_seconds, self._follower)
+        self._standing = Standing(resource, schema, lock_wait_seconds, self._follower, rows_max)
         self._begin(self._standing)
 
     def _begin(self, standing: Standing, *, deprecate_eof: bool = False) -> None:
@@ -210,12 +214,9 @@ class Session:
         response = self._login.response
         if response is not None:
             deprecate_eof = response.has(Capability.DEPRECATE_EOF)
-            before = self._standing
-            standing = Standing(
-                before.resource,
-                before.schema,
-                before.lock_wait_seconds,
-                Follower(deprecate_eof=deprecate_eof),
+            standing = replace(
+                self._standing,
+                follower=Follower(deprecate_eof=deprecate_eof),
                 session_track=response.has(Capability.SESSION_TRACK),
                 multi_statements=response.has(Capability.MULTI_STATEMENTS),
             )

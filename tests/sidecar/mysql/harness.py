@@ -7,7 +7,7 @@ import secrets
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -15,7 +15,7 @@ import pymysql
 import uvloop
 from pymysql.constants import SERVER_STATUS
 
-from globaltx.coordinator.policy import Datasource, Tls
+from globaltx.coordinator.policy import DEFAULT_ROWS, Datasource, Tls
 from globaltx.manifest.settings import DatasourceSettings
 from globaltx.stores.memory import Memory, MemoryStore
 from globaltx.transaction.model import Decision, GlobalTransaction, Snapshot
@@ -117,13 +117,14 @@ class Proxy:
         limits: Limits | None = None,
         tls: Tls | None = None,
         lock_wait: timedelta = LOCK_WAIT,
+        rows_max: int = DEFAULT_ROWS,
     ) -> None:
         self.place = place
         self._lock_wait = lock_wait
         self._credentials = credentials
         self._meter = meter
         self._limits = limits
-        self._datasource = place.datasource(tls or Tls())
+        self._datasource = replace(place.datasource(tls or Tls()), rows_max=rows_max)
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._ready: Future[None] = Future()

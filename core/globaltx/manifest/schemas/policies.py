@@ -11,6 +11,7 @@ from typing import Any
 from globaltx.coordinator.policy import (
     DEFAULT_HEADERS,
     DEFAULT_LOCK_WAIT,
+    DEFAULT_ROWS,
     DEFAULT_TIMEOUT,
     DEFAULT_TTL,
     Propagation,
@@ -39,6 +40,7 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 POLICY_NAME_LENGTH_MAX = 63
 ROUTES_MAX = 64
 DATASOURCES_MAX = 16
+ROWS_MAX = 1_000_000
 SENSITIVE_COLUMN = r"^([^.*]+|\*)\.([^.*]+|\*)$"
 SENSITIVE_COLUMN_LENGTH_MAX = 129
 SENSITIVE_COLUMNS_MAX = 64
@@ -412,6 +414,13 @@ def datasource() -> Schema:
                 "Whether the sidecar creates the table globaltx_undo in the schema; "
                 "otherwise create it by `globaltx schema`.",
                 default=True,
+            ),
+            "maxRowsPerTransaction": whole(
+                "How many rows one local transaction with an xid may change, a row counting each time; "
+                "one that changes more is rolled back. Undo records of more than 12 MiB are refused too.",
+                1,
+                ROWS_MAX,
+                default=DEFAULT_ROWS,
             ),
             "tls": tls(),
             "sensitiveColumns": several(
