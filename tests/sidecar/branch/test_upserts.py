@@ -12,11 +12,11 @@ from globaltx.transaction.states import State
 from globaltx.transaction.xid import Xid
 from globaltx.undo.refusal import RefusedError
 from globaltx.undo.shape import UniqueKey
+from tests.conftest import ON_MYSQL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dev.databases import Server
     from globaltx_sidecar.branch.phase_two import PhaseTwo
     from globaltx_sidecar.branch.schemas import CachedSchemas
     from tests.undo.application import Application
@@ -265,11 +265,10 @@ async def test_a_replace_that_would_take_children_along_is_refused(
         await application(xid).execute("REPLACE INTO parent VALUES (1, 2)")
 
 
+@ON_MYSQL  # only it names the new row
 async def test_the_new_row_may_have_a_name(
-    application: Make, phase_two: PhaseTwo, sql: Sql, before: str, xid: Xid, server: Server
+    application: Make, phase_two: PhaseTwo, sql: Sql, before: str, xid: Xid
 ) -> None:
-    if server.kind == "MariaDB":
-        pytest.skip("only MySQL names the new row")
     app = application(xid)
     await app.execute(
         f"INSERT INTO {ACCOUNT} VALUES (1, 'b@x', 9, 9, 1), (8, 'n@x', 8, 8, 1) AS new"
