@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 EXIT_CONFIGURATION = 2
 """What it was told cannot be used; starting again does not help until that is changed."""
 EXIT_FAILED = 1
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 _log = logging.getLogger(__name__)
 
@@ -60,11 +61,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _run(sidecar: Sidecar) -> None:
+    """Run until asked to stop.
+
+    The handlers are the process's and not the loop's, which would give the signals back to the system at
+    its end: one more of them must not turn an orderly stop into a death by it.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, stop.set)
+    for each in _STOPPING:
+        signal.signal(each, lambda *_: loop.call_soon_threadsafe(stop.set))
     await sidecar.run(stop)
+    for each in _STOPPING:
+        signal.signal(each, signal.SIG_IGN)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -149,6 +149,21 @@ def test_plain_http_goes_on_and_a_route_fails_clearly_without_an_api_server(
         assert alone.metric('globaltx_sidecar_part_up{part="store"}') == 0
 
 
+def test_asked_to_stop_again_and_again_it_stops_in_order_all_the_same(sidecar: SidecarProgram) -> None:
+    process = sidecar.start().process
+    assert process is not None
+
+    def ended() -> bool:
+        process.send_signal(signal.SIGTERM)
+        return process.poll() is not None
+
+    try:
+        wait_for("its end", ended, every=0)
+    finally:
+        sidecar.kill()
+    assert process.returncode == 0
+
+
 def test_a_request_goes_on_while_the_sidecar_is_asked_to_stop(
     sidecar: SidecarProgram, application: Application
 ) -> None:
