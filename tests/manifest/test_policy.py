@@ -51,6 +51,7 @@ def test_what_is_given_is_read() -> None:
                 port=1,
                 manageUndoTable=False,
                 maxRowsPerTransaction=7,
+                guardLocalWrites=True,
                 tls={"mode": "VerifyIdentity", "caSecretName": "ca", "serverSecretName": "shown"},
             ),
             datasource("clear", tls={"mode": "Disabled"}),
@@ -67,6 +68,7 @@ def test_what_is_given_is_read() -> None:
     assert policy.http.routes[0].mode == "AT"
     assert (policy.datasources[0].port, policy.datasources[0].manage_undo_table) == (1, False)
     assert [each.rows_max for each in policy.datasources] == [7, 100_000]
+    assert [each.guards_local_writes for each in policy.datasources] == [True, False]
     assert policy.datasources[0].tls == Tls(TlsMode.VERIFY_IDENTITY, "ca", "shown")
     assert policy.datasources[1].tls == Tls(TlsMode.DISABLED)
     assert (policy.lock_wait, policy.ttl) == (timedelta(seconds=1.5), timedelta())

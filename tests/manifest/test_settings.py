@@ -33,6 +33,7 @@ def test_any_texts_come_back_and_hold_nothing_that_kubernetes_expands(
         tls=Tls(TlsMode.VERIFY_IDENTITY, "ca", "server"),
         sensitive_columns=("customers.iban", "*.password"),
         rows_max=7,
+        guards_local_writes=True,
     )
     settings = SidecarSettings(
         namespace="shop",

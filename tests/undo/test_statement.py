@@ -204,3 +204,24 @@ def test_statements_of_one_template_keep_their_own_pieces(value: str, blank: str
 def test_nothing_is_passed_on(text: bytes) -> None:
     """The server says itself what it thinks of it."""
     assert isinstance(statement.analyse(text), statement.Select)
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        (b"update t set a = 1", True),
+        (b"/* x */ DELETE FROM t", True),
+        (b"replace/**/into t values (1)", True),
+        (b"WITH x AS (SELECT 1) UPDATE t SET a = 1", True),
+        (b"WITH x AS (SELECT 1) SELECT * FROM x", False),
+        (b"/*!40101 SET NAMES utf8 */", False),
+        (b"/*!40101 insert into t values (1) */", True),
+        (b"SELECT 'open", True),
+        (b"SELECT 'update'", False),
+        (b"EXPLAIN UPDATE t SET a = 1", False),
+        (b"BEGIN", False),
+        (b"", False),
+    ],
+)
+def test_what_may_be_a_change(sql: bytes, *, expected: bool) -> None:
+    assert statement.may_change(sql, SqlMode()) == expected

@@ -115,7 +115,8 @@ class Datasource:
     The application reaches it by one of ``aliases``; the sidecar connects to ``host``, which
     must be none of them. ``secret`` holds ``username`` and ``password`` of the account that
     phase two uses. ``sensitive_columns`` (``table.column``, each a name or ``*``) are never shown.
-    One local transaction with an xid changes at most ``rows_max`` rows.
+    One local transaction with an xid changes at most ``rows_max`` rows. ``guards_local_writes``:
+    changes without an xid wait for global transactions too.
     """
 
     name: str
@@ -128,6 +129,7 @@ class Datasource:
     tls: Tls = Tls()
     sensitive_columns: tuple[str, ...] = ()
     rows_max: int = DEFAULT_ROWS
+    guards_local_writes: bool = False
 
 
 @dataclass(frozen=True, slots=True)

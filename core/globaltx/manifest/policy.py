@@ -155,6 +155,7 @@ def _datasource(raw: Mapping[str, Any]) -> Datasource:
         sensitive_columns=tuple(raw.get("sensitiveColumns", ())),
         tls=_tls(raw["tls"]),
         rows_max=raw["maxRowsPerTransaction"],
+        guards_local_writes=raw["guardLocalWrites"],
     )
 
 

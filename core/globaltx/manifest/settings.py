@@ -166,8 +166,10 @@ def _tcc(tcc: Tcc) -> dict[str, Any]:
 
 def _datasource(settings: DatasourceSettings) -> dict[str, Any]:
     datasource = settings.datasource
-    rows = {} if datasource.rows_max == DEFAULT_ROWS else {"maxRowsPerTransaction": datasource.rows_max}
-    return rows | {
+    more: dict[str, Any] = {"guardLocalWrites": True} if datasource.guards_local_writes else {}
+    if datasource.rows_max != DEFAULT_ROWS:
+        more["maxRowsPerTransaction"] = datasource.rows_max
+    return more | {
         "name": datasource.name,
         "host": datasource.host,
         "port": datasource.port,
@@ -251,6 +253,7 @@ def _read_datasource(raw: dict[str, Any]) -> DatasourceSettings:
             tls=Tls(TlsMode(raw["tls"]["mode"]), raw["tls"]["caSecret"], raw["tls"]["serverSecret"]),
             sensitive_columns=tuple(raw["sensitiveColumns"]),
             rows_max=raw.get("maxRowsPerTransaction", DEFAULT_ROWS),
+            guards_local_writes=raw.get("guardLocalWrites", False),
         ),
         listen_host=raw["listenHost"],
         listen_port=raw["listenPort"],

@@ -125,16 +125,52 @@ def probe(
     )
 
 
+def probe_keys(schema: str, records: Sequence[UndoRecord], committed: Collection[Xid] = ()) -> bytes:
+    """Write the INSERT that finds out whether changed rows are a global transaction's.
+
+    It fails as `undo_insert` does; `withdraw_keys` takes it back.
+
+    Raises:
+        RefusedError: the keys do not fit into one packet.
+    """
+    passing = ",".join([_asking(None), *(_hex(str(each)) for each in sorted(committed))])
+    rows = ",".join(
+        f"({_hex(record.shape.name)},{record.row_key},{_asking(None)},0,NULL,NULL,1)" for record in records
+    )
+    text = (
+        f"{_WITH_CHECKS}INSERT INTO {identifier(schema)}.{UNDO_TABLE} ({_COLUMNS}) VALUES {rows}"
+        f" ON DUPLICATE KEY UPDATE owner=IF(xid IN ({passing}),1,LENGTH(@globaltx_holder:=xid)=0)"
+    )
+    if len(text) > INSERT_BYTES_MAX:
+        refuse(f"a change of rows whose keys take {len(text)} bytes", "change fewer rows in one")
+    return text.encode("utf-8", "surrogateescape")
+
+
+def withdraw_keys(schema: str, records: Sequence[UndoRecord]) -> list[bytes]:
+    """Write the DELETEs of what `probe_keys` has inserted; see `withdraw`."""
+    tables: dict[str, list[str]] = {}
+    for record in records:
+        tables.setdefault(record.shape.name, []).append(record.row_key)
+    texts = (
+        text for table, row_keys in tables.items() for text in _withdrawals(schema, table, row_keys, None)
+    )
+    return [text.encode("utf-8", "surrogateescape") for text in texts]
+
+
 def withdraw(shape: TableShape, row_keys: Sequence[bytes], xid: Xid | None) -> list[str]:
     """Write the DELETEs of what `probe` has inserted for rows of these keys.
 
     ROLLBACK TO SAVEPOINT would do, but MySQL leaves a lock on the gap where a row was rolled back. A
     single key is certain to lock one record; a long list may scan.
     """
+    return _withdrawals(shape.schema, shape.name, [literal.sql(key) for key in row_keys], xid)
+
+
+def _withdrawals(schema: str, table: str, row_keys: Sequence[str], xid: Xid | None) -> list[str]:
     step = 1 if len(row_keys) <= _SINGLE_DELETES_MAX else len(row_keys)
     return [
-        f"DELETE FROM {identifier(shape.schema)}.{UNDO_TABLE} WHERE table_name={_hex(shape.name)}"
-        f" AND row_key IN ({','.join(literal.sql(key) for key in row_keys[first : first + step])})"
+        f"DELETE FROM {identifier(schema)}.{UNDO_TABLE} WHERE table_name={_hex(table)}"
+        f" AND row_key IN ({','.join(row_keys[first : first + step])})"
         f" AND xid={_asking(xid)}"
         for first in range(0, len(row_keys), step)
     ]

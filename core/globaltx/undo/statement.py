@@ -61,6 +61,7 @@ _CACHED_BYTES_MAX = 8192
 _HARMLESS = frozenset({"EXPLAIN", "SHOW", "DESCRIBE", "DESC", "HELP", "VALUES", "KILL"})
 _LOCKING = ("FOR UPDATE", "FOR SHARE", "LOCK IN SHARE MODE")
 _CHANGES = frozenset({"INSERT", "UPDATE", "DELETE", "REPLACE", "CALL", "LOAD", "TRUNCATE"})
+_VERBS = frozenset({"INSERT", "UPDATE", "DELETE", "REPLACE"})
 _WAYS_OUT = {
     "TRUNCATE": "use DELETE",
     "CALL": "send the procedure's statements from the application",
@@ -120,7 +121,7 @@ def _statement(source: Source, mode: SqlMode) -> Statement:
         return steering
     if verb == "WITH":
         verb = _behind_with(source)
-    if verb in {"INSERT", "UPDATE", "DELETE", "REPLACE"}:
+    if verb in _VERBS:
         # Only here, and only now: sqlglot takes 8 MiB, and most sidecars rest.
         from globaltx.undo import grammar  # noqa: PLC0415
 
@@ -151,6 +152,20 @@ def _passed_on(source: Source, verb: str, words: list[str]) -> Other:
         return Other(source)
     what = verb if verb.isalpha() else "the statement"
     return refuse(what, _WAYS_OUT.get(verb, "run it outside of a global transaction"))
+
+
+def may_change(sql: bytes, mode: SqlMode) -> bool:
+    """Whether a statement may be an INSERT, REPLACE, UPDATE or DELETE; what cannot be read may be."""
+    try:
+        tokens = lexer.tokens(mode.decode(sql), mode)
+    except (lexer.UnclosedError, UnreadableTextError):
+        return True
+    words = [token.word() for token in tokens if token.kind not in lexer.BLANK]
+    hidden = " ".join(token.text.upper() for token in tokens if token.kind is lexer.TokenKind.EXECUTABLE)
+    if any(verb in hidden for verb in _VERBS):
+        return True
+    verb = next(filter(None, words), "")
+    return verb in _VERBS or (verb == "WITH" and bool(_VERBS & set(words)))
 
 
 def split(sql: bytes, mode: SqlMode) -> tuple[bytes, ...]:

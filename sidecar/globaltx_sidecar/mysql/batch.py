@@ -29,7 +29,7 @@ def parts(standing: Standing, sql: bytes, settings: Settings) -> tuple[bytes, ..
     return statement.split(sql, settings.mode)
 
 
-def carry_out(standing: Standing, xid: Xid, texts: tuple[bytes, ...], settings: Settings) -> Work:
+def carry_out(standing: Standing, xid: Xid | None, texts: tuple[bytes, ...], settings: Settings) -> Work:
     """Carry the changes out, one after the other.
 
     Raises:

@@ -21,6 +21,7 @@ from globaltx_sidecar.mysql.local import LocalTransaction
 from globaltx_sidecar.mysql.local_commit import commit
 from globaltx_sidecar.mysql.packets import Err, Ok, PacketError, Status, read_lenenc_bytes
 from globaltx_sidecar.mysql.patience import Patience
+from globaltx_sidecar.mysql.respect import respect
 from globaltx_sidecar.mysql.steps import COMMIT, Answer, ServerError, ask, end_of, roll_back, run
 from globaltx_sidecar.mysql.trains import Arrival, single
 
@@ -47,9 +48,12 @@ _LOCK_GAPS: Final = frozenset({b"REPEATABLE-READ", b"SERIALIZABLE"})
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A change that the application asks for; ``sql`` as the server is to get it."""
+    """A change that the application asks for; ``sql`` as the server is to get it.
 
-    xid: Xid
+    ``xid`` None: it takes part in no global transaction, and is only to respect the locks of others.
+    """
+
+    xid: Xid | None
     change: Change
     sql: bytes
     settings: Settings
@@ -81,10 +85,13 @@ def changed(standing: Standing, wanted: Wanted) -> Generator[Step, Any, Ok]:
     planned = yield from _plan(standing, wanted)
     own = planned.statement if isinstance(planned, plan.InsertPlan) else None
     trip = Trip(own or wanted.sql, planned, apart=(yield from _runs_apart(standing, planned)))
-    pin(standing, wanted.xid)
-    yield Register(wanted.xid)
+    if wanted.xid is not None:
+        pin(standing, wanted.xid)
+        yield Register(wanted.xid)
     if standing.local is not None:
         return (yield from _in_local_transaction(standing, trip, standing.local))
+    if not standing.autocommits:
+        return (yield from _respectfully(standing, trip))
     return (yield from _in_autocommit(standing, wanted.xid, trip))
 
 
@@ -175,6 +182,16 @@ def _in_local_transaction(
     return ok.with_status(clear=Status.MORE_RESULTS_EXISTS)
 
 
+def _respectfully(standing: Standing, trip: Trip) -> Generator[Step, Any, Ok]:
+    """Change rows in a local transaction of the application that has no xid."""
+    standing.wrote_unhinted = True
+    arrived = yield from _travel(standing, trip, ())
+    ok = end_of(arrived)
+    records = yield from _records(standing, trip.planned, arrived, 0)
+    yield from respect(standing, records, Patience(standing.lock_wait_seconds))
+    return ok.with_status(clear=Status.MORE_RESULTS_EXISTS)
+
+
 def _runs_apart(standing: Standing, planned: Plan) -> Generator[Step, Any, bool]:
     """Whether the statement must be told which rows the image has found, because it might find others.
 
@@ -209,7 +226,7 @@ def _locks_gaps(standing: Standing) -> Generator[Step, Any, bool]:
     return locks_gaps
 
 
-def _in_autocommit(standing: Standing, xid: Xid, trip: Trip) -> Generator[Step, Any, Ok]:
+def _in_autocommit(standing: Standing, xid: Xid | None, trip: Trip) -> Generator[Step, Any, Ok]:
     """One attempt, or several: whoever gives way here has shown nothing to anybody, and can begin anew.
 
     Raises:
@@ -225,8 +242,8 @@ def _in_autocommit(standing: Standing, xid: Xid, trip: Trip) -> Generator[Step, 
                 raise
 
 
-def _attempt(standing: Standing, xid: Xid, trip: Trip, patience: Patience) -> Generator[Step, Any, Ok]:
-    """Two trips: {BEGIN; image; statement}, then {undo records; COMMIT}."""
+def _attempt(standing: Standing, xid: Xid | None, trip: Trip, patience: Patience) -> Generator[Step, Any, Ok]:
+    """Two trips: {BEGIN; image; statement}, then {undo records, or the question for others'; COMMIT}."""
     guarded = trip.planned.guards_gaps or (trip.planned.answers is Answers.TABLES)
     opening = _GUARDED_BEGIN if guarded else _BEGIN
     arrived = yield from _travel(standing, trip, opening)
@@ -236,7 +253,9 @@ def _attempt(standing: Standing, xid: Xid, trip: Trip, patience: Patience) -> Ge
         yield from roll_back(standing)
         raise
     records = yield from _records(standing, trip.planned, arrived, len(opening))
-    if records:
+    if records and xid is None:
+        yield from respect(standing, records, patience, (COMMIT,))
+    elif records and xid is not None:
         yield from commit(standing, xid, records, COMMIT, patience)
     else:
         end_of((yield from ask(standing, single(COMMIT))))

@@ -69,6 +69,7 @@ class Connection(asyncio.Protocol):
             environment.lock_wait.total_seconds(),
             terms,
             rows_max=datasource.rows_max,
+            guards=datasource.guards_local_writes,
         )
         self._loop = asyncio.get_running_loop()
         self._client: asyncio.Transport | None = None

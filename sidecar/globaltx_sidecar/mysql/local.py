@@ -52,6 +52,8 @@ class Standing:
     lock_wait_seconds: float
     follower: Follower
     rows_max: int = DEFAULT_ROWS
+    guards: bool = False
+    """Changes without an xid respect global locks."""
     session_track: bool = False
     multi_statements: bool = False
     settings: Settings | None = None

@@ -18,7 +18,7 @@ from globaltx.undo.literal import Text
 from globaltx.undo.reading import locking_read
 from globaltx.undo.statement import Control, Delete, Insert, Joined, Select, Set, Setting, Update, Verb
 from globaltx_sidecar.commands import Refused
-from globaltx_sidecar.mysql import batch, errors
+from globaltx_sidecar.mysql import batch, errors, guard
 from globaltx_sidecar.mysql.change import Wanted, carry_out, pin
 from globaltx_sidecar.mysql.local_commit import commit
 from globaltx_sidecar.mysql.locking_read import Asked, select
@@ -92,8 +92,8 @@ def _query(standing: Standing, packet: Packet) -> Work:
         return
     statement = sql_statement.analyse(taken.sql, settings.mode)
     sql = sql_statement.text(statement, settings.mode)
-    if isinstance(statement, CHANGES) and xid is not None:
-        yield from carry_out(standing, Wanted(xid, statement, sql, settings))
+    if isinstance(statement, CHANGES) and (xid is not None or standing.guards):
+        yield from _change(standing, Wanted(xid, statement, sql, settings))
     elif isinstance(statement, Control):
         yield from _control(standing, statement, sql)
     elif isinstance(statement, Set):
@@ -109,6 +109,13 @@ def _query(standing: Standing, packet: Packet) -> Work:
             yield PassOn(cleaned)
 
 
+def _change(standing: Standing, wanted: Wanted) -> Work:
+    if wanted.xid is None:
+        yield from guard.guarded(standing, wanted)
+    else:
+        yield from carry_out(standing, wanted)
+
+
 def _query_without_xid(standing: Standing, packet: Packet, settings: Settings) -> Work:
     """Nothing to take part in, unless it is the SET that says in what."""
     statement: Statement | None = None
@@ -122,6 +129,8 @@ def _query_without_xid(standing: Standing, packet: Packet, settings: Settings) -
                 raise
     if isinstance(statement, Set):
         yield from _set(standing, statement, packet.payload[1:])
+    elif standing.guards:
+        yield from guard.query(standing, packet, settings)
     else:
         yield PassOn(packet.raw)
 
@@ -265,16 +274,16 @@ def _execute(standing: Standing, packet: Packet) -> Work:
     if prepared.lost:
         raise _unknown_statement()
     xid = prepared.xid or standing.carried or standing.pinned
-    if xid is None and not (prepared.sets_xid or prepared.global_lock):
-        yield PassOn(packet.raw)
-        return
     settings = yield from settings_of(standing)
+    if xid is None and not (prepared.sets_xid or prepared.global_lock):
+        yield from _execute_without_xid(standing, prepared, packet, settings)
+        return
     statement = sql_statement.analyse(prepared.sql, settings.mode)
     if isinstance(statement, Set):
         yield from _set(standing, *_bound_set(statement, prepared, packet, settings))
         return
-    if isinstance(statement, CHANGES) and xid is not None:
-        yield from carry_out(standing, _bound(xid, statement, prepared, packet, settings))
+    if isinstance(statement, CHANGES) and (xid is not None or standing.guards):
+        yield from _change(standing, _bound(xid, statement, prepared, packet, settings))
         return
     if isinstance(statement, Control):
         yield from _control(standing, statement, prepared.sql)
@@ -286,6 +295,20 @@ def _execute(standing: Standing, packet: Packet) -> Work:
         yield from select(standing, asked, _read_with(statement, prepared, packet, settings), prepared=True)
     else:
         yield PassOn(packet.raw)
+
+
+def _execute_without_xid(standing: Standing, prepared: Prepared, packet: Packet, settings: Settings) -> Work:
+    """Nothing to take part in; but a guard may have to look at it."""
+    if not standing.guards:
+        yield PassOn(packet.raw)
+        return
+    change = guard.analysed(prepared.sql, settings)
+    if change is not None:
+        yield from guard.guarded(standing, _bound(None, change, prepared, packet, settings))
+        return
+    prepared.note_types(packet.payload)
+    prepared.reset()
+    yield from guard.passed_on(standing, packet)
 
 
 def _read_with(
@@ -319,7 +342,7 @@ def _bound_set(statement: Set, prepared: Prepared, packet: Packet, settings: Set
 
 
 def _bound(
-    xid: Xid, change: sql_statement.Change, prepared: Prepared, packet: Packet, settings: Settings
+    xid: Xid | None, change: sql_statement.Change, prepared: Prepared, packet: Packet, settings: Settings
 ) -> Wanted:
     """Put the parameters of an execute into the text: a change is answered by an OK either way."""
     if prepared.long_data_at_server:
@@ -345,7 +368,8 @@ def _unknown_statement() -> errors.RefusedError:
 def _bulk_execute(standing: Standing, packet: Packet) -> Work:
     statement_id = statement_id_of(packet.payload)
     prepared = standing.statements.get(statement_id)
-    if standing.inspects or (prepared is not None and prepared.xid is not None):
+    watched = standing.inspects or standing.guards
+    if watched or (prepared is not None and prepared.xid is not None):
         details = "bulk execution (COM_STMT_BULK_EXECUTE) cannot be undone automatically; execute row by row"
         raise errors.refuse(Reason.STATEMENT_NOT_UNDOABLE, details)
     yield PassOn(packet.raw)
@@ -354,7 +378,8 @@ def _bulk_execute(standing: Standing, packet: Packet) -> Work:
 def _send_long_data(standing: Standing, packet: Packet) -> Work:
     """Keep the long data of a change here: the server will see a text, and must not keep it for later."""
     prepared = standing.statements.get(statement_id_of(packet.payload))
-    if prepared is not None and (standing.inspects or prepared.xid is not None):
+    watched = standing.inspects or standing.guards
+    if prepared is not None and (watched or prepared.xid is not None):
         settings = yield from settings_of(standing)
         with suppress(refusal.RefusedError):  # the execute will be refused
             if isinstance(sql_statement.analyse(prepared.sql, settings.mode), CHANGES):

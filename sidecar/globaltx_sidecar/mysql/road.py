@@ -71,6 +71,8 @@ class Road:
             if (b"xid" in text and (_HINT in text or _VARIABLE in text)) or _GLOBAL_LOCK in text:
                 return False
             if self._standing.multi_statements or not text.startswith(_SELECT, _TEXT_AT):
+                if self._standing.guards:
+                    return False
                 self._note_query(text)
             self._follower.expect(_RESULT)
             return True
@@ -98,7 +100,7 @@ class Road:
             return _may_name_xid(packet.lower())
         if command in {Command.STMT_SEND_LONG_DATA, Command.STMT_BULK_EXECUTE}:
             prepared = self._standing.statements.get(statement_id_of(packet[HEADER_LENGTH:]))
-            return prepared is not None and prepared.concerned
+            return self._standing.guards or (prepared is not None and prepared.concerned)
         return False
 
     def _note(self, command: int, packet: bytes, prepared: Prepared | None) -> None:
@@ -158,6 +160,8 @@ class Road:
         statements = self._standing.statements
         statement_id = statement_id_of(packet[HEADER_LENGTH : HEADER_LENGTH + 5])
         if not statements.reads(statement_id):
+            if self._standing.guards:
+                return False
             prepared = statements.get(statement_id)
             if prepared is not None:
                 if prepared.concerned:

@@ -67,8 +67,8 @@ class Phase(Enum):
 class Session:
     """The conversation of one client.
 
-    ``resource``, ``schema`` and ``rows_max`` are the datasource's; ``lock_wait_seconds`` bounds how long a
-    local commit waits for another global transaction's row. ``terms`` are those of TLS.
+    ``resource``, ``schema``, ``rows_max`` and ``guards`` are the datasource's; ``lock_wait_seconds``
+    bounds how long a local commit waits for another global transaction's row. ``terms`` are those of TLS.
     """
 
     def __init__(
@@ -79,6 +79,7 @@ class Session:
         terms: handshake.Terms = handshake.IN_THE_CLEAR,
         *,
         rows_max: int = DEFAULT_ROWS,
+        guards: bool = False,
     ) -> None:
         self.phase = Phase.LOGIN
         self._login = Login(terms)
@@ -88,7 +89,7 @@ class Session:
         self._open_road = False
         self._worker: Worker | None = None
         self._follower = Follower(deprecate_eof=False)
-        self._standing = Standing(resource, schema, lock_wait_seconds, self._follower, rows_max)
+        self._standing = Standing(resource, schema, lock_wait_seconds, self._follower, rows_max, guards)
         self._begin(self._standing)
 
     def _begin(self, standing: Standing, *, deprecate_eof: bool = False) -> None:

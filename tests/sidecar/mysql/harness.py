@@ -15,7 +15,7 @@ import pymysql
 import uvloop
 from pymysql.constants import SERVER_STATUS
 
-from globaltx.coordinator.policy import DEFAULT_ROWS, Datasource, Tls
+from globaltx.coordinator.policy import Datasource, Tls
 from globaltx.manifest.settings import DatasourceSettings
 from globaltx.stores.memory import Memory, MemoryStore
 from globaltx.transaction.model import Decision, GlobalTransaction, Snapshot
@@ -106,7 +106,7 @@ class Place:
 
 
 class Proxy:
-    """A listening side in front of a `Place`, over the memory store."""
+    """A listening side in front of a `Place`, over the memory store; ``more`` is set in the datasource."""
 
     def __init__(
         self,
@@ -117,14 +117,14 @@ class Proxy:
         limits: Limits | None = None,
         tls: Tls | None = None,
         lock_wait: timedelta = LOCK_WAIT,
-        rows_max: int = DEFAULT_ROWS,
+        **more: Any,
     ) -> None:
         self.place = place
         self._lock_wait = lock_wait
         self._credentials = credentials
         self._meter = meter
         self._limits = limits
-        self._datasource = replace(place.datasource(tls or Tls()), rows_max=rows_max)
+        self._datasource = replace(place.datasource(tls or Tls()), **more)
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._ready: Future[None] = Future()

@@ -422,6 +422,11 @@ def datasource() -> Schema:
                 ROWS_MAX,
                 default=DEFAULT_ROWS,
             ),
+            "guardLocalWrites": flag(
+                "Whether INSERT, REPLACE, UPDATE and DELETE without an xid wait too for rows that a global "
+                "transaction may still undo. It makes them slower; those that cannot be checked are refused.",
+                default=False,
+            ),
             "tls": tls(),
             "sensitiveColumns": several(
                 "Columns whose values nobody is shown of a row in conflict, in resources, Events and logs: "
