@@ -5,6 +5,11 @@ cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 want=$(cat requirements.lock pyproject.toml | sha256sum | cut -d ' ' -f 1)
 
+if command -v flock >/dev/null; then
+    exec 9<dev/bootstrap.sh  # two makes at once: the second waits, and finds all done
+    flock 9
+fi
+
 say() { printf '== %s\n' "$1"; }
 
 if [ -f .venv/ready ] && [ "$(cat .venv/ready)" = "$want" ]; then
