@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from globaltx_sidecar.mysql.packets import HEADER_LENGTH, Command, statement_id_of
+from globaltx_sidecar.mysql.packets import HEADER_LENGTH, PAYLOAD_LENGTH_MAX, Command, statement_id_of
 from globaltx_sidecar.mysql.results import SHAPES, SILENT, Shape
 from globaltx_sidecar.mysql.statements import Prepared
 
@@ -36,6 +36,7 @@ _SETTINGS: Final = (b"char", b"names", b"mode")
 """One of these stands in every SET that changes how SQL is read."""
 _ISOLATION: Final = b"isolation"
 """Stands in every SET of an isolation level."""
+_XID: Final = b"xid"
 _HINT: Final = b"/*+"
 _VARIABLE: Final = b"globaltx_xid"
 """One of these stands, with ``xid``, in every statement that carries one."""
@@ -54,8 +55,34 @@ class Road:
     def __init__(self, standing: Standing) -> None:
         self._standing = standing
         self._follower = standing.follower
+        self._expect = standing.follower.expect
         self.left: Command | None = None
         """CHANGE_USER or BINLOG_DUMP has passed: what follows are no commands for now."""
+
+    def takes(self, data: bytes) -> bool:
+        """Take what has come at once, where a command begins, if it is one packet that `passes`.
+
+        Nearly all statements go this way. Each comes after a wait in which others had the processor's
+        caches, so that what counts is how little is touched.
+
+        Raises:
+            PacketError: it is cut off.
+        """
+        size = len(data) - HEADER_LENGTH
+        if size <= 0 or data[0] | data[1] << 8 | data[2] << 16 != size or size >= PAYLOAD_LENGTH_MAX:
+            return False
+        if data[HEADER_LENGTH] != _QUERY:
+            return self.passes(data)
+        text = data.lower()
+        # `in` would first try what it looks for as a number, and raise and drop an exception.
+        if text.find(_XID) >= 0 or text.find(_GLOBAL_LOCK) >= 0 or self._standing.multi_statements:
+            return self.passes(data)
+        if not text.startswith(_SELECT, _TEXT_AT):
+            if self._standing.guards:
+                return False
+            self._note_query(text)
+        self._expect(_RESULT)
+        return True
 
     def passes(self, packet: bytes) -> bool:
         """Look at a packet (with its header; of a long one that is no statement: at its head).
@@ -68,13 +95,13 @@ class Road:
         command = packet[HEADER_LENGTH]
         if command == _QUERY:
             text = packet.lower()
-            if (b"xid" in text and (_HINT in text or _VARIABLE in text)) or _GLOBAL_LOCK in text:
+            if _may_name_xid(text):
                 return False
             if self._standing.multi_statements or not text.startswith(_SELECT, _TEXT_AT):
                 if self._standing.guards:
                     return False
                 self._note_query(text)
-            self._follower.expect(_RESULT)
+            self._expect(_RESULT)
             return True
         if command == _EXECUTE:
             return self._passes_execute(packet)
@@ -189,7 +216,7 @@ class Road:
 
 def _may_name_xid(text: bytes) -> bool:
     """Whether a statement in lower case may carry an xid, or ask for global locks."""
-    return (b"xid" in text and (_HINT in text or _VARIABLE in text)) or _GLOBAL_LOCK in text
+    return (_XID in text and (_HINT in text or _VARIABLE in text)) or _GLOBAL_LOCK in text
 
 
 def _only_reads(packet: bytes) -> bool:

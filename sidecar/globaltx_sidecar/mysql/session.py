@@ -31,7 +31,6 @@ from globaltx_sidecar.mysql.intake import Intake
 from globaltx_sidecar.mysql.local import Standing
 from globaltx_sidecar.mysql.login import Login
 from globaltx_sidecar.mysql.packets import (
-    HEADER_LENGTH,
     PAYLOAD_LENGTH_MAX,
     Capability,
     Command,
@@ -125,13 +124,14 @@ class Session:
 
     def client_data(self, data: bytes) -> list[SessionCommand] | None:
         """Take in what the client sent; None: pass it on as it is."""
-        if self._open_road and _is_one_packet(data):
+        if self._open_road:
+            road = self._road
             try:
-                passes = self._road.passes(data)
+                taken = road.takes(data)
             except PacketError:
-                passes = False  # it will be looked at again, guarded
-            if passes:
-                if self._road.left:
+                taken = False  # it will be looked at again, guarded
+            if taken:
+                if road.left:
                     self._turn_off()
                 return None
         return self._guarded(lambda: self._client_data(data))
@@ -378,8 +378,3 @@ class Session:
             if proceed:
                 commands += self._proceed()
         return commands
-
-
-def _is_one_packet(data: bytes) -> bool:
-    size = len(data) - HEADER_LENGTH
-    return 0 < size < PAYLOAD_LENGTH_MAX and data[0] | data[1] << 8 | data[2] << 16 == size

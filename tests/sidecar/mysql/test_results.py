@@ -141,12 +141,20 @@ def test_what_is_taken_whole_would_have_been_followed_to_the_same_end(
 @pytest.mark.parametrize("deprecate_eof", [False, True])
 @pytest.mark.parametrize(
     "result",
-    [Result(Ok(3, 7, 2)), Result(Ok(0, 0, 3), 2, ((b"a", None), (b"b" * 300, b"c"))), Result(Ok(), 1)],
+    [
+        Result(Ok(3, 7, 2)),
+        Result(Ok(0, 0, 3), 2, ((b"a", None), (b"b" * 300, b"c"))),
+        Result(Ok(), 1),
+        Result(Ok(0, 0, 3), 1, ((b"d" * 100,),) * 50),
+    ],
 )
 def test_common_responses_are_taken_whole(*, result: Result, deprecate_eof: bool) -> None:
     follower = Follower(deprecate_eof=deprecate_eof)
     follower.expect(Shape.RESULT)
-    assert follower.took_whole(written([result], deprecate_eof=deprecate_eof))
+    data = written([result], deprecate_eof=deprecate_eof)
+    assert not any(follower.took_whole(data[:size]) for size in range(len(data)))
+    assert not follower.took_whole(data + b"\0")
+    assert follower.took_whole(data)
     assert (follower.in_flight, follower.certain) == (0, True)
     assert isinstance(result.end, Ok)
     assert follower.status == result.end.status
