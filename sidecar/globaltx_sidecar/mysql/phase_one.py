@@ -274,10 +274,10 @@ def _execute(standing: Standing, packet: Packet) -> Work:
     if prepared.lost:
         raise _unknown_statement()
     xid = prepared.xid or standing.carried or standing.pinned
-    settings = yield from settings_of(standing)
     if xid is None and not (prepared.sets_xid or prepared.global_lock):
-        yield from _execute_without_xid(standing, prepared, packet, settings)
+        yield from _execute_without_xid(standing, prepared, packet)
         return
+    settings = yield from settings_of(standing)
     statement = sql_statement.analyse(prepared.sql, settings.mode)
     if isinstance(statement, Set):
         yield from _set(standing, *_bound_set(statement, prepared, packet, settings))
@@ -297,11 +297,12 @@ def _execute(standing: Standing, packet: Packet) -> Work:
         yield PassOn(packet.raw)
 
 
-def _execute_without_xid(standing: Standing, prepared: Prepared, packet: Packet, settings: Settings) -> Work:
+def _execute_without_xid(standing: Standing, prepared: Prepared, packet: Packet) -> Work:
     """Nothing to take part in; but a guard may have to look at it."""
     if not standing.guards:
         yield PassOn(packet.raw)
         return
+    settings = yield from settings_of(standing)
     change = guard.analysed(prepared.sql, settings)
     if change is not None:
         yield from guard.guarded(standing, _bound(None, change, prepared, packet, settings))

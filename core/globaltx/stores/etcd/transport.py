@@ -2,7 +2,7 @@
 
 The gateway speaks JSON over HTTP, so nothing is needed beyond what the sidecar has loaded anyway.
 Measured beside a gRPC client: 15 MiB less memory, the same latency for one caller, half the
-throughput at sixteen, which `globaltx.stores.etcd.batches` more than makes up for.
+throughput at sixteen; calls made at the same time share a request (`globaltx.stores.etcd.batches`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
+from globaltx.stores import answers
 from globaltx.stores.etcd.errors import (
     EtcdRefusedError,
     EtcdUnavailableError,
@@ -87,7 +88,7 @@ class Transport:
         async with AsyncExitStack() as stack:
             async with self._in_time(path):
                 response = await self._authorized(path, lambda: self._enter(stack, path, body, silence))
-            stack.callback(_abort, response)
+            stack.callback(answers.abort, response)
             if opened is not None:
                 opened()
             async for piece in _pieces(response):
@@ -104,7 +105,7 @@ class Transport:
 
     async def _whole(self, path: str, body: Json) -> Json:
         async with self._reached(path, body) as response:
-            return _object(await _bytes(response), path)
+            return _object(await answers.whole(response, BYTES_MAX), path)
 
     async def _authorized(self, path: str, call: Callable[[], Any]) -> Any:
         """Make the call, and once more with a new token if the old one is refused."""
@@ -192,7 +193,7 @@ class Transport:
                 allow_redirects=False,
             ) as response:
                 if response.status != HTTPStatus.OK:
-                    raise error_of(response.status, await _bytes(response), what)
+                    raise error_of(response.status, await answers.whole(response, BYTES_MAX), what)
                 yield response
         except aiohttp.ClientConnectorError:
             raise
@@ -227,23 +228,6 @@ async def _pieces(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
             yield piece
     except (TimeoutError, aiohttp.SocketTimeoutError):
         return
-
-
-def _abort(response: aiohttp.ClientResponse) -> None:
-    """Drop a connection whose answer has no end, instead of waiting for the peer's farewell."""
-    if response.connection is not None and response.connection.transport is not None:
-        response.connection.transport.abort()
-
-
-async def _bytes(response: aiohttp.ClientResponse) -> bytes:
-    pieces, held = [], 0
-    async for piece in response.content.iter_any():
-        held += len(piece)
-        if held > BYTES_MAX:
-            message = f"an answer is longer than {BYTES_MAX} bytes"
-            raise LineTooLongError(message)
-        pieces.append(piece)
-    return b"".join(pieces)
 
 
 def _object(body: bytes, path: str) -> Json:

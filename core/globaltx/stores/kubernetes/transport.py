@@ -17,6 +17,7 @@ import aiohttp
 from yarl import URL
 
 from globaltx import __version__
+from globaltx.stores import answers
 from globaltx.stores.kubernetes.errors import UnavailableError, error_of
 from globaltx.stores.kubernetes.lines import Lines, LineTooLongError
 
@@ -64,7 +65,7 @@ class Transport:
         async with self._in_time(what), self._slots:
             exchange = self._exchange(method, path, params=params or {}, data=data, content_type=content_type)
             async with exchange as response:
-                return _object(await _whole(response), what)
+                return _object(await answers.whole(response, BYTES_MAX), what)
 
     async def lines(
         self,
@@ -85,7 +86,7 @@ class Transport:
             async with self._in_time(what):
                 exchange = self._exchange("GET", path, params=params, silence=silence)
                 response = await stack.enter_async_context(exchange)
-            stack.callback(_abort, response)
+            stack.callback(answers.abort, response)
             if opened is not None:
                 opened()
             async for piece in response.content.iter_any():
@@ -159,26 +160,13 @@ def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
     return made
 
 
-def _abort(response: aiohttp.ClientResponse) -> None:
-    """Drop a connection whose answer has no end, instead of waiting for the peer's farewell."""
-    if response.connection is not None and response.connection.transport is not None:
-        response.connection.transport.abort()
-
-
 async def _refusal(response: aiohttp.ClientResponse, what: str) -> Exception:
-    return error_of(response.status, await _whole(response), what, response.headers.get("Retry-After", ""))
-
-
-async def _whole(response: aiohttp.ClientResponse) -> bytes:
-    pieces: list[bytes] = []
-    held = 0
-    async for piece in response.content.iter_any():
-        held += len(piece)
-        if held > BYTES_MAX:
-            message = f"an answer is longer than {BYTES_MAX} bytes"
-            raise LineTooLongError(message)
-        pieces.append(piece)
-    return b"".join(pieces)
+    return error_of(
+        response.status,
+        await answers.whole(response, BYTES_MAX),
+        what,
+        response.headers.get("Retry-After", ""),
+    )
 
 
 def _object(body: bytes, what: str) -> Json:
