@@ -17,6 +17,7 @@ from globaltx.undo.ledger import Ledger
 from globaltx.undo.shape import NoSuchColumnError, NoSuchTableError
 from globaltx_sidecar.commands import Describe, Register
 from globaltx_sidecar.mysql import errors
+from globaltx_sidecar.mysql.aftermath import Heard, roll_back_failed
 from globaltx_sidecar.mysql.local import LocalTransaction
 from globaltx_sidecar.mysql.local_commit import commit
 from globaltx_sidecar.mysql.packets import Err, Ok, PacketError, Status, read_lenenc_bytes
@@ -188,7 +189,9 @@ def _respectfully(standing: Standing, trip: Trip) -> Generator[Step, Any, Ok]:
     arrived = yield from _travel(standing, trip, ())
     ok = end_of(arrived)
     records = yield from _records(standing, trip.planned, arrived, 0)
-    yield from respect(standing, records, Patience(standing.lock_wait_seconds))
+    heard = Heard(ok)
+    yield from respect(standing, records, Patience(standing.lock_wait_seconds), heard)
+    heard.remember(standing)
     return ok.with_status(clear=Status.MORE_RESULTS_EXISTS)
 
 
@@ -250,16 +253,18 @@ def _attempt(standing: Standing, xid: Xid | None, trip: Trip, patience: Patience
     try:
         ok = end_of(arrived)
     except ServerError:
-        yield from roll_back(standing)
+        yield from roll_back_failed(standing)
         raise
     records = yield from _records(standing, trip.planned, arrived, len(opening))
+    heard = Heard(ok)
     if records and xid is None:
-        yield from respect(standing, records, patience, (COMMIT,))
+        yield from respect(standing, records, patience, heard, (COMMIT,))
     elif records and xid is not None:
-        yield from commit(standing, xid, records, COMMIT, patience)
+        yield from commit(standing, xid, records, COMMIT, patience, heard)
     else:
-        end_of((yield from ask(standing, single(COMMIT))))
+        end_of((yield from heard.run(standing, [COMMIT])))
         standing.ended()
+    heard.remember(standing)
     return ok.with_status(clear=Status.MORE_RESULTS_EXISTS | Status.IN_TRANS)
 
 

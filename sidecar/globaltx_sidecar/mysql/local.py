@@ -18,6 +18,7 @@ from globaltx_sidecar.mysql.statements import Statements
 if TYPE_CHECKING:
     from globaltx.transaction.xid import Xid
     from globaltx.undo.sqlmode import SqlMode
+    from globaltx_sidecar.mysql.aftermath import Aftermath
     from globaltx_sidecar.mysql.results import Follower
 
 
@@ -54,6 +55,7 @@ class Standing:
     rows_max: int = DEFAULT_ROWS
     guards: bool = False
     """Changes without an xid respect global locks."""
+    mariadb: bool = False
     session_track: bool = False
     multi_statements: bool = False
     settings: Settings | None = None
@@ -70,6 +72,8 @@ class Standing:
     isolation_doubtful: bool = False
     """Another isolation level than the session's may hold for a transaction: no server tells which."""
     statements: Statements = field(default_factory=Statements)
+    aftermath: Aftermath | None = None
+    """What is to be said of the last statement; None: what the server says."""
 
     @property
     def in_transaction(self) -> bool:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from globaltx.transaction.xid import Xid
     from globaltx.undo.plan import UndoRecord
+    from globaltx_sidecar.mysql.aftermath import Heard
     from globaltx_sidecar.mysql.local import Standing
     from globaltx_sidecar.mysql.packets import Err, Ok
     from globaltx_sidecar.mysql.steps import Step
@@ -37,10 +38,12 @@ def commit(
     records: Sequence[UndoRecord],
     statement: bytes,
     patience: Patience | None = None,
+    heard: Heard | None = None,
 ) -> Generator[Step, Any, Ok]:
     """Commit the local transaction together with its undo records; return the answer to ``statement``.
 
-    ``patience`` is what is left of it, where this is not the first attempt.
+    ``patience`` is what is left of it, where this is not the first attempt; ``heard`` listens for the
+    warnings of what ran before.
 
     Raises:
         RefusedError, ServerError: it was rolled back.
@@ -48,7 +51,7 @@ def commit(
     try:
         yield from _joined(xid)
         patience = patience or Patience(standing.lock_wait_seconds)
-        ended, waited_seconds = yield from _write(standing, xid, records, statement, patience)
+        ended, waited_seconds = yield from _write(standing, xid, records, statement, patience, heard)
     except (errors.RefusedError, refusal.RefusedError, ServerError):
         yield from roll_back(standing)
         raise
@@ -65,13 +68,19 @@ def _joined(xid: Xid) -> Generator[Step, Any, None]:
 
 
 def _write(
-    standing: Standing, xid: Xid, records: Sequence[UndoRecord], statement: bytes, patience: Patience
+    standing: Standing,
+    xid: Xid,
+    records: Sequence[UndoRecord],
+    statement: bytes,
+    patience: Patience,
+    heard: Heard | None,
 ) -> Generator[Step, Any, tuple[Ok, float]]:
     """Write and commit, waiting for locks as long as patience lasts."""
     committed: set[Xid] = set()
     while True:
         insert = locks.undo_insert(standing.schema, xid, records, committed)
-        arrived = yield from run(standing, [insert, statement], switch_back=True)
+        runs = run if heard is None else heard.run
+        arrived = yield from runs(standing, [insert, statement], switch_back=True)
         error = arrived.error
         if error is None:
             return end_of(arrived), (yield from patience.ended())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from globaltx.coordinator.reasons import Reason
 from globaltx.undo import locks, reading
 from globaltx.undo.record import ROWS_MAX
-from globaltx_sidecar.mysql import conflicts, errors
+from globaltx_sidecar.mysql import aftermath, conflicts, errors
 from globaltx_sidecar.mysql.change import shape_of
 from globaltx_sidecar.mysql.local_commit import failed
 from globaltx_sidecar.mysql.packets import Status
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from globaltx_sidecar.mysql.steps import PassOn, Step, Work
 
 _BEGIN: Final = b"BEGIN"
+_CALCULATES: Final = b"sql_calc_found_rows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,20 @@ class Read:
             self.statement.keys(self.shape, self.mode, self.parameters),
             self.statement.check(self.shape, self.mode, self.xid, committed, self.parameters),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The answer to a read, and that to SHOW WARNINGS; ``calculates``: FOUND_ROWS() is another number."""
+
+    result: Result
+    shown: Result
+    calculates: bool
+
+    def remember(self, standing: Standing) -> None:
+        """Keep what can be asked about it until the next statement."""
+        found = None if self.calculates else self.result.row_count
+        aftermath.remember_read(standing, found, self.shown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,28 +122,29 @@ def carry_out(standing: Standing, read: Read) -> Work:
     own = standing.autocommits
     patience = Patience(standing.lock_wait_seconds)
     try:
-        result = yield from (_by_itself if own else _within)(standing, read, patience)
+        told = yield from (_by_itself if own else _within)(standing, read, patience)
     except (errors.RefusedError, ServerError) as error:
         if own or _gives_up(error):
             yield from roll_back(standing)
         raise
     if own:
         yield from roll_back(standing)
-    yield Relay(tuple(result.without(Status.MORE_RESULTS_EXISTS | (Status.IN_TRANS if own else 0))))
+    told.remember(standing)
+    yield Relay(tuple(told.result.without(Status.MORE_RESULTS_EXISTS | (Status.IN_TRANS if own else 0))))
 
 
 def _gives_up(error: errors.RefusedError | ServerError) -> bool:
     return isinstance(error, errors.RefusedError) and error.reason is Reason.LOCK_CONFLICT
 
 
-def _by_itself(standing: Standing, read: Read, patience: Patience) -> Generator[Step, Any, Result]:
+def _by_itself(standing: Standing, read: Read, patience: Patience) -> Generator[Step, Any, Told]:
     """Read in a local transaction of our own, and again after each wait, which holds no lock."""
     committed: set[Xid] = set()
     while True:
-        result, arrived = yield from _ask(standing, read, committed, (_BEGIN,))
+        told, arrived = yield from _ask(standing, read, committed, (_BEGIN,))
         if arrived.error is None:
             _check_rows(end_of(arrived).affected_rows)
-            return result
+            return told
         holder = yield from _holder(standing, read, arrived.error)
         yield from roll_back(standing)
         try:
@@ -137,10 +153,10 @@ def _by_itself(standing: Standing, read: Read, patience: Patience) -> Generator[
             yield from conflicts.wait_for(holder, patience)
 
 
-def _within(standing: Standing, read: Read, patience: Patience) -> Generator[Step, Any, Result]:
+def _within(standing: Standing, read: Read, patience: Patience) -> Generator[Step, Any, Told]:
     """Read in the application's local transaction, and wait until the rows are nobody else's."""
     committed: set[Xid] = set()
-    result, arrived = yield from _ask(standing, read, committed, ())
+    told, arrived = yield from _ask(standing, read, committed, ())
     while arrived.error is not None:
         holder = yield from _holder(standing, read, arrived.error)
         yield from conflicts.pass_by(holder, committed, patience)
@@ -155,12 +171,12 @@ def _within(standing: Standing, read: Read, patience: Patience) -> Generator[Ste
             )
         )
     _check_rows(len(row_keys))
-    return result
+    return told
 
 
 def _ask(
     standing: Standing, read: Read, committed: set[Xid], opening: Sequence[bytes]
-) -> Generator[Step, Any, tuple[Result, Arrival]]:
+) -> Generator[Step, Any, tuple[Told, Arrival]]:
     """Send the read, and the check behind it; give its answer, and what the check has come to.
 
     Raises:
@@ -170,14 +186,14 @@ def _ask(
     check = read.check(committed)
     if read.packet is None:
         text = read.statement.text(read.mode)
-        arrived = yield from run(standing, [*opening, text, *check], verbatim=True)
+        arrived = yield from run(standing, [*opening, text, aftermath.WARNINGS, *check], verbatim=True)
     else:
         arrived = yield from _executed(standing, read.packet, opening, check)
     if len(arrived.results) <= len(opening) + 1 and arrived.error is not None:
         raise ServerError(arrived.error)
-    result = arrived.results[len(opening)]
+    result, shown, *_ = arrived.results[len(opening) :]
     _check_size(result)
-    return result, arrived
+    return Told(result, shown, calculates=_CALCULATES in read.statement.text(read.mode).lower()), arrived
 
 
 def _holder(standing: Standing, read: Read, error: Err) -> Generator[Step, Any, Xid]:
@@ -208,7 +224,7 @@ def _executed(
     read = yield from ask(standing, Train(packet, 1, verbatim=True))
     results += read.results
     if read.error is None:
-        results += (yield from run(standing, check)).results
+        results += (yield from run(standing, [aftermath.WARNINGS, *check], verbatim=True)).results
     return Arrival(results)
 
 

@@ -54,6 +54,11 @@ class Login:
         """What the greeting gave to make scrambles of."""
         return b"" if self._greeting is None else self._greeting.nonce
 
+    @property
+    def mariadb(self) -> bool:
+        """Whether the server has shown itself to be one."""
+        return self._greeting is not None and self._greeting.mariadb
+
     def database_data(self, data: bytes) -> list[Command]:
         """Take in what the database sent.
 

@@ -18,7 +18,7 @@ from globaltx.undo.literal import Text
 from globaltx.undo.reading import locking_read
 from globaltx.undo.statement import Control, Delete, Insert, Joined, Select, Set, Setting, Update, Verb
 from globaltx_sidecar.commands import Refused
-from globaltx_sidecar.mysql import batch, errors, guard
+from globaltx_sidecar.mysql import aftermath, batch, errors, guard
 from globaltx_sidecar.mysql.change import Wanted, carry_out, pin
 from globaltx_sidecar.mysql.local_commit import commit
 from globaltx_sidecar.mysql.locking_read import Asked, select
@@ -80,6 +80,10 @@ def _pass_on(standing: Standing, packet: Packet) -> Work:
 
 def _query(standing: Standing, packet: Packet) -> Work:
     settings = yield from settings_of(standing)
+    asked = yield from aftermath.question(standing, packet, settings.mode)
+    if asked is None:
+        return
+    packet = asked
     taken = hint.take(packet.payload[1:], settings.mode)
     xid = _xid(taken.xid) or standing.carried
     if xid is None and standing.local is None and not taken.global_lock:
@@ -103,8 +107,8 @@ def _query(standing: Standing, packet: Packet) -> Work:
             pin(standing, xid)
         cleaned = frame(bytes((Command.QUERY,)) + sql, packet.sequence)
         if isinstance(statement, Select):
-            asked = Asked(xid, statement, settings, PassOn(cleaned), insist=taken.global_lock)
-            yield from select(standing, asked)
+            reads = Asked(xid, statement, settings, PassOn(cleaned), insist=taken.global_lock)
+            yield from select(standing, reads)
         else:
             yield PassOn(cleaned)
 

@@ -53,6 +53,11 @@ class Result:
     rows_at: int = 0
     """Where in them its rows begin."""
 
+    @property
+    def row_count(self) -> int:
+        """How many rows were kept."""
+        return len(self.payloads) - self.rows_at - 1 if self.payloads else len(self.rows)
+
     def text_rows(self) -> list[Row]:
         """Read the rows, whether it was kept verbatim or not.
 

@@ -12,22 +12,29 @@ from typing import TYPE_CHECKING, Any
 from globaltx.undo import locks, refusal
 from globaltx_sidecar.mysql import conflicts, errors
 from globaltx_sidecar.mysql.local_commit import failed
-from globaltx_sidecar.mysql.steps import ServerError, roll_back, run
+from globaltx_sidecar.mysql.steps import ServerError, roll_back
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     from globaltx.transaction.xid import Xid
     from globaltx.undo.plan import UndoRecord
+    from globaltx_sidecar.mysql.aftermath import Heard
     from globaltx_sidecar.mysql.local import Standing
     from globaltx_sidecar.mysql.patience import Patience
     from globaltx_sidecar.mysql.steps import Step
 
 
 def respect(
-    standing: Standing, records: Sequence[UndoRecord], patience: Patience, closing: Sequence[bytes] = ()
+    standing: Standing,
+    records: Sequence[UndoRecord],
+    patience: Patience,
+    heard: Heard,
+    closing: Sequence[bytes] = (),
 ) -> Generator[Step, Any, None]:
     """Wait until the changed rows are no other transaction's; ``closing`` runs right behind.
+
+    ``heard`` listens for the warnings of the change.
 
     Raises:
         RefusedError, ServerError: the local transaction was rolled back.
@@ -35,20 +42,24 @@ def respect(
     if not records:
         return
     try:
-        yield from _ask(standing, records, patience, closing)
+        yield from _ask(standing, records, patience, heard, closing)
     except (errors.RefusedError, refusal.RefusedError, ServerError):
         yield from roll_back(standing)
         raise
 
 
 def _ask(
-    standing: Standing, records: Sequence[UndoRecord], patience: Patience, closing: Sequence[bytes]
+    standing: Standing,
+    records: Sequence[UndoRecord],
+    patience: Patience,
+    heard: Heard,
+    closing: Sequence[bytes],
 ) -> Generator[Step, Any, None]:
     committed: set[Xid] = set()
     withdrawals = locks.withdraw_keys(standing.schema, records)
     while True:
         question = locks.probe_keys(standing.schema, records, committed)
-        arrived = yield from run(standing, [question, *withdrawals, *closing], switch_back=True)
+        arrived = yield from heard.run(standing, [question, *withdrawals, *closing], switch_back=True)
         error = arrived.error
         if error is None:
             return

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final
 from globaltx.coordinator.policy import DEFAULT_ROWS
 from globaltx.coordinator.reasons import Reason
 from globaltx_sidecar.commands import Close, Refused, ToClient, ToDatabase
-from globaltx_sidecar.mysql import errors, handshake
+from globaltx_sidecar.mysql import aftermath, errors, handshake
 from globaltx_sidecar.mysql.authentication import Authentication
 from globaltx_sidecar.mysql.intake import Intake
 from globaltx_sidecar.mysql.local import Standing
@@ -218,6 +218,7 @@ class Session:
             standing = replace(
                 self._standing,
                 follower=Follower(deprecate_eof=deprecate_eof),
+                mariadb=self._login.mariadb,
                 session_track=response.has(Capability.SESSION_TRACK),
                 multi_statements=response.has(Capability.MULTI_STATEMENTS),
             )
@@ -250,6 +251,7 @@ class Session:
             self.phase is Phase.READY
             and self._intake.between_commands
             and not self._standing.inspects
+            and self._standing.aftermath is None
             and not self._follower.wants_file
         )
 
@@ -283,7 +285,8 @@ class Session:
         head = self._intake.look(length if whole else min(length, HEAD_LENGTH_MAX))
         if head is None:
             return False
-        if not inspects and self._road.passes(head):
+        asks = aftermath.asks(self._standing, head)
+        if not (inspects or asks) and self._road.passes(head):
             self._intake.stream(length)
             if self._road.left:
                 self._turn_off(passed=False)

@@ -3,10 +3,10 @@
 What the client says (``client ...``) is a command and its argument: ``QUERY SELECT 1``,
 ``PREPARE UPDATE ...``, ``EXECUTE 7 1 bolt`` (the id, then parameters: numbers or strings),
 ``CLOSE 7``, ``PING``, ``RESET``, ``OPTION on``. What the database says (``database ...``):
-``OK [affected=1] [id=4] [in] [more] [no-autocommit]``, ``ERR 1213``, ``ROWS a|b c|d [in] [more]``,
-``EOF [in]``, ``PREPARED 7 columns parameters``. Several, divided by `` + ``, come in one piece; after
-``cut N`` the next piece comes in two, cut behind N bytes. The rest are answers to what the session
-asked for: ``joined``, ``shape``, ``refused unknown|decided|unavailable``,
+``OK [affected=1] [id=4] [warnings=1] [in] [more] [no-autocommit]``, ``ERR 1213``,
+``ROWS a|b c|d [in] [more]``, ``EOF [in]``, ``PREPARED 7 columns parameters``. Several, divided by
+`` + ``, come in one piece; after ``cut N`` the next piece comes in two, cut behind N bytes. The rest are
+answers to what the session asked for: ``joined``, ``shape``, ``refused unknown|decided|unavailable``,
 ``outcome Commit|Rollback|none``, ``passed`` (a pause is over), ``clock 1.5``.
 """
 
@@ -220,7 +220,10 @@ def _payloads(line: str) -> list[bytes]:
     column = b"\x03def\0\0\0\1c\1c\x0c" + bytes(12)
     match word:
         case "OK":
-            return [Ok(int(options.get("affected", 0)), int(options.get("id", 0)), status).encode()]
+            affected, insert_id, warnings = (
+                int(options.get(each, 0)) for each in ("affected", "id", "warnings")
+            )
+            return [Ok(affected, insert_id, status, warnings).encode()]
         case "EOF":
             return [eof]
         case "ERR":

@@ -87,6 +87,18 @@ def test_autocommit_takes_two(metered: Proxy, meter: TripMeter, change: str, *, 
         assert trips(meter, lambda: cursor.execute(change.format(hint(xid)))) == 2
 
 
+def test_warnings_take_no_trip_more(metered: Proxy, meter: TripMeter) -> None:
+    with closing(metered.connect()) as connection, connection.cursor() as cursor:
+        warm(metered, connection)
+        cursor.execute("SET sql_mode = ''")
+        change = f"UPDATE {hint(metered.begin())} item SET name = REPEAT('x', 100) WHERE id = 1"
+        cursor.execute("SELECT 1")
+        assert trips(meter, lambda: cursor.execute(change)) == 3  # the mode of reading is asked for again
+        assert trips(meter, lambda: cursor.execute(change)) == 2
+        assert trips(meter, lambda: cursor.execute("SHOW WARNINGS")) == 0
+        assert trips(meter, lambda: cursor.execute("SELECT ROW_COUNT()")) == 1
+
+
 def prepared(port: int, place: Place, marked: str, meter: TripMeter) -> int:
     """The trips of a connection's second local transaction with a prepared statement."""
     line = len(meter.lines)
