@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.twin.case import parse
+from tests.twin.pair import CannotBeMade
 from tests.twin.reduce import reduced
 from tests.twin.statements import cases
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent / "cases"
 SECONDS_MAX = 2400
 SEQUENCES = 200
+FAILURES = (AssertionError, pymysql.MySQLError, OSError)
 
 
 @pytest.mark.parametrize("file", sorted(FOLDER.glob("*.txt")), ids=lambda file: file.stem)
@@ -37,21 +40,29 @@ def test_kept(pair: Pair, server: Server, file: Path) -> None:
 
 
 def _checked(pair: Pair, case: Case) -> list[Answer]:
-    """Check a case; of one that fails, tell the smallest that fails."""
-
-    def failure(case: Case) -> Exception | None:
-        try:
-            pair.check(case)
-        except (AssertionError, pymysql.MySQLError, OSError) as error:
-            return error
-        return None
-
+    """Check a case; of one that fails, tell the smallest that fails alike."""
     try:
         return pair.check(case)
-    except (AssertionError, pymysql.MySQLError, OSError):
-        small = reduced(case, lambda each: failure(each) is not None)
-        message = f"{failure(small)}\n\nkeep it in {FOLDER}:\n{small.text()}"
-        raise AssertionError(message) from None
+    except FAILURES as failure:
+        error = failure
+    small = reduced(case, lambda each: _kind(_failure(pair, each)) == _kind(error))
+    message = f"{error}\n\nsmaller: {_failure(pair, small)}\n\nkeep it in {FOLDER}:\n{small.text()}"
+    raise AssertionError(message)
+
+
+def _failure(pair: Pair, case: Case) -> Exception | None:
+    try:
+        pair.check(case)
+    except FAILURES as error:
+        return error
+    except CannotBeMade:
+        pass
+    return None
+
+
+def _kind(error: Exception | None) -> str:
+    """What two failures have in common, whatever the rows hold: where it was seen, and how."""
+    return f"{type(error).__name__} {re.sub(r'[^a-z ]', '', str(error))[:20]}"
 
 
 @pytest.mark.timeout(SECONDS_MAX)

@@ -153,6 +153,8 @@ def _key_part(
     column: Column, cell: Span | None, source: Source, mode: SqlMode, parameters: Sequence[Value]
 ) -> KeyPart | Generated | Computed:
     value = GENERATED if cell is None else cell_value(source, cell, mode, parameters)
+    if value is GENERATED and cell is not None and column.auto_increment and not mode.auto_value_on_zero:
+        value = 0  # the word DEFAULT is the number 0, which generates none in that mode
     if value is None or value is GENERATED or (_is_zero(value) and mode.auto_value_on_zero):
         if column.auto_increment:
             return GENERATED
