@@ -158,6 +158,9 @@ class Database:
                     await connection.ping(reconnect=False)
             except (OSError, Error, TimeoutError):
                 connection.close()
+            except BaseException:
+                connection.close()  # whoever asked is gone
+                raise
             else:
                 return connection
         return await self._connect()
@@ -165,21 +168,25 @@ class Database:
     async def _connect(self) -> Any:
         credentials = Credentials.read(self._folder)
         datasource = self.datasource
+        connection = _Connection(
+            self._tls,
+            host=datasource.host,
+            port=datasource.port,
+            user=credentials.username,
+            password=credentials.password,
+            charset="utf8mb4",
+            autocommit=True,
+        )
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                connection = _Connection(
-                    self._tls,
-                    host=datasource.host,
-                    port=datasource.port,
-                    user=credentials.username,
-                    password=credentials.password,
-                    charset="utf8mb4",
-                    autocommit=True,
-                )
                 await connection._connect()  # noqa: SLF001  as the driver's own `connect` does
         except (OSError, TimeoutError, MySQLError) as error:
+            connection.close()
             message = f"{datasource.host}:{datasource.port} does not let the sidecar in: {_told(error)}"
             raise DatasourceUnavailableError(message) from error
+        except BaseException:
+            connection.close()
+            raise
         try:
             session = Session(connection)
             for statement in (
