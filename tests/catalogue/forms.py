@@ -76,10 +76,12 @@ FORMS = (
         "INSERT {xid} INTO stock VALUES (1 + 2, 'cap', 1)",
         "INSERT {xid} INTO item (code) SELECT item FROM stock WHERE place = 9",
         "INSERT {xid} INTO parent SELECT id + 10, amount FROM item",
-        "INSERT {xid} INTO item (code) VALUES ('cap') RETURNING id",
+        "INSERT {xid} INTO item (code) VALUES ('cap'), ('rod') RETURNING id, doubled",
+        "INSERT {xid} INTO stock VALUES (3, LEFT(UUID(), 8), 1) RETURNING item",
         "INSERT {xid} LOW_PRIORITY INTO item (code) VALUES ('cap')",
     ),
     Form("INSERT", "INSERT {xid} INTO item (code, amount) VALUES (?, ?)", parameters=("cap", 5)),
+    Form("INSERT", "INSERT {xid} INTO item (code, amount) VALUES (?, ?) RETURNING *", parameters=("cap", 5)),
     Form(
         "INSERT",
         "INSERT {xid} INTO item (code) VALUES ('cap'), ('rod')",
@@ -102,6 +104,10 @@ FORMS = (
         "REPLACE {xid} INTO item (code) VALUES ('nut')",
         "REPLACE {xid} INTO stock SELECT 1, 'bolt', 9",
         "REPLACE {xid} INTO parent VALUES (1, 5)",
+        "INSERT {xid} IGNORE INTO item (code) VALUES ('nut') RETURNING id",
+        "INSERT {xid} INTO stock VALUES (1, 'bolt', 1), (4, 'x', 3) ON DUPLICATE KEY UPDATE amount = 9"
+        " RETURNING *",
+        "REPLACE {xid} INTO stock VALUES (1, 'bolt', 1) RETURNING amount",
         "REPLACE {xid} INTO item (code) VALUES ('nut') RETURNING id",
     ),
     Form(
@@ -147,11 +153,13 @@ FORMS = (
         "DELETE {xid} item FROM item JOIN stock ON stock.item = item.code WHERE stock.place = 2",
         "DELETE {xid} FROM item, stock USING item JOIN stock ON stock.item = item.code",
         "DELETE {xid} FROM item WHERE id = 1 RETURNING code",
+        "DELETE {xid} FROM stock LIMIT 1 RETURNING item, amount",
         "DELETE {xid} QUICK FROM item WHERE id = 1",
         "DELETE {xid} FROM parent WHERE id = 1",
         "DELETE {xid} FROM child WHERE id = 1",
     ),
     Form("DELETE", "DELETE {xid} FROM item WHERE code = ?", parameters=("nut",)),
+    Form("DELETE", "DELETE {xid} FROM item WHERE code = ? RETURNING id, note", parameters=("nut",)),
     *(
         Form("Local transactions", sql, before=before, behind=behind)
         for before, sql, behind in (

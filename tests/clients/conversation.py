@@ -5,9 +5,8 @@ DB_PASSWORD, DB_SCHEMA), ``begin``, ``commit``, ``rollback`` (a local transactio
 means), ``execute`` and ``query`` (``sql`` with ``?``, ``parameters``), ``batch`` (``sql``, ``rows`` of
 parameters, by the driver's batches where it has them), ``digest`` (a query for one large cell),
 ``pooled`` (as ``execute``, in a local transaction of its own on the connection of a pool of one, or on
-what the driver has instead), ``orm`` (a unit of work by mapped objects, with the ``xid`` or null;
-``returning`` as is the mapper's habit, or not). A parameter is a text, an integer, null, or
-``{"base64": ...}`` for bytes.
+what the driver has instead), ``orm`` (a unit of work by mapped objects, with the ``xid`` or null). A
+parameter is a text, an integer, null, or ``{"base64": ...}`` for bytes.
 
 Answers: ``rows`` of texts and nulls to a query; ``bytes`` and ``sha256`` to a digest, of the cell as the
 driver has given it; ``affected`` and ``id`` to the others, and whatever

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pymysql
+from pymysql.connections import MySQLResult
 from pymysql.constants import COMMAND
 
 from globaltx_sidecar.mysql.packets import lenenc
@@ -43,19 +44,20 @@ def send(connection: Any, step: Step, sql: str) -> Answer:
         else:
             _prepare(connection, sql)
             _execute(connection, step.parameters)
-        connection._read_query_result()
+        result: Any = MySQLResult(connection)
+        if step.parameters is not None:  # the rows are binary ones: compared as they are
+            result._read_row_from_packet = lambda packet: packet.get_all_data()
+        result.read()
     except pymysql.MySQLError as error:
         if isinstance(error, pymysql.err.InterfaceError) or error.args[0] in {2006, 2013}:
             raise
         return Answer(error.args[0], str(error.args[1]))
-    result = connection._result
-    rows = tuple(result.rows or ()) if step.parameters is None else ()
     return Answer(
         affected=result.affected_rows,
         insert_id=result.insert_id or 0,
         # MySQL warns of what is old when it prepares; here what is executed goes on as a text.
         warnings=result.warning_count if step.parameters is None else 0,
-        rows=rows,
+        rows=tuple(result.rows or ()),
     )
 
 

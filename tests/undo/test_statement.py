@@ -72,6 +72,7 @@ def _lines(found: statement.Statement) -> list[str]:
             rows = [" | ".join(source.render(span) for span in row) for row in found.rows]
             lines += [f"table {found.table.schema}.{found.table.name} {found.columns}", *rows]
             lines += [f"{found.on_hit} {found.assigned}"] if found.on_hit is not OnHit.FAIL else []
+            lines += [f"<{source.render(found.returning)}>"] if found.returning else []
         case statement.Update():
             lines += [
                 f"table {found.table.schema}.{found.table.name} as <{source.render(found.named).strip()}>"
@@ -82,6 +83,7 @@ def _lines(found: statement.Statement) -> list[str]:
                 f"table {found.table.schema}.{found.table.name} as <{source.render(found.named).strip()}>"
             ]
             lines += [f"tail <{source.render(found.condition.tail)}>"]
+            lines += [f"<{source.render(found.returning)}>"] if found.returning else []
         case statement.Joined():
             names = ", ".join(
                 f"{each.table.schema}.{each.table.name} as {each.label}" for each in found.tables

@@ -118,7 +118,7 @@ class Insert:
 
     ``columns`` is None when the statement names none; ``rows`` hold the span of each value.
     ``assigned`` are the columns behind ON DUPLICATE KEY UPDATE, without ``a = LAST_INSERT_ID(a)``,
-    which changes nothing.
+    which changes nothing. ``returning`` spans RETURNING and its list, if it has one: rows answer it then.
     """
 
     source: Source
@@ -127,6 +127,7 @@ class Insert:
     rows: tuple[tuple[Span, ...], ...]
     on_hit: OnHit = OnHit.FAIL
     assigned: tuple[str, ...] = ()
+    returning: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,13 +177,14 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """``DELETE FROM table [WHERE] [ORDER BY] [LIMIT]`` of one table; spans as in `Update`."""
+    """``DELETE FROM table [WHERE] [ORDER BY] [LIMIT] [RETURNING]`` of one table; spans as in `Update`."""
 
     source: Source
     table: Table
     named: Span
     condition: Condition
     prefix: Span = (0, 0)
+    returning: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)

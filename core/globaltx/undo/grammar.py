@@ -115,10 +115,26 @@ def _delete(source: Source, cursor: Cursor, prefix: Span) -> Delete | Joined:
     cursor.expect("FROM")
     first = cursor.index
     table = _table(cursor, until=CLAUSES)
-    tail = (cursor.index, len(source.tokens))
-    facts = facts_of(source, exp.Delete, table, tail)
+    begin = cursor.index
+    cursor.find_word(frozenset({"RETURNING"}))
+    tail = (begin, cursor.index)
+    returning = _returning(source, cursor)
+    facts = facts_of(_before(source, tail[1]), exp.Delete, table, tail)
     chosen = condition.read(source, tail, facts.limited, elsewhere=(prefix,))
-    return Delete(source, table, (first, tail[0]), chosen, prefix)
+    return Delete(source, table, (first, tail[0]), chosen, prefix, returning)
+
+
+def _returning(source: Source, cursor: Cursor) -> Span | None:
+    """``RETURNING a, b``: all that is left. It is cut off before the second reading, which misreads some."""
+    if cursor.word() != "RETURNING":
+        return None
+    span = (cursor.index, len(source.tokens))
+    condition.check_functions(source.tokens, span, functions.KNOWN, "in RETURNING")
+    return span
+
+
+def _before(source: Source, end: int) -> Source:
+    return Source(source.tokens[:end])
 
 
 def _insert(source: Source, cursor: Cursor) -> Insert:
@@ -145,7 +161,6 @@ def _insert(source: Source, cursor: Cursor) -> Insert:
             rows = (row,)
         case _:
             refuse("INSERT ... SELECT", "read the rows first and INSERT them with VALUES")
-    span = (values_begin, len(source.tokens))
     hit_columns: tuple[str, ...] = ()
     hit_values: tuple[Span, ...] = ()
     rows_end = cursor.index
@@ -156,11 +171,13 @@ def _insert(source: Source, cursor: Cursor) -> Insert:
         for word in ("ON", "DUPLICATE", "KEY", "UPDATE"):
             cursor.expect(word)
         hit_columns, hit_values = cursor.assignments()
+    span = (values_begin, cursor.index)
+    returning = _returning(source, cursor)
     _check_values(source, (rows[0][0][0] if rows[0] else rows_end, rows_end))
-    _check_values(source, (hits_begin, span[1]))
-    facts = facts_of(source, exp.Insert, table, span)
+    _check_values(source, (hits_begin, len(source.tokens)))
+    facts = facts_of(_before(source, span[1]), exp.Insert, table, span)
     if (
-        not cursor.at_end
+        not (cursor.at_end or returning)
         or facts.rows != len(rows)
         or _lower(facts.columns) != _lower(columns)
         or _lower(facts.hit_columns) != _lower(hit_columns)
@@ -171,7 +188,7 @@ def _insert(source: Source, cursor: Cursor) -> Insert:
         for name, value in zip(hit_columns, hit_values, strict=True)
         if not _keeps_insert_id(source, name, value)
     )
-    return Insert(source, table, columns, rows, on_hit, assigned)
+    return Insert(source, table, columns, rows, on_hit, assigned, returning)
 
 
 def _row_alias(cursor: Cursor) -> None:

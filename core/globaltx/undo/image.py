@@ -52,7 +52,9 @@ def narrowed(
     condition, source = change.condition, change.source
     head = source.render((0, condition.tail[0]), parameters)
     order = source.render(condition.order, parameters) if condition.order else ""
-    return sized(f"{head} WHERE {keys.any_of(shape, rows)} {order}", len(rows))
+    answer = change.returning if isinstance(change, Delete) else None
+    returning = " " + source.render(answer, parameters) if answer else ""
+    return sized(f"{head} WHERE {keys.any_of(shape, rows)} {order}{returning}", len(rows))
 
 
 def sized(statement: str, rows: int) -> str:

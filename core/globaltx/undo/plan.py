@@ -80,6 +80,11 @@ class InsertPlan:
     guards_gaps: bool = False
     answers: Answers = Answers.ROW
 
+    @property
+    def generates(self) -> bool:
+        """Whether the server generates the keys, and tells the first with the statement's OK."""
+        return any(part is insertion.GENERATED for part in self.rows[0])
+
     def records(self, rows: Sequence[Sequence[bytes | None]], ok: Ok) -> tuple[UndoRecord, ...]:
         """Turn the statement's OK into undo records; ``rows`` are the computed keys in one row, or none.
 
@@ -87,8 +92,7 @@ class InsertPlan:
             RowsMissedError: the server wrote another number of rows, or tells no generated key: roll back.
             RefusedError: a computed key is none that the column can hold; roll back.
         """
-        generated = any(part is insertion.GENERATED for part in self.rows[0])
-        if ok.affected_rows != len(self.rows) or (generated and ok.insert_id == 0):
+        if ok.affected_rows != len(self.rows) or (self.generates and ok.insert_id == 0):
             message = f"the INSERT wrote {ok.affected_rows} rows of {self.shape.label}, not {len(self.rows)}"
             raise RowsMissedError(message)
         values = iter(rows[0] if rows else ())

@@ -22,8 +22,8 @@ _REPLACE = re.compile(r"\A\s*REPLACE\b", re.IGNORECASE)
 """sqlglot reads no REPLACE, whose grammar is INSERT's."""
 _UNDERSTOOD: dict[type[exp.Expression], frozenset[str]] = {
     exp.Update: frozenset({"this", "expressions", "where", "order", "limit", "with_"}),
-    exp.Delete: frozenset({"this", "where", "order", "limit", "with_"}),
-    exp.Insert: frozenset({"this", "expression", "ignore", "conflict"}),
+    exp.Delete: frozenset({"this", "where", "order", "limit", "with_", "returning"}),
+    exp.Insert: frozenset({"this", "expression", "ignore", "conflict", "returning"}),
     exp.OnConflict: frozenset({"duplicate", "expressions", "action"}),
     exp.Table: frozenset({"this", "db", "alias", "partition"}),
     exp.Values: frozenset({"expressions", "alias"}),

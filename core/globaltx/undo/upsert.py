@@ -64,7 +64,8 @@ class UpsertPlan:
         return self.on_hit is not OnHit.IGNORE or any(record.known_key(row) is None for row in self.rows)
 
     @property
-    def _generates(self) -> bool:
+    def generates(self) -> bool:
+        """Whether the server generates the key, and tells it with the statement's OK."""
         return any(part is insertion.GENERATED for part in self.rows[0])
 
     def _hit(self, row: Sequence[bytes | None]) -> UndoRecord:
@@ -72,7 +73,7 @@ class UpsertPlan:
         return record.imaged(self.shape, row, self.images, vanishing=vanishing)[0]
 
     def _inserted(self, there: set[bytes | None], ok: Ok) -> list[UndoRecord]:
-        if self._generates:
+        if self.generates:
             return (
                 [record.inserted(self.shape, self.rows[0], ok, proof=False)] if self._adds(there, ok) else []
             )
@@ -111,6 +112,11 @@ def make(insert: Insert, shape: TableShape, mode: SqlMode, parameters: Sequence[
         refuse(
             f"{insert.on_hit} of several rows whose keys are generated",
             "use one statement a row, or give the keys",
+        )
+    if generates and insert.returning and insert.on_hit is not OnHit.IGNORE:
+        # Of a generated key that was there already nothing but the count of an OK would tell.
+        refuse(
+            f"{insert.on_hit} ... RETURNING whose key is generated", "leave RETURNING out, or give the key"
         )
     compared = [
         (key, insertion.unique_parts(insert, shape, key, mode, parameters)) for key in shape.unique_keys

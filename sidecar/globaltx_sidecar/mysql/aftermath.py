@@ -72,9 +72,10 @@ class Aftermath:
 
 @dataclass(slots=True)
 class Heard:
-    """Listens for the warnings of a statement that has been answered by ``ok``."""
+    """Listens for the warnings of a statement that has been answered by ``ok``, or by rows."""
 
     ok: Ok
+    returned_rows: bool = False
     shown: Result | None = field(default=None, init=False)
 
     def run(
@@ -89,7 +90,8 @@ class Heard:
 
     def remember(self, standing: Standing) -> None:
         """Keep it until the next statement."""
-        standing.aftermath = Aftermath(self.ok.affected_rows, self.ok.warnings, shown=self.shown)
+        row_count = -1 if self.returned_rows else self.ok.affected_rows
+        standing.aftermath = Aftermath(row_count, self.ok.warnings, shown=self.shown)
 
 
 def roll_back_failed(standing: Standing) -> Work:
@@ -164,7 +166,7 @@ def _limits(show: re.Match[bytes]) -> slice:
 
 def _chosen(result: Result, errors_only: bool, limits: slice) -> tuple[bytes, ...]:  # noqa: FBT001  SHOW ERRORS
     """Give the packets of the answer, with those rows that were asked for."""
-    packets = tuple(result.without(Status.MORE_RESULTS_EXISTS | Status.IN_TRANS))
+    packets = result.answer(clear=Status.MORE_RESULTS_EXISTS | Status.IN_TRANS)
     rows = packets[result.rows_at : -1]
     if errors_only:
         rows = tuple(row for row, told in zip(rows, result.text_rows(), strict=True) if told[0] == _ERROR)

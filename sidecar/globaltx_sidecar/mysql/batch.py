@@ -1,7 +1,7 @@
 """Several changes in one text, as drivers send batches where the application has multi-statements.
 
-Each is carried out as if it had come by itself, and answered by an OK that says whether another one
-follows. The first error ends the batch, as it does in the server; what was done before stays done.
+Each is carried out as if it had come by itself, and its answer says whether another one follows.
+The first error ends the batch, as it does in the server; what was done before stays done.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from globaltx.undo import refusal, statement
 from globaltx.undo.forms import Delete, Insert, Joined, Update
 from globaltx_sidecar.mysql.change import Wanted, changed
-from globaltx_sidecar.mysql.packets import Status
-from globaltx_sidecar.mysql.steps import Answer
+from globaltx_sidecar.mysql.steps import Relay
 from globaltx_sidecar.mysql.trains import SEPARATOR
 
 if TYPE_CHECKING:
@@ -40,10 +39,7 @@ def carry_out(standing: Standing, xid: Xid | None, texts: tuple[bytes, ...], set
     changes = [_change(text, settings) for text in texts]
     for number, change in enumerate(changes, 1):
         wanted = Wanted(xid, change, statement.text(change, settings.mode), settings)
-        ok = yield from changed(standing, wanted)
-        if number < len(changes):
-            ok = ok.with_status(set_=Status.MORE_RESULTS_EXISTS)
-        yield Answer(ok.encode())
+        yield Relay((yield from changed(standing, wanted, more=number < len(changes))))
 
 
 def _change(text: bytes, settings: Settings) -> Change:

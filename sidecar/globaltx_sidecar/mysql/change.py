@@ -17,14 +17,15 @@ from globaltx.undo.ledger import Ledger
 from globaltx.undo.shape import NoSuchColumnError, NoSuchTableError
 from globaltx_sidecar.commands import Describe, Register
 from globaltx_sidecar.mysql import errors
-from globaltx_sidecar.mysql.aftermath import Heard, roll_back_failed
+from globaltx_sidecar.mysql.aftermath import roll_back_failed
 from globaltx_sidecar.mysql.local import LocalTransaction
 from globaltx_sidecar.mysql.local_commit import commit
-from globaltx_sidecar.mysql.packets import Err, Ok, PacketError, Status, read_lenenc_bytes
+from globaltx_sidecar.mysql.packets import Err, Status
 from globaltx_sidecar.mysql.patience import Patience
 from globaltx_sidecar.mysql.respect import respect
-from globaltx_sidecar.mysql.steps import COMMIT, Answer, ServerError, ask, end_of, roll_back, run
-from globaltx_sidecar.mysql.trains import Arrival, single
+from globaltx_sidecar.mysql.steps import COMMIT, Relay, ServerError, ask, end_of, roll_back
+from globaltx_sidecar.mysql.trains import single
+from globaltx_sidecar.mysql.travel import Trip, check_images, not_undoable, returns_rows, travel
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from globaltx_sidecar.mysql.local import Settings, Standing
     from globaltx_sidecar.mysql.replies import Result
     from globaltx_sidecar.mysql.steps import Step, Work
+    from globaltx_sidecar.mysql.travel import Landed
 
 _BEGIN: Final = (b"BEGIN",)
 _GUARDED_BEGIN: Final = (b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", b"BEGIN")
@@ -59,25 +61,21 @@ class Wanted:
     sql: bytes
     settings: Settings
     parameters: Sequence[Value] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Trip:
-    """A change on its way to the server; ``apart``: the statement follows the answer to the image."""
-
-    sql: bytes
-    planned: Plan
-    apart: bool
+    execute: bytes | None = None
+    """The packets of a prepared statement that is answered by rows: they must be binary ones."""
 
 
 def carry_out(standing: Standing, wanted: Wanted) -> Work:
     """Carry a change out and answer the application; raises as `changed`."""
-    ok = yield from changed(standing, wanted)
-    yield Answer(ok.encode())
+    yield Relay((yield from changed(standing, wanted)))
 
 
-def changed(standing: Standing, wanted: Wanted) -> Generator[Step, Any, Ok]:
-    """Carry a change out; return the statement's own answer.
+def changed(
+    standing: Standing, wanted: Wanted, *, more: bool = False
+) -> Generator[Step, Any, tuple[bytes, ...]]:
+    """Carry a change out; return the packets of the statement's own answer.
+
+    ``more``: they are to say that another result follows.
 
     Raises:
         RefusedError, ServerError: the answer instead; in a local transaction of the
@@ -85,15 +83,31 @@ def changed(standing: Standing, wanted: Wanted) -> Generator[Step, Any, Ok]:
     """
     planned = yield from _plan(standing, wanted)
     own = planned.statement if isinstance(planned, plan.InsertPlan) else None
-    trip = Trip(own or wanted.sql, planned, apart=(yield from _runs_apart(standing, planned)))
+    apart = yield from _runs_apart(standing, planned)
+    if wanted.execute is not None and (own or apart):
+        raise _rows_of_another_text()
+    trip = Trip(own or wanted.sql, planned, apart, returns_rows(wanted.change), wanted.execute)
     if wanted.xid is not None:
         pin(standing, wanted.xid)
         yield Register(wanted.xid)
+    ended = 0
     if standing.local is not None:
-        return (yield from _in_local_transaction(standing, trip, standing.local))
-    if not standing.autocommits:
-        return (yield from _respectfully(standing, trip))
-    return (yield from _in_autocommit(standing, wanted.xid, trip))
+        answer = yield from _in_local_transaction(standing, trip, standing.local)
+    elif not standing.autocommits:
+        answer = yield from _respectfully(standing, trip)
+    else:
+        answer = yield from _in_autocommit(standing, wanted.xid, trip)
+        ended = int(Status.IN_TRANS)
+    follows = int(Status.MORE_RESULTS_EXISTS)
+    return answer.answer(clear=ended | (0 if more else follows), set_=follows if more else 0)
+
+
+def _rows_of_another_text() -> errors.RefusedError:
+    details = (
+        "a prepared statement with RETURNING whose key is computed, or whose rows may be others each time,"
+        " cannot be undone automatically; send it as text, or give the key"
+    )
+    return errors.refuse(Reason.STATEMENT_NOT_UNDOABLE, details)
 
 
 def pin(standing: Standing, xid: Xid) -> None:
@@ -172,27 +186,25 @@ def shape_of(
 
 def _in_local_transaction(
     standing: Standing, trip: Trip, local: LocalTransaction
-) -> Generator[Step, Any, Ok]:
-    arrived = yield from _travel(standing, trip, ())
-    ok = end_of(arrived)
-    records = yield from _records(standing, trip.planned, arrived, 0)
+) -> Generator[Step, Any, Result]:
+    landed = yield from travel(standing, trip, ())
+    records = yield from _records(standing, trip, landed)
     if standing.local is not local:
         details = "the local transaction ended while the statement ran"
         raise errors.give_way(details)
     local.ledger.add(records)
-    return ok.with_status(clear=Status.MORE_RESULTS_EXISTS)
+    return landed.answer
 
 
-def _respectfully(standing: Standing, trip: Trip) -> Generator[Step, Any, Ok]:
+def _respectfully(standing: Standing, trip: Trip) -> Generator[Step, Any, Result]:
     """Change rows in a local transaction of the application that has no xid."""
     standing.wrote_unhinted = True
-    arrived = yield from _travel(standing, trip, ())
-    ok = end_of(arrived)
-    records = yield from _records(standing, trip.planned, arrived, 0)
-    heard = Heard(ok)
+    landed = yield from travel(standing, trip, ())
+    records = yield from _records(standing, trip, landed)
+    heard = landed.heard()
     yield from respect(standing, records, Patience(standing.lock_wait_seconds), heard)
     heard.remember(standing)
-    return ok.with_status(clear=Status.MORE_RESULTS_EXISTS)
+    return landed.answer
 
 
 def _runs_apart(standing: Standing, planned: Plan) -> Generator[Step, Any, bool]:
@@ -229,7 +241,7 @@ def _locks_gaps(standing: Standing) -> Generator[Step, Any, bool]:
     return locks_gaps
 
 
-def _in_autocommit(standing: Standing, xid: Xid | None, trip: Trip) -> Generator[Step, Any, Ok]:
+def _in_autocommit(standing: Standing, xid: Xid | None, trip: Trip) -> Generator[Step, Any, Result]:
     """One attempt, or several: whoever gives way here has shown nothing to anybody, and can begin anew.
 
     Raises:
@@ -245,18 +257,19 @@ def _in_autocommit(standing: Standing, xid: Xid | None, trip: Trip) -> Generator
                 raise
 
 
-def _attempt(standing: Standing, xid: Xid | None, trip: Trip, patience: Patience) -> Generator[Step, Any, Ok]:
+def _attempt(
+    standing: Standing, xid: Xid | None, trip: Trip, patience: Patience
+) -> Generator[Step, Any, Result]:
     """Two trips: {BEGIN; image; statement}, then {undo records, or the question for others'; COMMIT}."""
     guarded = trip.planned.guards_gaps or (trip.planned.answers is Answers.TABLES)
     opening = _GUARDED_BEGIN if guarded else _BEGIN
-    arrived = yield from _travel(standing, trip, opening)
     try:
-        ok = end_of(arrived)
+        landed = yield from travel(standing, trip, opening)
     except ServerError:
         yield from roll_back_failed(standing)
         raise
-    records = yield from _records(standing, trip.planned, arrived, len(opening))
-    heard = Heard(ok)
+    records = yield from _records(standing, trip, landed)
+    heard = landed.heard()
     if records and xid is None:
         yield from respect(standing, records, patience, heard, (COMMIT,))
     elif records and xid is not None:
@@ -265,49 +278,18 @@ def _attempt(standing: Standing, xid: Xid | None, trip: Trip, patience: Patience
         end_of((yield from heard.run(standing, [COMMIT])))
         standing.ended()
     heard.remember(standing)
-    return ok.with_status(clear=Status.MORE_RESULTS_EXISTS | Status.IN_TRANS)
+    return landed.answer
 
 
-def _travel(standing: Standing, trip: Trip, opening: Sequence[bytes]) -> Generator[Step, Any, Arrival]:
-    """Run image and statement, behind what opens the local transaction; what came back, in order."""
-    planned = trip.planned
-    if not trip.apart or isinstance(planned, plan.InsertPlan | plan.UpsertPlan):
-        return (yield from run(standing, [*opening, *_image(planned), trip.sql]))
-    found = yield from run(standing, [*opening, planned.image])
-    if found.error is not None:
-        return found
-    try:
-        _check_images(found.results[len(opening) :])
-        statement = planned.narrowed(found.results[-1].rows)
-    except refusal.RowsMissedError as error:
-        yield from roll_back(standing)
-        raise errors.give_way(str(error)) from error
-    except (errors.RefusedError, refusal.RefusedError):
-        if opening:
-            yield from roll_back(standing)
-        raise
-    done = yield from run(standing, [statement])
-    return Arrival([*found.results, *done.results])
-
-
-def _image(planned: Plan) -> tuple[bytes, ...]:
-    return () if planned.image is None else (planned.image,)
-
-
-def _records(
-    standing: Standing, planned: Plan, arrived: Arrival, before: int
-) -> Generator[Step, Any, tuple[UndoRecord, ...]]:
-    """Make undo records of what came back; ``before`` results stand before image and statement.
+def _records(standing: Standing, trip: Trip, landed: Landed) -> Generator[Step, Any, tuple[UndoRecord, ...]]:
+    """Make undo records of what came back.
 
     A statement that has run and cannot be undone must not stay: the local transaction is rolled back.
     """
-    images = arrived.results[before:-1]
-    ok = end_of(arrived)
     try:
-        _check(arrived, ok, images, planned)
-        info = _info(ok, session_track=standing.session_track)
-        rows = images[0].rows if images else []
-        records = planned.records(rows, plan.Ok(ok.affected_rows, ok.insert_id, info))
+        _check(trip, landed)
+        rows = landed.images[0].text_rows() if landed.images else []
+        records = trip.planned.records(rows, landed.counts(session_track=standing.session_track))
         ledger = Ledger() if standing.local is None else standing.local.ledger
         ledger.check(records, standing.rows_max)
     except refusal.RowsMissedError as error:
@@ -319,35 +301,17 @@ def _records(
     return records
 
 
-def _check(arrived: Arrival, ok: Ok, images: Sequence[Result], planned: Plan) -> None:
+def _check(trip: Trip, landed: Landed) -> None:
     """Refuse what came back otherwise than planned."""
-    if len(images) != len(_image(planned)) or ok.status & Status.MORE_RESULTS_EXISTS:
+    answer = landed.answer
+    follows = landed.ok.status & Status.MORE_RESULTS_EXISTS and not trip.asks_key
+    if len(landed.images) != len(trip.image) or follows:
         what = "it gave more than one result; the local transaction was rolled back"
-        raise _not_undoable(what)
-    if arrived.results[-1].columns:
-        what = "it returned rows; the local transaction was rolled back"
-        raise _not_undoable(what)
-    _check_images(images)
-
-
-def _check_images(images: Sequence[Result]) -> None:
-    if any(result.overflowed for result in images):
-        what = "it changes more rows than can be kept for the undo (change them in portions)"
-        raise _not_undoable(what)
-
-
-def _not_undoable(what: str) -> errors.RefusedError:
-    details = f"the statement cannot be undone automatically: {what}"
-    return errors.refuse(Reason.STATEMENT_NOT_UNDOABLE, details)
-
-
-def _info(ok: Ok, *, session_track: bool) -> bytes:
-    """Find the text in an OK ("Rows matched: ...").
-
-    Servers send its length first even where the protocol's pages have the text alone; a length of 48
-    to 57 looks like a digit of it.
-    """
-    try:
-        return read_lenenc_bytes(ok.tail, 0)[0] if ok.tail else b""
-    except PacketError:
-        return b"" if session_track else ok.tail
+        raise not_undoable(what)
+    if bool(answer.columns) != trip.returning:
+        what = "it returned other rows than it says; the local transaction was rolled back"
+        raise not_undoable(what)
+    if answer.overflowed:
+        what = "it returns more rows than can be kept until they are known to stay (return them in portions)"
+        raise not_undoable(what)
+    check_images(landed.images)

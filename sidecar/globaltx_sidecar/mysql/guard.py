@@ -19,7 +19,8 @@ from globaltx.undo.shape import NoSuchTableError
 from globaltx_sidecar.commands import Describe
 from globaltx_sidecar.mysql import batch, errors
 from globaltx_sidecar.mysql.change import Wanted, carry_out
-from globaltx_sidecar.mysql.steps import Answer, PassOn, end_of, run
+from globaltx_sidecar.mysql.steps import PassOn, Relay
+from globaltx_sidecar.mysql.travel import returns_rows, unplanned
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -87,7 +88,8 @@ def guarded(standing: Standing, wanted: Wanted, onward: PassOn | None = None) ->
         yield onward
     else:
         standing.wrote_unhinted = True
-        yield Answer(end_of((yield from run(standing, [wanted.sql]))).encode())
+        returning = returns_rows(wanted.change)
+        yield Relay((yield from unplanned(standing, wanted.sql, returning=returning, execute=wanted.execute)))
 
 
 def _cannot_meet(standing: Standing, wanted: Wanted) -> Generator[Step, Any, bool]:

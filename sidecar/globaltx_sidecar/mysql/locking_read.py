@@ -130,7 +130,7 @@ def carry_out(standing: Standing, read: Read) -> Work:
     if own:
         yield from roll_back(standing)
     told.remember(standing)
-    yield Relay(tuple(told.result.without(Status.MORE_RESULTS_EXISTS | (Status.IN_TRANS if own else 0))))
+    yield Relay(told.result.answer(clear=Status.MORE_RESULTS_EXISTS | (Status.IN_TRANS if own else 0)))
 
 
 def _gives_up(error: errors.RefusedError | ServerError) -> bool:

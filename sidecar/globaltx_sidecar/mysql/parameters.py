@@ -45,6 +45,14 @@ def types_of(payload: bytes, count: int) -> bytes | None:
     return payload[flag + 1 : flag + 1 + 2 * count]
 
 
+def with_types(payload: bytes, count: int, types: bytes) -> bytes:
+    """Write an execute with its parameters' types, though it has left them out."""
+    flag = _PARAMETERS_AT + (count + 7) // 8
+    if not count or payload[flag : flag + 1] == b"\x01":
+        return payload
+    return payload[:flag] + b"\x01" + types + payload[flag + 1 :]
+
+
 def read_parameters(
     payload: bytes, count: int, types: bytes, charset: str, long_data: Mapping[int, bytes]
 ) -> tuple[Value, ...]:

@@ -37,6 +37,7 @@ from globaltx_sidecar.mysql.steps import (
     settle_status,
 )
 from globaltx_sidecar.mysql.trains import Train, single
+from globaltx_sidecar.mysql.travel import returns_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -349,17 +350,21 @@ def _bound_set(statement: Set, prepared: Prepared, packet: Packet, settings: Set
 def _bound(
     xid: Xid | None, change: sql_statement.Change, prepared: Prepared, packet: Packet, settings: Settings
 ) -> Wanted:
-    """Put the parameters of an execute into the text: a change is answered by an OK either way."""
+    """Put the parameters of an execute into the text: a change is answered by an OK either way.
+
+    Unless it is answered by rows, which are binary ones for an execute.
+    """
     if prepared.long_data_at_server:
         details = "its long data was sent before the xid came; begin with the statement that names the xid"
         raise errors.refuse(Reason.STATEMENT_NOT_UNDOABLE, details)
     parameters = prepared.values(packet.payload, settings.mode.charset)
+    execute = prepared.packets(packet.payload) if returns_rows(change) else None
     prepared.reset()
     try:
         sql = sql_statement.bind(change, parameters, settings.mode)
     except ValueError as error:
         raise errors.refuse(Reason.STATEMENT_NOT_UNDOABLE, str(error)) from error
-    return Wanted(xid, change, sql, settings, parameters)
+    return Wanted(xid, change, sql, settings, parameters, execute)
 
 
 def _unknown_statement() -> errors.RefusedError:

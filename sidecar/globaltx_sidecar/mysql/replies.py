@@ -68,12 +68,23 @@ class Result:
             return self.rows
         return [parse_row(payload, self.columns) for payload in self.payloads[self.rows_at : -1]]
 
-    def without(self, flags: int) -> Iterator[bytes]:
-        """Give the packets of a result that was kept verbatim, with some status flags cleared."""
+    def answer(self, *, set_: int = 0, clear: int = 0) -> tuple[bytes, ...]:
+        """Give the packets of a result that is no error, with other status flags.
+
+        One with rows must have been kept verbatim.
+        """
+        if self.payloads:
+            return tuple(self._flagged(set_, clear))
+        if self.columns or isinstance(self.end, Err):
+            message = "a result was not kept, or is an error"
+            raise ValueError(message)
+        return (self.end.with_status(set_=set_, clear=clear).encode(),)
+
+    def _flagged(self, set_: int, clear: int) -> Iterator[bytes]:
         definitions_end = 1 + self.columns
         for index, payload in enumerate(self.payloads):
             ends = index == len(self.payloads) - 1 or (self.columns and index == definitions_end)
-            yield _cleared(payload, flags) if ends else payload
+            yield _flagged(payload, set_, clear) if ends else payload
 
 
 @dataclass(slots=True)
@@ -182,12 +193,12 @@ class Collector:
                 rows.append(parse_row(payload, columns))
 
 
-def _cleared(payload: bytes, flags: int) -> bytes:
-    """Clear status flags in what ends a result, or its column definitions."""
+def _flagged(payload: bytes, set_: int, clear: int) -> bytes:
+    """Change status flags in what ends a result, or its column definitions."""
     end = _end(payload) if payload[:1] != bytes((OK_BYTE,)) else parse_ok(payload)
     if not isinstance(end, Ok):
         return payload
-    end = end.with_status(clear=flags)
+    end = end.with_status(set_=set_, clear=clear)
     if len(payload) != EOF_LENGTH or payload[:1] != bytes((EOF_BYTE,)):
         return end.encode()
     return payload[:3] + end.status.to_bytes(2, "little")

@@ -10,20 +10,22 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from globaltx_sidecar.mysql.packets import PacketError
+from globaltx_sidecar.mysql.packets import Command, PacketError, frame
 
 if TYPE_CHECKING:
     from globaltx.transaction.xid import Xid
     from globaltx.undo.literal import Value
     from globaltx_sidecar.mysql.packets import PrepareOk
 
-from globaltx_sidecar.mysql.parameters import read_parameters, types_of
+from globaltx_sidecar.mysql.parameters import read_parameters, types_of, with_types
 
 LAST_PREPARED: Final = 0xFFFF_FFFF
 """MariaDB's drivers may execute "the statement prepared last" before they know its id."""
 TEXT_BYTES_MAX: Final = 4 * 1024 * 1024
 """So much text is kept for one connection; what is prepared beyond it cannot take part."""
 LONG_DATA_BYTES_MAX: Final = 64 * 1024 * 1024
+_STATEMENT_ID_END: Final = 5
+_PIECE: Final = 512 * 1024
 _LONG_DATA_AT: Final = 7
 """Behind command 1, statement id 4, parameter index 2."""
 
@@ -82,6 +84,25 @@ class Prepared:
             message = f"more than {LONG_DATA_BYTES_MAX} bytes of long data for one statement"
             raise PacketError(message)
         self.long_data.setdefault(index, bytearray()).extend(payload[_LONG_DATA_AT:])
+
+    def packets(self, payload: bytes) -> bytes:
+        """Write an execute as packets of its own: its long data, the types, and no cursor.
+
+        The values must have been read before.
+        """
+        statement_id = payload[1:_STATEMENT_ID_END]
+        pieces = [
+            bytes((Command.STMT_SEND_LONG_DATA,))
+            + statement_id
+            + index.to_bytes(2, "little")
+            + data[at : at + _PIECE]
+            for index, data in self.long_data.items()
+            for at in range(0, len(data) or 1, _PIECE)
+        ]
+        execute = (
+            bytes((payload[0],)) + statement_id + b"\0" + with_types(payload, self.parameters, self.types)[6:]
+        )
+        return b"".join(frame(each, 0) for each in (*pieces, execute))
 
     def reset(self) -> None:
         """Forget the long data, as an execute and COM_STMT_RESET do."""

@@ -41,7 +41,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Relay:
-    """Answer the client's packet with these payloads."""
+    """Answer the client's packet with these payloads; again, behind an end that more results follow."""
 
     payloads: tuple[bytes, ...]
 

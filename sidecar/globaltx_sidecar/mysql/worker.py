@@ -92,10 +92,18 @@ class Worker:
             commands.append(ToClient(frame(step.payload, self._next_sequence)))
             self._next_sequence = (self._next_sequence + 1) % 256
         elif isinstance(step, Relay):
-            commands.append(ToClient(_framed(step.payloads, self._next_sequence)))
+            commands.append(ToClient(self._framed(step.payloads)))
         else:
             commands.append(step)
         return self._resume if isinstance(step, Answer | Relay | Register | Refused | Committed) else None
+
+    def _framed(self, payloads: Iterable[bytes]) -> bytes:
+        """Put headers before packets that follow each other."""
+        framed = bytearray()
+        for payload in payloads:
+            framed += frame(payload, self._next_sequence)
+            self._next_sequence = (self._next_sequence + 1 + len(payload) // PAYLOAD_LENGTH_MAX) % 256
+        return bytes(framed)
 
     def _resume(self) -> Step:
         return self._work.send(None)
@@ -114,12 +122,3 @@ class Worker:
         if self._collector.pending or self._replies:
             message = "the database answered more than was asked"
             raise PacketError(message)
-
-
-def _framed(payloads: Iterable[bytes], sequence: int) -> bytes:
-    """Put headers before packets that follow each other."""
-    framed = bytearray()
-    for payload in payloads:
-        framed += frame(payload, sequence)
-        sequence += 1 + len(payload) // PAYLOAD_LENGTH_MAX
-    return bytes(framed)

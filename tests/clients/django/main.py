@@ -104,9 +104,7 @@ class Client:
         with transaction.atomic("pool"), _sent("pool", sql, parameters) as cursor:
             return {"affected": cursor.rowcount}
 
-    def orm(self, xid: str | None, *, returning: bool) -> dict[str, Any]:
-        if not returning:  # an application does so to the class, when it is ready
-            connections["default"].features.can_return_columns_from_insert = False
+    def orm(self, xid: str | None) -> dict[str, Any]:
         with transaction.atomic():
             _sent("default", "SET @globaltx_xid = ?", [xid]).close()
             done = list(_worked())

@@ -68,3 +68,17 @@ def test_long_data_adds_up_within_bounds() -> None:
     prepared.keep_long_data(b"\x18\1\0\0\0\0\0" + b"x" * LONG_DATA_BYTES_MAX)
     with pytest.raises(PacketError, match="long data"):
         prepared.keep_long_data(b"\x18\1\0\0\0\1\0x")
+
+
+def test_an_execute_of_its_own_brings_types_and_long_data_along() -> None:
+    """The server may have seen neither; a cursor would keep the rows from the sidecar."""
+    prepared = Prepared(b"INSERT", parameters=2)
+    first = b"\x17\7\0\0\0\1\1\0\0\0\0\1\x03\0\xfc\0\5\0\0\0"
+    prepared.keep_long_data(b"\x18\7\0\0\0\1\0abc")
+    assert prepared.values(first, "utf8mb4") == (5, b"abc")
+    long_data = b"\x0a\0\0\0\x18\7\0\0\0\1\0abc"
+    execute = b"\x17\7\0\0\0\0\1\0\0\0\0\1\x03\0\xfc\0\5\0\0\0"
+    assert prepared.packets(first) == long_data + b"\x14\0\0\0" + execute
+    without_types = b"\x17\7\0\0\0\0\1\0\0\0\0\0\5\0\0\0"
+    assert prepared.values(without_types, "utf8mb4") == (5, b"abc")
+    assert prepared.packets(without_types) == long_data + b"\x14\0\0\0" + execute

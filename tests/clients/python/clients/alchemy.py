@@ -34,7 +34,6 @@ class Alchemy:
             "mysql+pymysql", username=given.pop("user"), query={"charset": "utf8mb4"}, **given
         )
         self._engine = sqlalchemy.create_engine(url)
-        self._without_returning = sqlalchemy.create_engine(url, use_insertmanyvalues=False)
         self._pool = sqlalchemy.create_engine(url, pool_pre_ping=True, pool_size=1, max_overflow=0)
         self._connection: Any = None
         self._local: Any = None
@@ -78,9 +77,8 @@ class Alchemy:
         with self._pool.begin() as connection:
             return {"affected": connection.exec_driver_sql(formatted(sql), values(parameters)).rowcount}
 
-    def orm(self, xid: str | None, *, returning: bool) -> dict[str, Any]:
-        engine = self._engine if returning else self._without_returning
-        with orm.Session(engine) as session, session.begin():
+    def orm(self, xid: str | None) -> dict[str, Any]:
+        with orm.Session(self._engine) as session, session.begin():
             session.execute(sqlalchemy.text("SET @globaltx_xid = :xid"), {"xid": xid})
             done = list(_worked(session))
             session.flush()
