@@ -229,14 +229,22 @@ def select_keys(schema: str, xids: Collection[Xid]) -> str:
 
 
 def select_records(schema: str, xid: Xid) -> str:
-    """Write the locking SELECT of a transaction's undo records, newest first.
+    """Write the SELECT of a transaction's undo records, newest first; it locks none of them.
 
     Columns: table_name, row_key, before_image, after_image, and when it was made, as a text.
     """
     return (
         "SELECT table_name,row_key,before_image,after_image,"
         f"CONCAT(UNIX_TIMESTAMP(created_at),'/',position) FROM {identifier(schema)}.{UNDO_TABLE}"
-        f" WHERE xid={_hex(str(xid))} AND table_name<>X'' ORDER BY created_at DESC,position DESC FOR UPDATE"
+        f" WHERE xid={_hex(str(xid))} AND table_name<>X'' ORDER BY created_at DESC,position DESC"
+    )
+
+
+def lock_records(schema: str, xid: Xid) -> str:
+    """Write the locking SELECT of table_name and row_key of a transaction's undo records."""
+    return (
+        f"SELECT table_name,row_key FROM {identifier(schema)}.{UNDO_TABLE}"
+        f" WHERE xid={_hex(str(xid))} AND table_name<>X'' FOR UPDATE"
     )
 
 

@@ -18,7 +18,7 @@ from globaltx.modes import at
 from globaltx.transaction.xid import InvalidXidError, Xid
 from globaltx.undo import locks, shown
 from globaltx_sidecar.branch.database import LOCK_ERRORS, DatasourceUnavailableError, code_of
-from globaltx_sidecar.branch.restoring import Restoration
+from globaltx_sidecar.branch.restoring import RecordsGoneError, Restoration
 from globaltx_sidecar.branch.undo_table import UndoTableMissingError
 
 if TYPE_CHECKING:
@@ -131,12 +131,20 @@ class PhaseTwo:
                 await session.rows(locks.delete_records(self._schema, table_name, portion, xids))
 
     async def _undo_all(self, session: Session, xid: Xid, resolutions: Sequence[Resolution]) -> Restored:
-        await session.rows("BEGIN")
         masks = shown.Masks(self._database.datasource.sensitive_columns)
-        restored = await Restoration(session, self._schemas, self._schema, masks, resolutions).run(xid)
-        await self._delete(session, restored.done, [xid])
-        await session.rows("COMMIT")
-        return restored
+        for _ in range(ATTEMPTS_MAX):
+            await session.rows("BEGIN")
+            restoration = Restoration(session, self._schemas, self._schema, masks, resolutions)
+            try:
+                restored = await restoration.run(xid)
+            except RecordsGoneError:
+                await session.rows("ROLLBACK")
+                continue
+            await self._delete(session, restored.done, [xid])
+            await session.rows("COMMIT")
+            return restored
+        message = f"another sidecar is restoring the rows of {xid} again and again"
+        raise DatasourceUnavailableError(message)
 
 
 def _xid(text: bytes) -> Xid | None:

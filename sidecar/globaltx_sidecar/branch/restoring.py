@@ -2,6 +2,11 @@
 
 All of it happens in the caller's local transaction, so that it may be cut off anywhere and repeated:
 a row and its record change together or not at all, also where a person's decision is carried out.
+
+Rows are locked before undo records, as local commits lock them: who has a row that we wait for finds its
+record free, sees whose it is, and gives way, where two orders would come to a deadlock. So the records are
+read first without a lock, and locked when all rows are done. The fence lets none be added meanwhile; if
+some are gone then, another one was restoring the same rows, and all of this is given up and begun anew.
 """
 
 from __future__ import annotations
@@ -27,11 +32,15 @@ if TYPE_CHECKING:
     from globaltx.undo.shape import TableShape
     from globaltx.undo.shown import Masks
     from globaltx.undo.values import Image
-    from globaltx_sidecar.branch.database import Session
+    from globaltx_sidecar.branch.database import Row, Session
     from globaltx_sidecar.ports import Schemas
 
 _CONSTRAINT_ERRORS = frozenset({1062, 1451, 1452, 1169, 1216, 1217, 1557, 1586, 1761, 1762})
 """A duplicate key or a foreign key: another row may have to be restored first."""
+
+
+class RecordsGoneError(Exception):
+    """Another rollback of the same transaction was faster; nothing may be committed."""
 
 
 @dataclass(slots=True)
@@ -57,14 +66,22 @@ class Restoration:
         self._schema = schema
         self._masks = masks
         self._resolutions = resolutions
+        self._found: set[Row] = set()
         self._ambiguous: set[tuple[bytes, str]] = set()
         self._restored = Restored()
 
     async def run(self, xid: Xid) -> Restored:
-        """Undo what can be; a row that waits for another is tried again after that."""
+        """Undo what can be; a row that waits for another is tried again after that.
+
+        Raises:
+            RecordsGoneError: roll back and begin anew.
+        """
         waiting = await self._in_rounds(await self._records(xid))
         if waiting:
             await self._undo_knot(waiting)
+        locked = set(await self._session.rows(locks.lock_records(self._schema, xid)))
+        if locked != self._found:
+            raise RecordsGoneError
         return self._restored
 
     async def _in_rounds(self, waiting: list[Record]) -> list[Record]:
@@ -119,6 +136,7 @@ class Restoration:
             (*row, shown.row_id(row[0], _text(made)))
             for *row, made in await self._session.rows(locks.select_records(self._schema, xid))
         ]
+        self._found = {row[:2] for row in rows}
         counted = Counter((row[0], row[-1]) for row in rows)
         self._ambiguous = {name for name, count in counted.items() if count > 1}
         found = []

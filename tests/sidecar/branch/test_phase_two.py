@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import contextlib
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pymysql.err import MySQLError
@@ -10,13 +11,15 @@ from globaltx.transaction.states import State
 from globaltx.transaction.xid import Xid
 from globaltx.undo import locks
 from globaltx.undo.refusal import RefusedError
+from globaltx_sidecar.branch.database import Database
+from globaltx_sidecar.branch.phase_two import PhaseTwo
 from tests.sidecar.eventually import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
-    from globaltx_sidecar.branch.database import Database
-    from globaltx_sidecar.branch.phase_two import PhaseTwo
+    from globaltx_sidecar.branch.database import Row, Session
+    from globaltx_sidecar.branch.schemas import CachedSchemas
     from tests.undo.application import Application
 
     Sql = Callable[[str], str]
@@ -31,6 +34,11 @@ INSERT INTO inventory (product, available, allocated, changed) VALUES
 """
 LOCK_WAITS = "SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'"
 """Counted as it is asked, unlike INNODB_TRX, which is not read anew as long as somebody keeps asking."""
+DEADLOCKS = (
+    "SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks';"
+    "SELECT COUNT FROM information_schema.INNODB_METRICS WHERE NAME = 'lock_deadlocks'"
+)
+"""MariaDB tells by the first, MySQL by the second."""
 EVERYTHING = "SELECT id, product, available, allocated, changed FROM inventory ORDER BY id"
 
 
@@ -270,6 +278,87 @@ async def test_a_rollback_waits_for_a_local_commit_under_way_and_undoes_it(
     await app.run(b"COMMIT")
     assert (await rollback).state is State.ROLLED_BACK
     assert sql(EVERYTHING) == inventory
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        (
+            "UPDATE inventory SET available = 1 WHERE id = 1",
+            "UPDATE inventory SET allocated = 2 WHERE id = 1",
+        ),
+        ("DELETE FROM inventory WHERE id = 1", "INSERT INTO inventory (id, product) VALUES (1, 77)"),
+        ("INSERT INTO inventory (id, product) VALUES (9, 1)", "DELETE FROM inventory WHERE id = 9"),
+    ],
+)
+@pytest.mark.usefixtures("inventory")
+async def test_a_rollback_and_a_local_commit_of_its_row_come_to_no_deadlock(
+    application: Make, phase_two: PhaseTwo, sql: Sql, xid: Xid, theirs: str, ours: str
+) -> None:
+    """Both lock the row before its undo record, so that who has the row meets a record that nobody holds."""
+    other = Xid("tests", xid.name + "b")
+    one, two = application(xid), application(other)
+    await one.execute(theirs)
+    await one.commit()
+    before, deadlocks = sql(EVERYTHING), sql(DEADLOCKS)
+    await two.execute(ours)
+    rollback = asyncio.create_task(phase_two.rollback(xid))
+    await eventually(lambda: sql(LOCK_WAITS).split()[1] != "0")
+    with pytest.raises(MySQLError) as refused:
+        await two.commit()
+    assert refused.value.args[0] in locks.LOCK_CONFLICT_ERRORS
+    assert await two.holder() == xid
+    await two.roll_back()
+    assert (await rollback).state is State.ROLLED_BACK
+    assert sql(EVERYTHING) != before
+    assert sql("SELECT COUNT(*) FROM globaltx_undo WHERE table_name <> ''").strip() == "0"
+    assert sql(DEADLOCKS) == deadlocks
+
+
+async def test_two_rollbacks_at_once_undo_nothing_of_who_came_between(
+    application: Make, database: Database, schemas: CachedSchemas, sql: Sql, xid: Xid, inventory: str
+) -> None:
+    """The second has read the records before the first is done; then the row is changed to the very same."""
+    app = application(xid)
+    await app.execute("UPDATE inventory SET available = 1, changed = changed WHERE id = 1")
+    await app.commit()
+    slow = Gated(database.datasource, str(database._folder.parent))
+    slow.opens, slow.stops = asyncio.Event(), asyncio.Event()
+    second = asyncio.create_task(PhaseTwo(slow, schemas).rollback(xid))
+    await slow.stops.wait()
+    assert (await PhaseTwo(database, schemas).rollback(xid)).state is State.ROLLED_BACK
+    assert sql(EVERYTHING) == inventory
+    sql("UPDATE inventory SET available = 1, changed = changed WHERE id = 1")
+    changed = sql(EVERYTHING)
+    slow.opens.set()
+    assert (await second).state is State.ROLLED_BACK
+    assert sql(EVERYTHING) == changed != inventory
+    slow.close()
+
+
+class Gated(Database):
+    """A database that stops once behind the first look at the undo records."""
+
+    opens: asyncio.Event
+    stops: asyncio.Event
+
+    @contextlib.asynccontextmanager
+    async def session(self) -> AsyncIterator[Any]:
+        async with super().session() as session:
+            yield _Gated(self, session)
+
+
+class _Gated:
+    def __init__(self, database: Gated, session: Session) -> None:
+        self._database = database
+        self._session = session
+
+    async def rows(self, sql: str, arguments: Sequence[object] | None = None) -> Sequence[Row]:
+        rows = await self._session.rows(sql, arguments)
+        if sql.startswith("SELECT table_name") and not self._database.stops.is_set():
+            self._database.stops.set()
+            await self._database.opens.wait()
+        return rows
 
 
 async def test_many_local_commits_against_their_rollback(
