@@ -22,6 +22,7 @@ _PAGE = 500
 _FORBIDDEN, _NOT_FOUND, _CONFLICT, _INVALID = 403, 404, 409, 422
 _FIELD_MANAGER = "kubectl-globaltx"
 _DECISION = "decision"
+_ANSWER_BYTES_MAX = 64 * 1024
 
 
 class ChangedMeanwhileError(CliError):
@@ -133,6 +134,29 @@ class Cluster:
             if not more:
                 return found
 
+    def ask_pod(self, pod: str, port: int, path: str, headers: dict[str, str]) -> tuple[int, str]:
+        """GET from a port of a pod, through the API server; the status and the first of the body.
+
+        ``path`` is a request target, encoded, with its query.
+
+        Raises:
+            CliError: the API server refused, or did not reach it.
+        """
+        asked = self._client.param_serialize(
+            method="GET",
+            resource_path=f"/api/v1/namespaces/{self.namespace}/pods/{pod}:{port}/proxy{path}",
+            header_params={"Accept": "*/*", **headers},
+            auth_settings=["BearerToken"],
+        )
+        what = f"proxy to pod {self.namespace}/{pod}"
+        answer = self._ask(what, self._client.call_api, *asked)
+        body = answer.response.read(_ANSWER_BYTES_MAX, decode_content=True).decode(errors="replace")
+        answer.response.close()
+        if refused := _refusal(body):
+            message = f"{what}: {refused}"
+            raise CliError(message)
+        return answer.status, body
+
     def _list(
         self, kind: Kind, *, everywhere: bool = False, label_selector: str = ""
     ) -> list[dict[str, Any]]:
@@ -183,6 +207,16 @@ class Cluster:
         if error.status == _FORBIDDEN:
             return CliError(f"you may not read the {what}: {_message(error)}")
         return CliError(f"{what}: the API server answered {error.status}: {_message(error)}")
+
+
+def _refusal(body: str) -> str:
+    """What the API server itself says in the place of a pod; empty if it is the pod's own answer."""
+    try:
+        told = json.loads(body)
+    except ValueError:
+        return ""
+    own = isinstance(told, dict) and (told.get("kind"), told.get("apiVersion")) == ("Status", "v1")
+    return str(told.get("message") or told.get("reason")) if own else ""
 
 
 def _message(error: Any) -> str:

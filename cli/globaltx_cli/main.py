@@ -13,7 +13,7 @@ from globaltx import __version__
 from globaltx.stores.etcd.access import DEFAULT_PREFIX
 from globaltx.transaction.conflict import Remedy
 from globaltx.transaction.states import State
-from globaltx_cli import check, inject, resolve, schema, transactions
+from globaltx_cli import check, diagnose, inject, resolve, schema, transactions
 from globaltx_cli.cluster import Cluster
 from globaltx_cli.errors import CliError
 
@@ -51,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     _get(commands)
     _status(commands)
+    _diagnose(commands)
     _resolve(commands)
     _check(commands)
     _inject(commands)
@@ -72,6 +73,15 @@ def _status(commands: _Subparsers) -> None:
     command.add_argument("xid", metavar="XID", help="<namespace>.<name>, or the name alone")
     _output(command)
     command.set_defaults(run=transactions.status)
+
+
+def _diagnose(commands: _Subparsers) -> None:
+    command = _command(
+        commands, "diagnose", "ask every participant of a global transaction how its branch stands"
+    )
+    command.add_argument("xid", metavar="XID", help="<namespace>.<name>, or the name alone")
+    _output(command)
+    command.set_defaults(run=diagnose.diagnose)
 
 
 def _resolve(commands: _Subparsers) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from globaltx.manifest.injection import INJECT_ANNOTATION, SIDECAR_NAME
@@ -16,6 +17,29 @@ if TYPE_CHECKING:
 
 Resource = dict[str, Any]
 _ENDED = {"Succeeded", "Failed"}
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where an app is reached: a pod, and the port at which its sidecar listens."""
+
+    pod: str
+    port: int
+
+
+def door_of(pods: Sequence[Resource], app: str) -> Door | None:
+    """The first pod whose sidecar is ready and takes HTTP over for an app; None if there is none."""
+    for pod in pods:
+        sidecar = _sidecar(pod)
+        if sidecar is None or not _asks(pod) or not _ready(pod):
+            continue
+        try:
+            settings = SidecarSettings.from_json(_variable(sidecar, SETTINGS_VARIABLE))
+        except ValueError:
+            continue
+        if settings.app == app and settings.http is not None:
+            return Door(pod["metadata"]["name"], settings.http.listen_port)
+    return None
 
 
 def check_pods(pods: Sequence[Resource], policies: Sequence[Policy]) -> Iterator[Finding]:

@@ -110,11 +110,16 @@ def _version(resource: Json) -> int:
 
 
 def bare(resource: Json) -> Json:
-    """Leave out who wrote which field, the requests of tries, and rows in conflict: of no use here."""
+    """Leave out who wrote which field, the requests of tries, and rows in conflict: of no use here.
+
+    Of calls only those matter by which a deadline is reckoned.
+    """
     metadata = {name: each for name, each in resource["metadata"].items() if name != "managedFields"}
     lighter = {**resource, "metadata": metadata}
     if "calls" in resource.get("spec", {}):
         lighter["spec"] = {name: each for name, each in resource["spec"].items() if name != "calls"}
+        if "reservation" in (calls := resource["spec"]["calls"]):
+            lighter["spec"]["calls"] = {name: each for name, each in calls.items() if name != "request"}
     if "conflicts" in (resource.get("status") or {}):
         lighter["status"] = {name: each for name, each in resource["status"].items() if name != "conflicts"}
     return lighter

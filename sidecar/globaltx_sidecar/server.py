@@ -212,7 +212,7 @@ class Sidecar:
             self._around.pod,
         )
         routes = settings.http.routes if settings.http else ()
-        if databases is None and not any(route.tcc for route in routes):
+        if databases is None and not any(route.tries for route in routes):
             return [lead_once_needed(leader, elector, self._health, self._store, settings.app)]
         return [lead(leader, elector, self._health)]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from globaltx.coordinator.decide import decide
 from globaltx.coordinator.observed import Observed, ObservedBranch
+from globaltx.transaction.calls import Calls, Reservation
 from globaltx.transaction.conflict import Remedy, Resolution
 from globaltx.transaction.model import Branch, BranchId, Decision, GlobalTransaction
 from globaltx.transaction.states import Outcome, State
@@ -38,6 +39,7 @@ class Stage:
             "begin": self._begin,
             "at": self._at,
             "join": self._join,
+            "reserve": self._reserve,
             "outcome": self._outcome,
             "report": self._report,
             "resolve": self._resolve,
@@ -59,6 +61,13 @@ class Stage:
         for name in names:
             app, _, resource = name.partition("/")
             self.branches[name] = ObservedBranch(Branch(BranchId(XID, app, resource)))
+
+    def _reserve(self, name: str, seconds: str, margin: str) -> None:
+        self._join(name)
+        known = self.branches[name]
+        spans = [timedelta(seconds=int(each)) for each in (seconds, margin)]
+        calls = Calls("/confirm", "", reservation=Reservation(spans[0], "/state", spans[1]))
+        self.branches[name] = replace(known, branch=replace(known.branch, calls=calls))
 
     def _outcome(self, outcome: str, reason: str, message: str = "", by: str = "") -> None:
         self._decide(Decision(Outcome(outcome), reason, message, by))

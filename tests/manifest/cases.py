@@ -17,6 +17,7 @@ def template(path: str, name: str = "debit", **more: Any) -> Json:
 
 
 TCC: Json = {"confirm": "/c", "cancel": "/x"}
+TCD: Json = {"confirm": "/c", "state": "/s", "reservationSeconds": 60}
 
 
 def datasource(name: str = "order", **more: Any) -> Json:
@@ -85,8 +86,8 @@ WRONG = [
     Wrong(
         "unknown mode",
         http({**route(), "begin": {"mode": "Saga"}}),
-        'supported values: "AT", "TCC"',
-        "spec.http.routes[0].begin.mode: must be one of AT, TCC, is 'Saga'",
+        'supported values: "AT", "TCC", "TCD"',
+        "spec.http.routes[0].begin.mode: must be one of AT, TCC, TCD, is 'Saga'",
     ),
     Wrong(
         "path and template",
@@ -121,8 +122,8 @@ WRONG = [
     Wrong(
         "tcc that takes no part",
         http({**route(), "propagation": "Never", "tcc": TCC}),
-        "a route with tcc takes part",
-        "spec.http.routes[0].propagation: a route with tcc takes part",
+        "a route with tcc or tcd takes part",
+        "spec.http.routes[0].propagation: a route with tcc or tcd takes part",
     ),
     Wrong(
         "tcc that keeps a secret",
@@ -135,6 +136,24 @@ WRONG = [
         http({**route(), "tcc": {**TCC, "headers": ["globaltx-branch"]}}),
         "nor those of the connection or of globaltx",
         "spec.http.routes[0].tcc.headers: headers are kept in the Branch",
+    ),
+    Wrong(
+        "tcd without a reservation",
+        http({**route(), "tcd": {"confirm": "/c", "state": "/s"}}),
+        "spec.http.routes[0].tcd.reservationSeconds: Required value",
+        "spec.http.routes[0].tcd.reservationSeconds: is required",
+    ),
+    Wrong(
+        "tcd that leaves no time to decide in",
+        http({**route(), "tcd": {**TCD, "compensationMarginSeconds": 60}}),
+        "compensationMarginSeconds must be less than reservationSeconds",
+        "spec.http.routes[0].tcd: compensationMarginSeconds must be less than reservationSeconds",
+    ),
+    Wrong(
+        "tcc and tcd",
+        http({**route(), "tcc": TCC, "tcd": TCD}),
+        "a route's requests are tries of one mode",
+        "spec.http.routes[0]: a route's requests are tries of one mode",
     ),
     Wrong(
         "no time at all",

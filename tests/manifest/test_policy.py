@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 
-from globaltx.coordinator.policy import Datasource, HttpCapture, Policy, Propagation, Route, Tcc, Tls, TlsMode
+from globaltx.coordinator.policy import (
+    Datasource,
+    HttpCapture,
+    Policy,
+    Propagation,
+    Route,
+    Tcc,
+    Tcd,
+    Tls,
+    TlsMode,
+)
 from globaltx.manifest.policy import (
     InvalidPolicyError,
     Merged,
@@ -17,7 +27,8 @@ from globaltx.manifest.policy import (
     read_policy,
     selects,
 )
-from tests.manifest.cases import TCC, WRONG, Wrong, datasource, http, route, template
+from globaltx.transaction.calls import Reservation
+from tests.manifest.cases import TCC, TCD, WRONG, Wrong, datasource, http, route, template
 
 Json = dict[str, Any]
 
@@ -118,9 +129,32 @@ def test_a_try_is_read_with_its_calls() -> None:
     )
 
 
+def test_a_try_of_a_reservation_is_read_with_its_times() -> None:
+    capture = read_policy(resource(http({**route(), "tcd": TCD}))).http
+    assert capture is not None
+    tcd = capture.routes[0].tcd
+    assert tcd == Tcd("/c", Reservation(timedelta(seconds=60), "/s"))
+    assert tcd.reservation.decide_within == timedelta(seconds=50)
+    given = {
+        "compensationMarginSeconds": 20,
+        "expiredStatuses": [410],
+        "timeoutSeconds": 3,
+        "successStatuses": [200],
+        "conflictAfterRefusals": 4,
+        "headers": [],
+    }
+    capture = read_policy(resource(http({**route(), "tcd": {**TCD, **given}}))).http
+    assert capture is not None
+    reservation = Reservation(timedelta(seconds=60), "/s", timedelta(seconds=20), frozenset({410}))
+    assert capture.routes[0].tries == Tcd(
+        "/c", reservation, timedelta(seconds=3), frozenset({200}), 4, headers=()
+    )
+
+
 @pytest.mark.parametrize(
     ("spec", "sentence"),
     [
+        (http({**route(), "tcd": {**TCD, "state": "/{b}"}}), ".tcd.state: {b} is no variable"),
         (http(template("/a")), "it has no {variable}"),
         (http(template("/{a}/{a}")), "{a} is there twice"),
         (http(template("/{a}", tcc={"confirm": "/{b}", "cancel": "/"})), ".tcc.confirm: {b} is no variable"),

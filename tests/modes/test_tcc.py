@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -16,77 +15,13 @@ from hypothesis import strategies as st
 
 from globaltx.coordinator.reasons import Reason
 from globaltx.modes import tcc
-from globaltx.modes.tcc import Call, Verdict
+from globaltx.modes.tcc import Verdict
 from globaltx.transaction.calls import Calls
-from globaltx.transaction.model import RESOURCE_LENGTH_MAX, Branch, BranchId, Mode
-from globaltx.transaction.states import Outcome
-from globaltx.transaction.xid import Xid
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from globaltx.transaction.model import RESOURCE_LENGTH_MAX
+from tests.modes.stage import XID, Stage, played
 
 FOLDER = Path(__file__).parent.parent / "scenarios" / "tcc"
 FILES = sorted(FOLDER.glob("*.txt"))
-XID = Xid("shop", "t1")
-
-
-class Stage:
-    """One branch and the refusals in a row."""
-
-    def __init__(self) -> None:
-        self.branch = Branch(BranchId(XID, "bank", "debit.1"), Mode.TCC)
-        self.refusals = 0
-
-    def play(self, line: str) -> Iterator[str]:
-        command, *words = line.split()
-        yield from getattr(self, command)(*words)
-
-    def branch_with(self, **more: object) -> None:
-        given = {field: getattr(self.branch, field) for field in ("id", "mode", "calls", "started")}
-        self.branch = Branch(**(given | more))
-
-    def rules(self, confirm: str, cancel: str, *words: str) -> Iterator[str]:
-        """``rules CONFIRM CANCEL [unguarded] [refusals N]``, ``-`` for no path."""
-        limit = int(words[-1]) if "refusals" in words else 10
-        calls = Calls(
-            confirm.strip("-"), cancel.strip("-"), guarded="unguarded" not in words, refusals_max=limit
-        )
-        self.branch_with(calls=calls, started=False)
-        yield from ()
-
-    def start(self) -> Iterator[str]:
-        self.branch_with(started=True)
-        yield from ()
-
-    def outcome(self, word: str) -> Iterator[str]:
-        self.branch_with(outcome=Outcome(word))
-        duty = tcc.duty(self.branch)
-        if isinstance(duty, Call):
-            yield f"call {duty.operation} {duty.path}"
-        else:
-            yield f"{duty.state}: {duty.message}"
-
-    def answer(self, status: str) -> Iterator[str]:
-        duty = tcc.duty(self.branch)
-        assert isinstance(duty, Call)
-        verdict = tcc.judge(duty.calls, int(status))
-        if verdict is Verdict.DONE:
-            yield f"{(end := tcc.answered(self.branch, int(status))).state}: {end.message}"
-            return
-        self.refusals = self.refusals + 1 if verdict is Verdict.REFUSED else 0
-        stuck = tcc.conflict(duty, int(status), self.refusals)
-        yield f"{stuck.state}, {stuck.reason}: {stuck.message}" if stuck else f"{verdict}, call again"
-
-
-def played(text: str) -> str:
-    stage = Stage()
-    blocks = []
-    for block in text.strip().split("\n\n"):
-        commands = block.partition("\n----")[0]
-        lines = [line for line in commands.splitlines() if not line.startswith("#")]
-        reaction = [told for line in lines for told in stage.play(line)]
-        blocks.append("\n".join([commands, "----", *reaction]))
-    return "\n\n".join(blocks) + "\n"
 
 
 def test_there_are_scenarios() -> None:
@@ -96,7 +31,7 @@ def test_there_are_scenarios() -> None:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_scenario(file: Path) -> None:
     text = file.read_text()
-    answer = played(text)
+    answer = played(text, Stage())
     if os.environ.get("REWRITE"):
         file.write_text(answer)
     assert answer == text

@@ -16,7 +16,7 @@ from globaltx.stores.base import (
     UnknownTransactionError,
     XidTakenError,
 )
-from globaltx.transaction.calls import Calls, Request
+from globaltx.transaction.calls import Calls, Request, Reservation
 from globaltx.transaction.model import Mode
 from globaltx.transaction.states import Outcome, State
 from tests.stores.harness import (
@@ -98,6 +98,7 @@ CALLS = Calls(
     refusals_max=4,
     guarded=False,
     by="shop-1/a",
+    reservation=Reservation(timedelta(seconds=60), "/state", timedelta(seconds=5), frozenset({410})),
 )
 
 

@@ -50,7 +50,7 @@ def decide(seen: Observed, now: datetime) -> Plan:
 
 
 def _undecided(seen: Observed, now: datetime) -> Plan:
-    deadline = seen.transaction.deadline
+    deadline = seen.deadline
     if seen.deleting:
         return Plan(take=_rollback(Reason.DELETION_REQUESTED))
     if deadline is not None and now >= deadline:

@@ -45,6 +45,16 @@ class Observed:
     held: bool = True
     deleting: bool = False
 
+    @property
+    def deadline(self) -> datetime | None:
+        """When it is rolled back if undecided: at its own deadline, or before a reservation could run out."""
+        begun_at, deadline = self.transaction.begun_at, self.transaction.deadline
+        if begun_at is None or deadline is None:
+            return None
+        calls = (each.branch.calls for each in self.branches)
+        kept = (each.reservation for each in calls if each is not None)
+        return min([deadline, *(begun_at + each.decide_within for each in kept if each is not None)])
+
 
 class Weight(StrEnum):
     """The type of a Kubernetes Event."""

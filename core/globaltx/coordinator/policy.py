@@ -5,8 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from typing import ClassVar
 
-from globaltx.transaction.calls import DEFAULT_CALL_TIMEOUT, DEFAULT_REFUSALS, DEFAULT_SUCCESS_STATUSES
+from globaltx.transaction.calls import (
+    DEFAULT_CALL_TIMEOUT,
+    DEFAULT_REFUSALS,
+    DEFAULT_SUCCESS_STATUSES,
+    Reservation,
+)
 from globaltx.transaction.model import Mode
 
 DEFAULT_TIMEOUT = timedelta(seconds=60)
@@ -48,6 +54,26 @@ class Tcc:
     refusals_max: int = DEFAULT_REFUSALS
     headers: tuple[str, ...] = DEFAULT_HEADERS
     guarded: bool = True
+    mode: ClassVar[Mode] = Mode.TCC
+    reservation: ClassVar[Reservation | None] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tcd:
+    """What makes a route's requests tries of reservations that end by themselves.
+
+    As in `Tcc`, but nothing is cancelled. The path of ``reservation.state`` may hold variables too.
+    """
+
+    confirm: str
+    reservation: Reservation
+    timeout: timedelta = DEFAULT_CALL_TIMEOUT
+    success_statuses: frozenset[int] = DEFAULT_SUCCESS_STATUSES
+    refusals_max: int = DEFAULT_REFUSALS
+    headers: tuple[str, ...] = DEFAULT_HEADERS
+    mode: ClassVar[Mode] = Mode.TCD
+    cancel: ClassVar[str] = ""
+    guarded: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +94,12 @@ class Route:
     path_template: str = ""
     propagation: Propagation = Propagation.REQUIRED
     tcc: Tcc | None = None
+    tcd: Tcd | None = None
+
+    @property
+    def tries(self) -> Tcc | Tcd | None:
+        """What makes its requests tries; None where they are none."""
+        return self.tcc or self.tcd
 
 
 @dataclass(frozen=True, slots=True)

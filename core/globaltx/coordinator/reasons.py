@@ -59,6 +59,7 @@ class Reason(StrEnum):
     OUTCOME_MISMATCH = "OutcomeMismatch"
     CALL_REFUSED = "CallRefused"
     CALL_FAILED = "CallFailed"
+    RESERVATION_EXPIRED = "ReservationExpired"
     TRY_REPEATED = "TryRepeated"
     REQUEST_TOO_LARGE = "RequestTooLarge"
     XID_REQUIRED = "XidRequired"
@@ -111,6 +112,7 @@ SENTENCES: dict[Reason, str] = {
     Reason.OUTCOME_MISMATCH: "A branch was told, or did, the opposite of its transaction's outcome.",
     Reason.CALL_REFUSED: "The application refuses a confirm or cancel again and again; see to its data.",
     Reason.CALL_FAILED: "A confirm or cancel is not done yet; it is tried again with growing delay.",
+    Reason.RESERVATION_EXPIRED: "A confirm came after the reservation had run out; ask all with diagnose.",
     Reason.TRY_REPEATED: "The try was let through before, by another pod or with another request.",
     Reason.REQUEST_TOO_LARGE: "The request is larger than what can be kept for its confirm and cancel.",
     Reason.XID_REQUIRED: "The route takes part in global transactions only; send the xid along.",

@@ -7,7 +7,7 @@ import binascii
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from globaltx.transaction.calls import Calls, Request
+from globaltx.transaction.calls import Calls, Request, Reservation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 def write_calls(calls: Calls) -> dict[str, Any]:
     """Write ``spec.calls``."""
-    return {
+    more = {} if calls.reservation is None else {"reservation": write_reservation(calls.reservation)}
+    return more | {
         "onCommit": calls.on_commit,
         "onRollback": calls.on_rollback,
         "timeoutSeconds": int(calls.timeout.total_seconds()),
@@ -49,7 +50,32 @@ def read_calls(raw: Mapping[str, Any] | None) -> Calls | None:
         refusals_max=raw["conflictAfterRefusals"],
         guarded=raw["guard"],
         by=raw.get("registeredBy", ""),
+        reservation=_reservation(raw.get("reservation")),
     )
+
+
+def write_reservation(reservation: Reservation) -> dict[str, Any]:
+    """Write ``spec.calls.reservation``."""
+    return {
+        "seconds": int(reservation.duration.total_seconds()),
+        "marginSeconds": int(reservation.margin.total_seconds()),
+        "expiredStatuses": sorted(reservation.expired_statuses),
+        "state": reservation.state,
+    }
+
+
+def read_reservation(raw: Mapping[str, Any]) -> Reservation:
+    """Read what `write_reservation` wrote."""
+    return Reservation(
+        duration=timedelta(seconds=raw["seconds"]),
+        state=raw["state"],
+        margin=timedelta(seconds=raw["marginSeconds"]),
+        expired_statuses=frozenset(raw["expiredStatuses"]),
+    )
+
+
+def _reservation(raw: Mapping[str, Any] | None) -> Reservation | None:
+    return None if raw is None else read_reservation(raw)
 
 
 def _request(raw: Mapping[str, Any]) -> Request:

@@ -24,12 +24,14 @@ from globaltx.coordinator.policy import (
     Propagation,
     Route,
     Tcc,
+    Tcd,
     Tls,
     TlsMode,
 )
 from globaltx.manifest.check import filled, problems
 from globaltx.manifest.resources import API_VERSION, POLICIES
 from globaltx.manifest.schemas import policies as schemas
+from globaltx.transaction.calls import Reservation
 from globaltx.transaction.model import Mode
 
 if TYPE_CHECKING:
@@ -126,6 +128,7 @@ def _route(raw: Mapping[str, Any]) -> Route:
         path_template=match.get("pathTemplate", ""),
         propagation=Propagation(raw["propagation"]),
         tcc=_tcc(raw.get("tcc")),
+        tcd=_tcd(raw.get("tcd")),
     )
 
 
@@ -140,6 +143,24 @@ def _tcc(raw: Mapping[str, Any] | None) -> Tcc | None:
         refusals_max=raw["conflictAfterRefusals"],
         headers=tuple(each.lower() for each in raw["headers"]),
         guarded=raw["guard"],
+    )
+
+
+def _tcd(raw: Mapping[str, Any] | None) -> Tcd | None:
+    if raw is None:
+        return None
+    return Tcd(
+        confirm=raw["confirm"],
+        reservation=Reservation(
+            timedelta(seconds=raw["reservationSeconds"]),
+            raw["state"],
+            timedelta(seconds=raw["compensationMarginSeconds"]),
+            frozenset(raw["expiredStatuses"]),
+        ),
+        timeout=timedelta(seconds=raw["timeoutSeconds"]),
+        success_statuses=frozenset(raw["successStatuses"]),
+        refusals_max=raw["conflictAfterRefusals"],
+        headers=tuple(each.lower() for each in raw["headers"]),
     )
 
 
@@ -194,15 +215,28 @@ def _one_route_problems(route: Route) -> Iterator[str]:
         yield f".match.pathTemplate: {{{name}}} is there twice; give each variable a name of its own"
     if route.path_template and not found:
         yield ".match.pathTemplate: it has no {variable}; give path instead"
-    if route.tcc is None:
-        return
+    if route.tcc is not None and route.tcd is not None:
+        yield f": {schemas.ONE_MODE_SENTENCE}"
+    if route.tries is not None:
+        yield from _try_problems(route, route.tries)
+
+
+def _try_problems(route: Route, tries: Tcc | Tcd) -> Iterator[str]:
+    mode, reservation = tries.mode.lower(), tries.reservation
     if route.propagation in {Propagation.NOT_SUPPORTED, Propagation.NEVER}:
         yield f".propagation: {schemas.TCC_SENTENCE}"
-    if not all(map(schemas.may_repeat, route.tcc.headers)):
-        yield f".tcc.headers: {schemas.HEADERS_SENTENCE}"
-    for field, path in (("confirm", route.tcc.confirm), ("cancel", route.tcc.cancel)):
-        for name in set(names(path)) - set(found):
-            yield f".tcc.{field}: {{{name}}} is no variable of match.pathTemplate"
+    if not all(map(schemas.may_repeat, tries.headers)):
+        yield f".{mode}.headers: {schemas.HEADERS_SENTENCE}"
+    if reservation is not None and reservation.decide_within <= timedelta():
+        yield f".{mode}: {schemas.MARGIN_SENTENCE}"
+    paths = {
+        "confirm": tries.confirm,
+        "cancel": tries.cancel,
+        "state": reservation.state if reservation else "",
+    }
+    for field, path in paths.items():
+        for name in set(names(path)) - set(names(route.path_template)):
+            yield f".{mode}.{field}: {{{name}}} is no variable of match.pathTemplate"
 
 
 def _datasource_problems(policy: Policy) -> Iterator[str]:

@@ -11,7 +11,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from globaltx.coordinator.policy import DEFAULT_ROWS, Datasource, Propagation, Route, Tcc, Tls, TlsMode
+from globaltx.coordinator.policy import (
+    DEFAULT_ROWS,
+    Datasource,
+    Propagation,
+    Route,
+    Tcc,
+    Tcd,
+    Tls,
+    TlsMode,
+)
+from globaltx.manifest.calls import read_reservation, write_reservation
 from globaltx.transaction.model import Mode
 
 SETTINGS_VARIABLE = "GLOBALTX_SETTINGS"
@@ -141,6 +151,8 @@ def _route(route: Route) -> dict[str, Any]:
         more["propagation"] = str(route.propagation)
     if route.tcc is not None:
         more["tcc"] = _tcc(route.tcc)
+    if route.tcd is not None:
+        more["tcd"] = _tcd(route.tcd)
     return more | {
         "name": route.name,
         "method": route.method,
@@ -161,6 +173,17 @@ def _tcc(tcc: Tcc) -> dict[str, Any]:
         "refusalsMax": tcc.refusals_max,
         "headers": list(tcc.headers),
         "guarded": tcc.guarded,
+    }
+
+
+def _tcd(tcd: Tcd) -> dict[str, Any]:
+    return {
+        "confirm": tcd.confirm,
+        "reservation": write_reservation(tcd.reservation),
+        "timeoutSeconds": tcd.timeout.total_seconds(),
+        "successStatuses": sorted(tcd.success_statuses),
+        "refusalsMax": tcd.refusals_max,
+        "headers": list(tcd.headers),
     }
 
 
@@ -223,6 +246,7 @@ def _read_route(raw: dict[str, Any]) -> Route:
         path_template=raw.get("pathTemplate", ""),
         propagation=Propagation(raw.get("propagation", Propagation.REQUIRED)),
         tcc=_read_tcc(raw.get("tcc")),
+        tcd=_read_tcd(raw.get("tcd")),
     )
 
 
@@ -237,6 +261,19 @@ def _read_tcc(raw: dict[str, Any] | None) -> Tcc | None:
         refusals_max=raw["refusalsMax"],
         headers=tuple(raw["headers"]),
         guarded=raw["guarded"],
+    )
+
+
+def _read_tcd(raw: dict[str, Any] | None) -> Tcd | None:
+    if raw is None:
+        return None
+    return Tcd(
+        confirm=raw["confirm"],
+        reservation=read_reservation(raw["reservation"]),
+        timeout=timedelta(seconds=raw["timeoutSeconds"]),
+        success_statuses=frozenset(raw["successStatuses"]),
+        refusals_max=raw["refusalsMax"],
+        headers=tuple(raw["headers"]),
     )
 
 

@@ -14,6 +14,8 @@ BODY_BYTES_MAX = 64 * 1024
 DEFAULT_CALL_TIMEOUT = timedelta(seconds=10)
 DEFAULT_SUCCESS_STATUSES = frozenset({200, 204})
 DEFAULT_REFUSALS = 10
+DEFAULT_MARGIN = timedelta(seconds=10)
+DEFAULT_EXPIRED_STATUSES = frozenset({404, 409, 410})
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,30 @@ class Request:
     query: str = ""
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What a try reserves for a time and no longer, so that nobody needs to cancel it.
+
+    It holds at least ``duration`` from the try on; ``margin`` of that is left for the confirms. A
+    confirm that is answered with one of ``expired_statuses`` came too late. ``state`` is the path of
+    the application that tells what became of it.
+    """
+
+    duration: timedelta
+    state: str
+    margin: timedelta = DEFAULT_MARGIN
+    expired_statuses: frozenset[int] = DEFAULT_EXPIRED_STATUSES
+
+    @property
+    def decide_within(self) -> timedelta:
+        """How old a transaction with such a branch may be when its outcome is taken.
+
+        Counted from the transaction's beginning, which is never later than the try, so that one clock
+        is enough to tell.
+        """
+        return self.duration - self.margin
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +70,5 @@ class Calls:
     refusals_max: int = DEFAULT_REFUSALS
     guarded: bool = True
     by: str = ""
+    reservation: Reservation | None = None
+    """Set where what was tried ends by itself."""

@@ -25,6 +25,7 @@ class Mode(StrEnum):
 
     AT = "AT"
     TCC = "TCC"
+    TCD = "TCD"
     SAGA = "Saga"
     XA = "XA"
     MESSAGE = "Message"

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from globaltx.coordinator.reasons import Reason
 from globaltx.manifest.schemas.policies import CALL_SECONDS_MAX
-from globaltx.modes import tcc
+from globaltx.modes import tcc, tcd
 from globaltx.modes.tcc import Call, Verdict
+from globaltx.transaction.model import Mode
 from globaltx_sidecar.branch.desk import Desk
 
 if TYPE_CHECKING:
@@ -107,7 +108,8 @@ class CallDesk(Desk):
                 await self._call(job)
 
     async def _call(self, job: Job) -> None:
-        duty = tcc.duty(job.branch)
+        mode = tcd if job.branch.mode is Mode.TCD else tcc
+        duty = mode.duty(job.branch)
         if not isinstance(duty, Call):
             job.settlement = duty
             return
@@ -118,7 +120,7 @@ class CallDesk(Desk):
         if verdict is Verdict.DONE:
             job.settlement = tcc.answered(job.branch, status)
         else:
-            job.settlement = tcc.conflict(duty, status, job.refusals)
+            job.settlement = mode.conflict(duty, status, job.refusals)
         if job.settlement is None:
             reason = Reason.CALL_REFUSED if verdict is Verdict.REFUSED else Reason.CALL_FAILED
             message = f"{duty.operation} {duty.path} for {job.branch.id.name} answered {status}"

@@ -125,7 +125,7 @@ def _judged(route: Route, xid: Xid | None) -> Action:
         case Propagation.MANDATORY:
             return TakePart(xid, route)
         case Propagation.REQUIRED | Propagation.SUPPORTS:
-            return TakePart(xid, route if route.tcc else None)
+            return TakePart(xid, route if route.tries else None)
 
 
 def _without_xid(route: Route) -> Action:

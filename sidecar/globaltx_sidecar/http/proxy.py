@@ -139,7 +139,7 @@ class Proxy:
         carry_xid(asked.headers, xid)
         if route is None:
             return await self._pass_on(asked)
-        if route.tcc is None:
+        if route.tries is None:
             await self._tries.exists(xid)
             return await self._pass_on(asked)
         key = asked.request.headers.get(KEY_HEADER, "")
@@ -162,7 +162,7 @@ class Proxy:
     def _let_through(
         self, asked: Asked, route: Route, xid: Xid, body: bytes, key: str = ""
     ) -> AbstractAsyncContextManager[Try]:
-        names = route.tcc.headers if route.tcc else ()
+        names = route.tries.headers if route.tries else ()
         request = kept(asked.request.method, asked.target, asked.request.headers, body, names)
         return self._tries.let_through(xid, route, path_of(asked.target), request, key)
 
@@ -171,7 +171,7 @@ class Proxy:
         return await self._upstream.send(asked.request, asked.target, asked.headers, body)
 
     async def _begin(self, asked: Asked, route: Route) -> web.StreamResponse:
-        body = await whole_body(asked.request) if route.tcc else None
+        body = await whole_body(asked.request) if route.tries else None
         initiated = self._initiator.begin(route)
         carry_xid(asked.headers, initiated.xid)
         conduct = self._conduct(asked, route, initiated, body)

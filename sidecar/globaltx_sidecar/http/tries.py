@@ -13,7 +13,7 @@ import asyncio
 import hashlib
 import secrets
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -23,7 +23,6 @@ from globaltx.manifest.schemas.branches import HEADER_LENGTH_MAX, HEADERS_MAX, Q
 from globaltx.modes import tcc as mode
 from globaltx.stores.base import StoreError
 from globaltx.transaction.calls import BODY_BYTES_MAX, Calls, Request
-from globaltx.transaction.model import Mode
 from globaltx_sidecar.faults import reason_of
 from globaltx_sidecar.http.upstream import UpstreamError
 from globaltx_sidecar.insist import insist
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
     from multidict import CIMultiDict
 
-    from globaltx.coordinator.policy import Route, Tcc
+    from globaltx.coordinator.policy import Route, Tcc, Tcd
     from globaltx.stores.base import Store
     from globaltx.transaction.model import BranchId
     from globaltx.transaction.xid import Xid
@@ -129,7 +128,7 @@ class Tries:
         branch = mode.branch_id(xid, self._app, route.name, mark)
         fingerprint = hashlib.sha256(repr(request).encode()).digest()
         known = self._known.get(branch)
-        if known is not None and route.tcc is not None and route.tcc.guarded:
+        if known is not None and route.tries is not None and route.tries.guarded:
             yield await _repeat(known, fingerprint, route.timeout.total_seconds())
             return
         this = self._remember(Try(branch, bool(key), fingerprint))
@@ -147,13 +146,13 @@ class Tries:
                 self._known.pop(branch, None)
 
     async def _register(self, this: Try, route: Route, path: str, request: Request) -> None:
-        tcc = route.tcc
-        if tcc is None:  # a bug: only such routes have tries
+        rules = route.tries
+        if rules is None:  # a bug: only such routes have tries
             raise RuntimeError
-        calls = calls_of(tcc, route, path, request, f"{self._pod}/{secrets.token_hex(8)}")
+        calls = calls_of(rules, route, path, request, f"{self._pod}/{secrets.token_hex(8)}")
         try:
-            stands = await insist(lambda: self._store.join(this.id, Mode.TCC, calls), self._wait_seconds)
-            if tcc.guarded:
+            stands = await insist(lambda: self._store.join(this.id, rules.mode, calls), self._wait_seconds)
+            if rules.guarded:
                 _same(calls, stands.calls)
                 await insist(lambda: self._store.start(this.id), self._wait_seconds)
         except StoreError as error:
@@ -201,18 +200,20 @@ def _refused(error: StoreError) -> NotLetThroughError:
     return NotLetThroughError(_STATUSES.get(reason, 500), reason, f"the request was not let through: {error}")
 
 
-def calls_of(tcc: Tcc, route: Route, path: str, request: Request, by: str) -> Calls:
+def calls_of(rules: Tcc | Tcd, route: Route, path: str, request: Request, by: str) -> Calls:
     """What a try's branch asks for at its end, by the rules of now."""
     found = variables(route, path) if route.path_template else {}
+    reservation = rules.reservation
     return Calls(
-        on_commit=filled(tcc.confirm, found),
-        on_rollback=filled(tcc.cancel, found),
+        on_commit=filled(rules.confirm, found),
+        on_rollback=filled(rules.cancel, found),
         request=request,
-        timeout=tcc.timeout,
-        success_statuses=tcc.success_statuses,
-        refusals_max=tcc.refusals_max,
-        guarded=tcc.guarded,
+        timeout=rules.timeout,
+        success_statuses=rules.success_statuses,
+        refusals_max=rules.refusals_max,
+        guarded=rules.guarded,
         by=by,
+        reservation=reservation and replace(reservation, state=filled(reservation.state, found)),
     )
 
 

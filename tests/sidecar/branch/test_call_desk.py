@@ -13,7 +13,7 @@ from globaltx.coordinator.reasons import Reason
 from globaltx.modes import tcc
 from globaltx.stores.kubernetes.watcher import Backoff
 from globaltx.stores.memory import Memory, MemoryStore
-from globaltx.transaction.calls import Calls, Request
+from globaltx.transaction.calls import Calls, Request, Reservation
 from globaltx.transaction.conflict import Remedy, Resolution
 from globaltx.transaction.model import Decision, GlobalTransaction, Mode
 from globaltx.transaction.states import Outcome, State
@@ -85,14 +85,17 @@ class Stage:
         started: bool = True,
         refusals: int = 3,
         body: bytes = b"",
+        mode: Mode = Mode.TCC,
     ) -> None:
         """A transaction with a try, and its outcome."""
         xid = Xid("shop", name)
         await self.store.begin(GlobalTransaction(xid, "web", timedelta(seconds=60)))
         branch = tcc.branch_id(xid, "bank", route, "")
-        await self.store.join(
-            branch, Mode.TCC, Calls("/confirm", "/cancel", Request(body=body), refusals_max=refusals)
-        )
+        calls = Calls("/confirm", "/cancel", Request(body=body), refusals_max=refusals)
+        if mode is Mode.TCD:
+            reservation = Reservation(timedelta(seconds=60), "/state")
+            calls = replace(calls, on_rollback="", reservation=reservation)
+        await self.store.join(branch, mode, calls)
         if started:
             await self.store.start(branch)
         await self.store.decide(xid, Decision(outcome, Reason.REQUEST_FAILED))
@@ -171,6 +174,27 @@ async def test_refused_for_ever_is_a_conflict_and_is_never_dropped() -> None:
         assert stage.branch("one") == branch  # nothing new to write
         stage.application.answers["one"] = [200]
         await stage.ends("one", State.COMMITTED)
+
+
+async def test_a_confirm_that_came_too_late_is_a_conflict_at_once_and_is_tried_again() -> None:
+    stage = Stage()
+    stage.application.answers["one"] = [503, 410]
+    await stage.ended("one", Outcome.COMMIT, mode=Mode.TCD)
+    async with leading(stage):
+        await stage.ends("one", State.CONFLICT)
+        assert len(stage.application.calls) == 2
+        assert stage.branch("one").reason == Reason.RESERVATION_EXPIRED
+        stage.application.answers["one"] = [200]
+        await stage.ends("one", State.COMMITTED)
+
+
+async def test_what_runs_out_by_itself_is_not_cancelled() -> None:
+    stage = Stage()
+    await stage.ended("one", Outcome.ROLLBACK, mode=Mode.TCD)
+    async with leading(stage):
+        await stage.ends("one", State.ROLLED_BACK)
+    assert stage.application.calls == []
+    assert stage.branch("one").message == "what was reserved runs out by itself"
 
 
 async def test_a_person_has_a_refused_call_made_again_once_or_lets_it_be() -> None:

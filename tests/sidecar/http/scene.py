@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from globaltx.coordinator.policy import Propagation, Route, Tcc
+from globaltx.coordinator.policy import Propagation, Route, Tcc, Tcd
 from globaltx.stores.base import StoreUnavailableError
 from globaltx.stores.memory import MemoryStore
+from globaltx.transaction.calls import Reservation
 from globaltx_sidecar.http import server
 from globaltx_sidecar.http.caller import HttpCaller
 from globaltx_sidecar.http.filter import Filter
@@ -38,6 +39,12 @@ DEBIT = Route(
     timeout=timedelta(seconds=5),
     tcc=Tcc("/accounts/{id}/confirm", "/accounts/{id}/cancel"),
 )
+RESERVE = Route(
+    "reserve",
+    path_template="/accounts/{id}/reserve",
+    timeout=timedelta(seconds=5),
+    tcd=Tcd("/accounts/{id}/confirm", Reservation(timedelta(seconds=60), "/accounts/{id}/state")),
+)
 STRICT = Route("strict", path="/strict", propagation=Propagation.MANDATORY)
 NEVER = Route("never", path="/never", propagation=Propagation.NEVER)
 ALONE = Route("alone", path="/alone", propagation=Propagation.NOT_SUPPORTED)
@@ -45,7 +52,7 @@ NEW = Route("new", path="/new", propagation=Propagation.REQUIRES_NEW)
 SUPPORTS = Route("supports", path="/supports", propagation=Propagation.SUPPORTS)
 PREFIX = Route("prefix", method="PUT", path_prefix="/many", commit_statuses=frozenset({200, 201}))
 
-ROUTES = (CREATE, HASTY, PREFIX, DEBIT, STRICT, NEVER, ALONE, NEW, SUPPORTS)
+ROUTES = (CREATE, HASTY, PREFIX, DEBIT, RESERVE, STRICT, NEVER, ALONE, NEW, SUPPORTS)
 
 
 class FaultyStore(MemoryStore):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,8 +12,8 @@ import pytest
 from globaltx.coordinator.reasons import Reason
 from globaltx.modes import tcc
 from globaltx.modes.tcc import Call
-from globaltx.transaction.calls import BODY_BYTES_MAX, Request
-from globaltx.transaction.model import Decision, GlobalTransaction
+from globaltx.transaction.calls import BODY_BYTES_MAX, Request, Reservation
+from globaltx.transaction.model import Decision, GlobalTransaction, Mode
 from globaltx.transaction.states import Outcome, State
 from globaltx.transaction.xid import Xid
 from globaltx_sidecar.branch.call_desk import CallFailedError
@@ -89,6 +90,19 @@ async def test_a_try_is_durable_before_the_application_sees_it() -> None:
     assert seen[0].body == b"30"
     assert seen[0].header("cookie") == ["secret"]
     assert seen[0].header("globaltx-branch") == [branch.id.name]
+    assert seen[0].header("globaltx-operation") == ["try"]
+
+
+async def test_a_try_of_a_reservation_is_kept_with_its_times_and_without_a_cancel() -> None:
+    seen: list[Seen] = []
+    async with staged(answering(seen, OK)) as scene:
+        await begun(scene)
+        await scene.ask(request(path="/accounts/7%3F8/reserve?a=1"))
+        (branch,) = await branches(scene)
+    assert (branch.mode, branch.started) == (Mode.TCD, True)
+    assert branch.calls is not None
+    assert (branch.calls.on_commit, branch.calls.on_rollback) == ("/accounts/7%3F8/confirm", "")
+    assert branch.calls.reservation == Reservation(timedelta(seconds=60), "/accounts/7%3F8/state")
     assert seen[0].header("globaltx-operation") == ["try"]
 
 

@@ -31,7 +31,7 @@ from globaltx.manifest.schemas.policies import (
     REFUSALS_MAX,
     statuses,
 )
-from globaltx.manifest.schemas.transactions import active_condition, end_needs, state
+from globaltx.manifest.schemas.transactions import TIMEOUT_SECONDS_MAX, active_condition, end_needs, state
 from globaltx.transaction.calls import BODY_BYTES_MAX
 from globaltx.transaction.model import APP_LENGTH_MAX, MESSAGE_LENGTH_MAX, RESOURCE_LENGTH_MAX, Mode
 from globaltx.transaction.states import Outcome, State
@@ -156,6 +156,7 @@ def calls() -> Schema:
             "guard": flag("Whether the calls are left out when the request was never let through."),
             "registeredBy": text("Tells one registration from another.", 320),
             "request": request(),
+            "reservation": reservation(),
         },
         required=[
             "onCommit",
@@ -165,6 +166,20 @@ def calls() -> Schema:
             "conflictAfterRefusals",
             "guard",
         ],
+    )
+
+
+def reservation() -> Schema:
+    """What ends by itself."""
+    return fields(
+        "What the request has reserved, where that ends by itself.",
+        {
+            "seconds": whole("How long it holds, from the request on.", 1, TIMEOUT_SECONDS_MAX),
+            "marginSeconds": whole("How much of that is left for confirming.", 0, TIMEOUT_SECONDS_MAX),
+            "expiredStatuses": statuses("Statuses of the call that mean that it has run out."),
+            "state": text("The path that tells what became of it.", PATH_LENGTH_MAX, pattern=PATH),
+        },
+        required=["seconds", "marginSeconds", "expiredStatuses", "state"],
     )
 
 

@@ -33,7 +33,13 @@ from globaltx.manifest.schemas.fields import (
 )
 from globaltx.manifest.schemas.transactions import TIMEOUT_SECONDS_MAX, TTL_SECONDS_MAX
 from globaltx.modes import BUILT
-from globaltx.transaction.calls import DEFAULT_CALL_TIMEOUT, DEFAULT_REFUSALS, DEFAULT_SUCCESS_STATUSES
+from globaltx.transaction.calls import (
+    DEFAULT_CALL_TIMEOUT,
+    DEFAULT_EXPIRED_STATUSES,
+    DEFAULT_MARGIN,
+    DEFAULT_REFUSALS,
+    DEFAULT_SUCCESS_STATUSES,
+)
 from globaltx.transaction.model import RESOURCE_LENGTH_MAX, Mode
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -73,13 +79,18 @@ MATCH_SENTENCE = (
     "(segments, some of them {variables})"
 )
 TCC_SENTENCE = (
-    "a route with tcc takes part, so its propagation is Required, RequiresNew, Supports or Mandatory"
+    "a route with tcc or tcd takes part, so its propagation is Required, RequiresNew, Supports or Mandatory"
 )
 HEADERS_SENTENCE = (
     "headers are kept in the Branch for everybody who may read it, so those that hold secrets must not be "
     "named, nor those of the connection or of globaltx"
 )
+ONE_MODE_SENTENCE = "a route's requests are tries of one mode; give tcc or tcd"
+MARGIN_SENTENCE = (
+    "compensationMarginSeconds must be less than reservationSeconds: what is left is the time to decide in"
+)
 CALL_SECONDS_MAX = 300
+_VARIABLES = "may hold variables of the route's pathTemplate"
 REFUSALS_MAX = 1000
 HEADERS_MAX = 32
 
@@ -244,11 +255,16 @@ def route() -> Schema:
             ),
             "begin": begin(),
             "tcc": tcc(),
+            "tcd": tcd(),
         },
         required=["name", "match"],
         **{
             "x-kubernetes-validations": [
-                rule("!has(self.tcc) || !(self.propagation in ['NotSupported', 'Never'])", TCC_SENTENCE)
+                rule(
+                    "!has(self.tcc) && !has(self.tcd) || !(self.propagation in ['NotSupported', 'Never'])",
+                    TCC_SENTENCE,
+                ),
+                rule("!has(self.tcc) || !has(self.tcd)", ONE_MODE_SENTENCE),
             ]
         },
     )
@@ -256,47 +272,17 @@ def route() -> Schema:
 
 def tcc() -> Schema:
     """The calls that end what a route's requests try."""
-    said = "may hold variables of the route's pathTemplate"
-    headers = text("The name of a header.", 64, minLength=1, pattern=_HEADER)
     return fields(
         "The request is a try: it reserves. The application is called with the try's own method, query and "
         "body to confirm or to cancel it, until it answers as is said here.",
         {
-            "confirm": text(f"The path that is called on Commit; {said}.", PATH_LENGTH_MAX, pattern=PATH),
-            "cancel": text(f"The path that is called on Rollback; {said}.", PATH_LENGTH_MAX, pattern=PATH),
-            "timeoutSeconds": whole(
-                "How long one call may take before it is given up and repeated.",
-                1,
-                CALL_SECONDS_MAX,
-                default=int(DEFAULT_CALL_TIMEOUT.total_seconds()),
+            "confirm": text(
+                f"The path that is called on Commit; {_VARIABLES}.", PATH_LENGTH_MAX, pattern=PATH
             ),
-            "successStatuses": statuses(
-                "Statuses of confirm and cancel that mean done; every other one is repeated.",
-                default=sorted(DEFAULT_SUCCESS_STATUSES),
+            "cancel": text(
+                f"The path that is called on Rollback; {_VARIABLES}.", PATH_LENGTH_MAX, pattern=PATH
             ),
-            "conflictAfterRefusals": whole(
-                "After how many refusals in a row (answers that mean neither done nor later, such as 404) "
-                "the branch is shown in Conflict. It is called again now and then all the same.",
-                1,
-                REFUSALS_MAX,
-                default=DEFAULT_REFUSALS,
-            ),
-            "headers": several(
-                "Headers of the try that confirm and cancel carry too. They are kept in the Branch.",
-                headers,
-                HEADERS_MAX,
-                default=list(DEFAULT_HEADERS),
-                **{
-                    "x-kubernetes-list-type": "set",
-                    "x-kubernetes-validations": [
-                        rule(
-                            f"self.all(h, !(h.lowerAscii() in {list(_KEPT_FROM_CALLS)}) && "
-                            "!h.lowerAscii().startsWith('globaltx-'))",
-                            HEADERS_SENTENCE,
-                        )
-                    ],
-                },
-            ),
+            **_calls(),
             "guard": flag(
                 "Whether the sidecar keeps from the application cancels of what was never tried, tries that "
                 "come after their cancel, and repeats of what was answered.",
@@ -305,6 +291,87 @@ def tcc() -> Schema:
         },
         required=["confirm", "cancel"],
     )
+
+
+def tcd() -> Schema:
+    """The call that makes real what a route's requests reserve for a time."""
+    return fields(
+        "The request is a try of a reservation that ends by itself: it is confirmed as with tcc, and never "
+        "cancelled. A confirm that comes too late puts branch and transaction in Conflict.",
+        {
+            "confirm": text(
+                f"The path that is called on Commit; {_VARIABLES}.", PATH_LENGTH_MAX, pattern=PATH
+            ),
+            "state": text(
+                f"The path that tells, asked by GET, what became of a reservation; {_VARIABLES}.",
+                PATH_LENGTH_MAX,
+                pattern=PATH,
+            ),
+            "reservationSeconds": whole(
+                "How long the application keeps a reservation at least, from the try on.",
+                1,
+                TIMEOUT_SECONDS_MAX,
+            ),
+            "compensationMarginSeconds": whole(
+                "How much of that is left for confirming: a transaction that is as old as the rest and "
+                "undecided is rolled back.",
+                0,
+                TIMEOUT_SECONDS_MAX,
+                default=int(DEFAULT_MARGIN.total_seconds()),
+            ),
+            "expiredStatuses": statuses(
+                "Statuses of confirm that mean that the reservation has run out.",
+                default=sorted(DEFAULT_EXPIRED_STATUSES),
+            ),
+            **_calls(),
+        },
+        required=["confirm", "state", "reservationSeconds"],
+        **{
+            "x-kubernetes-validations": [
+                rule("self.compensationMarginSeconds < self.reservationSeconds", MARGIN_SENTENCE)
+            ]
+        },
+    )
+
+
+def _calls() -> dict[str, Schema]:
+    """How the application is called, whatever for."""
+    headers = text("The name of a header.", 64, minLength=1, pattern=_HEADER)
+    return {
+        "timeoutSeconds": whole(
+            "How long one call may take before it is given up and repeated.",
+            1,
+            CALL_SECONDS_MAX,
+            default=int(DEFAULT_CALL_TIMEOUT.total_seconds()),
+        ),
+        "successStatuses": statuses(
+            "Statuses of the calls that mean done; every other one is repeated.",
+            default=sorted(DEFAULT_SUCCESS_STATUSES),
+        ),
+        "conflictAfterRefusals": whole(
+            "After how many refusals in a row (answers that mean neither done nor later, such as 404) "
+            "the branch is shown in Conflict. It is called again now and then all the same.",
+            1,
+            REFUSALS_MAX,
+            default=DEFAULT_REFUSALS,
+        ),
+        "headers": several(
+            "Headers of the try that the calls carry too. They are kept in the Branch.",
+            headers,
+            HEADERS_MAX,
+            default=list(DEFAULT_HEADERS),
+            **{
+                "x-kubernetes-list-type": "set",
+                "x-kubernetes-validations": [
+                    rule(
+                        f"self.all(h, !(h.lowerAscii() in {list(_KEPT_FROM_CALLS)}) && "
+                        "!h.lowerAscii().startsWith('globaltx-'))",
+                        HEADERS_SENTENCE,
+                    )
+                ],
+            },
+        ),
+    }
 
 
 def statuses(description: str, **more: Any) -> Schema:
