@@ -33,7 +33,7 @@ _RESET_CONNECTION = 31
 _FREE_OF_CONFLICT = frozenset({1205, 1213})
 _BEGINNING = (
     "SET NAMES utf8mb4, sql_mode = 'ALLOW_INVALID_DATES', time_zone = '+01:00', foreign_key_checks = 0,"
-    " timestamp = 1600000000.5"
+    " timestamp = 1600000000.5, lock_wait_timeout = 60"
 )
 _NUMBERS = ("float", "double", "bit", "enum", "set")
 _PLAIN_TEXT = ("json", "uuid", "inet4", "inet6", "date", "time", "datetime", "decimal")
@@ -113,7 +113,7 @@ class Pair:
 
 
 class _Pool:
-    """Connections of the application, kept for the next sequence, which resets them."""
+    """Connections of the application, reset and kept for the next sequence."""
 
     def __init__(self, connect: Callable[..., Any]) -> None:
         self._connect = connect
@@ -125,11 +125,12 @@ class _Pool:
         lent = [self._free[each].pop() if self._free[each] else self._new(each) for each in wanted]
         try:
             for connection in lent:
-                connection._execute_command(_RESET_CONNECTION, b"")
-                connection._read_packet()
-                # A case that is being made smaller may leave a local transaction open.
                 connection.query("SET SESSION innodb_lock_wait_timeout = 1")
             yield lent
+            for connection in lent:
+                # A case that is being made smaller may leave a local transaction open.
+                connection._execute_command(_RESET_CONNECTION, b"")
+                connection._read_packet()
         except BaseException:
             for connection in lent:
                 connection._force_close()
