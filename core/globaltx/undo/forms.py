@@ -117,8 +117,8 @@ class Insert:
     """``INSERT INTO table [(columns)] VALUES (...), ...``, and REPLACE.
 
     ``columns`` is None when the statement names none; ``rows`` hold the span of each value.
-    ``assigned`` are the columns behind ON DUPLICATE KEY UPDATE, without ``a = LAST_INSERT_ID(a)``,
-    which changes nothing. ``returning`` spans RETURNING and its list, if it has one: rows answer it then.
+    ``assigned`` are the columns behind ON DUPLICATE KEY UPDATE, without those of ``a = LAST_INSERT_ID(a)``,
+    which are in ``kept``. ``returning`` spans RETURNING and its list, if it has one: rows answer it then.
     """
 
     source: Source
@@ -128,6 +128,7 @@ class Insert:
     on_hit: OnHit = OnHit.FAIL
     assigned: tuple[str, ...] = ()
     returning: Span | None = None
+    kept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

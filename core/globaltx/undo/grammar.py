@@ -183,12 +183,10 @@ def _insert(source: Source, cursor: Cursor) -> Insert:
         or _lower(facts.hit_columns) != _lower(hit_columns)
     ):
         not_understood()
-    assigned = tuple(
-        name
-        for name, value in zip(hit_columns, hit_values, strict=True)
-        if not _keeps_insert_id(source, name, value)
-    )
-    return Insert(source, table, columns, rows, on_hit, assigned, returning)
+    hits = list(zip(hit_columns, hit_values, strict=True))
+    kept = tuple(name for name, value in hits if _keeps_insert_id(source, name, value))
+    assigned = tuple(name for name, value in hits if not _keeps_insert_id(source, name, value))
+    return Insert(source, table, columns, rows, on_hit, assigned, returning, kept)
 
 
 def _row_alias(cursor: Cursor) -> None:
@@ -202,7 +200,7 @@ def _row_alias(cursor: Cursor) -> None:
 
 
 def _keeps_insert_id(source: Source, name: str, span: Span) -> bool:
-    """``id = LAST_INSERT_ID(id)``: tells the key of the row that was hit, and leaves it as it is."""
+    """``id = LAST_INSERT_ID(id)``: tells the key of the row that was hit, and mostly leaves it as it is."""
     tokens = [token for token in source.tokens[span[0] : span[1]] if token.kind not in BLANK]
     texts = [condition.called(token) or token.text for token in tokens]
     return texts == ["LAST_INSERT_ID", "(", name.upper(), ")"]

@@ -9,10 +9,11 @@ images, and where the row was there after all, the image of it wins.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from globaltx.undo import image, insertion, keys, record, values
+from globaltx.undo.exact import KeyPart
 from globaltx.undo.forms import Answers, OnHit
 from globaltx.undo.literal import identifier
 from globaltx.undo.refusal import RowsMissedError, refuse
@@ -21,7 +22,6 @@ from globaltx.undo.shape import UniqueKey
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from globaltx.undo.exact import KeyPart
     from globaltx.undo.forms import Insert
     from globaltx.undo.literal import Value
     from globaltx.undo.record import Ok, UndoRecord
@@ -35,7 +35,8 @@ _ALL_ROWS = "LIMIT 18446744073709551615"
 class UpsertPlan:
     """``image`` must run right before the statement, in a transaction that locks gaps.
 
-    ``images`` are the columns of a row that is hit; none when hits change nothing.
+    ``images`` are the columns of a row that is hit; none when hits change nothing. ``keeps_key``: the key of
+    such a row is given to LAST_INSERT_ID() and written again.
     """
 
     image: bytes | None
@@ -45,13 +46,14 @@ class UpsertPlan:
     rows: tuple[tuple[KeyPart | insertion.Generated, ...], ...]
     guards_gaps: bool = True
     answers: Answers = Answers.ROW
+    keeps_key: bool = False
 
     def records(self, rows: Sequence[Sequence[bytes | None]], ok: Ok) -> tuple[UndoRecord, ...]:
         """Turn the images of the rows that were hit and the statement's OK into undo records.
 
         Raises:
             RowsMissedError: a generated key has met a row: roll back, answer 1213.
-            RefusedError: too many rows; roll back.
+            RefusedError: too many rows, or one whose key has changed; roll back.
         """
         found = {row[0]: row for row in rows}
         record.check_count(len(found) + len(self.rows))
@@ -70,7 +72,10 @@ class UpsertPlan:
 
     def _hit(self, row: Sequence[bytes | None]) -> UndoRecord:
         vanishing = self.on_hit is OnHit.REPLACE
-        return record.imaged(self.shape, row, self.images, vanishing=vanishing)[0]
+        hit = record.imaged(self.shape, row, self.images, vanishing=vanishing)[0]
+        if self.keeps_key:
+            _check_sign(self.shape, hit.key)
+        return hit
 
     def _inserted(self, there: set[bytes | None], ok: Ok) -> list[UndoRecord]:
         if self.generates:
@@ -104,9 +109,13 @@ def make(insert: Insert, shape: TableShape, mode: SqlMode, parameters: Sequence[
     Raises:
         RefusedError: it might change rows that cannot be known beforehand.
     """
+    insert = _with_what_changes(insert, shape)
     _check_keys(insert, shape)
     columns = _imaged_columns(insert, shape)
     rows = insertion.row_keys(insert, shape, mode, parameters)
+    if insert.kept:
+        for row in rows:
+            _check_sign(shape, [part.literal for part in row if isinstance(part, KeyPart)])
     generates = any(part is insertion.GENERATED for part in rows[0])
     if generates and len(rows) > 1:
         refuse(
@@ -126,7 +135,24 @@ def make(insert: Insert, shape: TableShape, mode: SqlMode, parameters: Sequence[
         compared.insert(0, (primary, insertion.unique_parts(insert, shape, primary, mode, parameters)))
     selects = [_select(shape, columns, key, parts) for key, parts in compared if parts]
     query = mode.encode(" UNION ALL ".join(selects)) if selects else None
-    return UpsertPlan(query, shape, insert.on_hit, columns, rows)
+    return UpsertPlan(query, shape, insert.on_hit, columns, rows, keeps_key=bool(insert.kept))
+
+
+def _with_what_changes(insert: Insert, shape: TableShape) -> Insert:
+    """``a = LAST_INSERT_ID(a)`` leaves a number that AUTO_INCREMENT has made; anything else it may change."""
+    kept = {shape.column(name).name for name in insert.kept}
+    kept &= {name for name in shape.primary_key if shape.column(name).auto_increment}
+    changed = tuple(name for name in insert.kept if shape.column(name).name not in kept)
+    return replace(insert, kept=tuple(kept), assigned=(*insert.assigned, *changed))
+
+
+def _check_sign(shape: TableShape, key: Sequence[str]) -> None:
+    if any(part.startswith("-") for part in key):
+        refuse(
+            f"giving LAST_INSERT_ID() the key of a row of {shape.label}, which is negative and would be"
+            " changed by that,",
+            "leave LAST_INSERT_ID() out",
+        )
 
 
 def _check_keys(insert: Insert, shape: TableShape) -> None:
