@@ -1,6 +1,6 @@
 """Connections of the sidecar's own account: for phase two, for the undo table, and to look at schemas.
 
-They are few, kept for a while, and thrown away at the first sign of trouble. The credentials are
+They are few, kept while they are used, and thrown away at the first sign of trouble. The credentials are
 read from their files for each new connection, so that a changed Secret needs no restart.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
     from globaltx.coordinator.policy import Datasource
 
 CONNECTIONS_MAX = 8
-IDLE_MAX = 2
+IDLE_SECONDS = 10.0
+"""How long a connection is kept that nobody asks for."""
+TRUSTED_SECONDS = 1.0
+"""How long one is taken to be alive after its last answer; later it is asked first."""
 CONNECT_SECONDS = 5.0
 STATEMENT_SECONDS = 30.0
 LOCK_WAIT_SECONDS = 5
@@ -93,11 +97,31 @@ class Session:
             DatasourceUnavailableError: the connection broke.
             pymysql.err.MySQLError: the server refused the statement.
         """
+        async with self._asking(sql, arguments) as cursor:
+            rows: Sequence[Row] = await cursor.fetchall()
+            return rows
+
+    async def train(self, statements: Sequence[str]) -> list[Sequence[Row]]:
+        """Run statements in one round trip, until the first error, and give the rows of each.
+
+        Raises:
+            DatasourceUnavailableError: the connection broke.
+            pymysql.err.MySQLError: the server refused one of them; those before it were run.
+        """
+        if not statements:
+            return []
+        async with self._asking("; ".join(statements), None) as cursor:
+            found: list[Sequence[Row]] = [await cursor.fetchall()]
+            while await cursor.nextset():
+                found.append(await cursor.fetchall())
+            return found
+
+    @contextlib.asynccontextmanager
+    async def _asking(self, sql: str, arguments: Sequence[object] | None) -> AsyncIterator[Any]:
         try:
             async with asyncio.timeout(STATEMENT_SECONDS), self._connection.cursor(_Cursor) as cursor:
                 await cursor.execute(sql, arguments)
-                rows: Sequence[Row] = await cursor.fetchall()
-                return rows
+                yield cursor
         except TimeoutError as error:
             message = f"the database did not answer within {STATEMENT_SECONDS:g} s"
             raise DatasourceUnavailableError(message) from error
@@ -117,7 +141,8 @@ class Database:
         self._folder = Path(credentials_folder) / datasource.name
         self._tls = DatasourceTls(datasource.tls, self._folder)
         self._room = asyncio.Semaphore(CONNECTIONS_MAX)
-        self._idle: list[Any] = []
+        self._idle: deque[tuple[Any, float]] = deque()
+        self._sweeping: asyncio.TimerHandle | None = None
         self._closed = False
 
     @property
@@ -139,20 +164,39 @@ class Database:
                 yield Session(connection)
                 clean = True
             finally:
-                if clean and len(self._idle) < IDLE_MAX and not self._closed:
-                    self._idle.append(connection)
+                if clean and not self._closed:
+                    self._keep(connection)
                 else:
                     connection.close()
 
     def close(self) -> None:
         """Close what is idle; connections that are lent out close when they come back."""
         self._closed = True
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            self._sweeping = None
         while self._idle:
-            self._idle.pop().close()
+            self._idle.pop()[0].close()
+
+    def _keep(self, connection: Any) -> None:
+        loop = asyncio.get_running_loop()
+        self._idle.append((connection, loop.time()))
+        if self._sweeping is None:
+            self._sweeping = loop.call_later(IDLE_SECONDS, self._sweep)
+
+    def _sweep(self) -> None:
+        """Close those that nobody has asked for, and come again while there are others."""
+        loop = asyncio.get_running_loop()
+        while self._idle and self._idle[0][1] <= loop.time() - IDLE_SECONDS:
+            self._idle.popleft()[0].close()
+        due = self._idle[0][1] + IDLE_SECONDS if self._idle else None
+        self._sweeping = None if due is None else loop.call_at(due, self._sweep)
 
     async def _connection(self) -> Any:
         while self._idle:
-            connection = self._idle.pop()
+            connection, since = self._idle.pop()
+            if asyncio.get_running_loop().time() - since < TRUSTED_SECONDS:
+                return connection
             try:
                 async with asyncio.timeout(CONNECT_SECONDS):
                     await connection.ping(reconnect=False)
@@ -188,12 +232,8 @@ class Database:
             connection.close()
             raise
         try:
-            session = Session(connection)
-            for statement in (
-                *compensate.SESSION,
-                f"SET SESSION innodb_lock_wait_timeout={LOCK_WAIT_SECONDS}",
-            ):
-                await session.rows(statement)
+            waiting = f"SET SESSION innodb_lock_wait_timeout={LOCK_WAIT_SECONDS}"
+            await Session(connection).train([*compensate.SESSION, waiting])
         except BaseException:
             connection.close()
             raise

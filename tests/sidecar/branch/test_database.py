@@ -11,9 +11,10 @@ import pytest
 from globaltx.coordinator.policy import Datasource
 from globaltx_sidecar.branch import database as module
 from globaltx_sidecar.branch.database import Database, DatasourceUnavailableError
+from tests.sidecar.eventually import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
 
@@ -85,7 +86,8 @@ async def test_a_kept_connection_that_is_given_up_is_closed(
 ) -> None:
     """It is asked whether it lives before it is lent: who asked may go away meanwhile."""
     await _ask(database)
-    (kept,) = database._idle
+    ((kept, _),) = database._idle
+    monkeypatch.setattr(module, "TRUSTED_SECONDS", 0.0)
     asked = asyncio.Event()
 
     async def never(*, reconnect: bool) -> None:
@@ -100,3 +102,32 @@ async def test_a_kept_connection_that_is_given_up_is_closed(
     with pytest.raises(asyncio.CancelledError):
         await asking
     assert kept.closed
+
+
+async def _number(database: Database) -> int:
+    async with database.session() as session:
+        return int((await session.rows("SELECT CONNECTION_ID()"))[0][0])
+
+
+@pytest.mark.database
+async def test_a_connection_is_used_again_unless_it_has_ended_meanwhile(
+    database: Database, monkeypatch: pytest.MonkeyPatch, sql: Callable[[str], str]
+) -> None:
+    first = await _number(database)
+    assert await _number(database) == first
+    sql(f"KILL {first}")
+    monkeypatch.setattr(module, "TRUSTED_SECONDS", 0.0)
+    assert await _number(database) != first
+
+
+@pytest.mark.database
+async def test_connections_that_nobody_asks_for_are_closed(
+    database: Database, monkeypatch: pytest.MonkeyPatch, sql: Callable[[str], str]
+) -> None:
+    monkeypatch.setattr(module, "IDLE_SECONDS", 0.01)
+    database.close()
+    database._closed = False  # what its undo table was made with is gone
+    last = await _number(database)
+    there = f"SELECT COUNT(*) FROM information_schema.processlist WHERE id = {last}"
+    await eventually(lambda: sql(there).strip() == "0")
+    assert not database._idle
