@@ -215,11 +215,17 @@ def take_fence(schema: str, xid: Xid) -> str:
     It waits for a local commit that is under way, and must be committed by itself. From then on it
     stands for as long as any fence, however old the transaction is.
     """
-    taken = _hex(_ROLLBACK_MARK + str(xid))
+    return take_fences(schema, [xid])
+
+
+def take_fences(schema: str, xids: Collection[Xid]) -> str:
+    """Write the statement that does what `take_fence` does for several transactions."""
+    rows = ",".join(
+        f"(X'',{_hex(str(xid))},{_hex(f'{_ROLLBACK_MARK}{xid}')},0,NULL,NULL,1)" for xid in sorted(xids)
+    )
     return (
-        f"INSERT INTO {identifier(schema)}.{UNDO_TABLE} ({_COLUMNS})"
-        f" VALUES (X'',{_hex(str(xid))},{taken},0,NULL,NULL,1) ON DUPLICATE KEY UPDATE xid={taken},"
-        "created_at=CURRENT_TIMESTAMP(6)"
+        f"INSERT INTO {identifier(schema)}.{UNDO_TABLE} ({_COLUMNS}) VALUES {rows}"
+        " ON DUPLICATE KEY UPDATE xid=VALUES(xid),created_at=CURRENT_TIMESTAMP(6)"
     )
 
 
@@ -245,6 +251,18 @@ def lock_records(schema: str, xid: Xid) -> str:
     return (
         f"SELECT table_name,row_key FROM {identifier(schema)}.{UNDO_TABLE}"
         f" WHERE xid={_hex(str(xid))} AND table_name<>X'' FOR UPDATE"
+    )
+
+
+def select_standing(schema: str, xids: Collection[Xid], rows_max: int) -> str:
+    """Write the SELECT of the undo records of transactions whose fences are taken, newest first; no locks.
+
+    Columns: table_name, row_key, before_image, after_image.
+    """
+    return (
+        f"SELECT table_name,row_key,before_image,after_image FROM {identifier(schema)}.{UNDO_TABLE}"
+        f" WHERE xid IN ({_xids(xids)}) AND table_name<>X''"
+        f" ORDER BY created_at DESC,position DESC LIMIT {int(rows_max)}"
     )
 
 

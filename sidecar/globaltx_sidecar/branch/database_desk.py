@@ -1,4 +1,7 @@
-"""Phase two of AT in one datasource: commits together, rollbacks side by side."""
+"""Phase two of AT in one datasource: commits together, rollbacks a few together, side by side.
+
+Rollbacks that cannot be done together are done by themselves, from then on.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,9 @@ class Carrier(Protocol):
     async def commit(self, xids: Sequence[Xid]) -> None:
         """Drop the undo records of the transactions."""
 
+    async def rollback_together(self, xids: Sequence[Xid]) -> bool:
+        """Undo what the transactions did; False, and nothing is done, when each must be taken by itself."""
+
     async def rollback(self, xid: Xid, resolutions: Sequence[Resolution] = ()) -> Settlement:
         """Undo what the transaction did, as people have resolved; it ends RolledBack or in Conflict."""
 
@@ -55,20 +61,40 @@ class DatabaseDesk(Desk):
         if commits and Outcome.COMMIT not in outcomes:
             size = max(1, self._pace.batch_max >> commits[0].failures)
             yield commits[:size]
-        free = max(0, self._pace.rollbacks_max - outcomes.count(Outcome.ROLLBACK))
-        yield from ([job] for job in [job for job in due if job.branch.outcome is Outcome.ROLLBACK][:free])
+        under_way = {job.busy for job in busy if job.branch.outcome is Outcome.ROLLBACK}
+        free = max(0, self._pace.rollbacks_max - len(under_way))
+        yield from self._rollbacks([job for job in due if job.branch.outcome is Outcome.ROLLBACK])[:free]
+
+    def _rollbacks(self, due: list[Job]) -> list[list[Job]]:
+        """Batches of those that may go together, and the others each by itself; the longest due first."""
+        together = [job for job in due if not _alone(job)]
+        size = self._pace.rollback_batch_max
+        batches = [together[first : first + size] for first in range(0, len(together), size)]
+        return sorted([*batches, *([job] for job in due if _alone(job))], key=lambda batch: batch[0].due)
 
     async def _carry_out(self, jobs: list[Job]) -> None:
         undone = [job for job in jobs if job.settlement is None]
         if not undone:
             return
-        if undone[0].branch.outcome is Outcome.COMMIT:
-            await self._carrier.commit([job.branch.id.xid for job in undone])
-            for job in undone:
-                job.settlement = at.committed()
+        if undone[0].branch.outcome is Outcome.ROLLBACK:
+            await self._roll_back(undone)
             return
+        await self._carrier.commit([job.branch.id.xid for job in undone])
         for job in undone:
+            job.settlement = at.committed()
+
+    async def _roll_back(self, jobs: list[Job]) -> None:
+        if len(jobs) == 1 and _alone(jobs[0]):
+            job = jobs[0]
             job.settlement = await self._carrier.rollback(job.branch.id.xid, job.resolutions)
+            return
+        together = [job for job in jobs if not _alone(job)]  # somebody may just have resolved one
+        if await self._carrier.rollback_together([job.branch.id.xid for job in together]):
+            for job in together:
+                job.settlement = at.rolled_back(())
+        else:
+            for job in together:
+                job.alone = True
 
     def _reason(self, error: Exception) -> Reason:
         return (
@@ -78,3 +104,8 @@ class DatabaseDesk(Desk):
 
 def _failures(job: Job) -> int:
     return job.failures
+
+
+def _alone(job: Job) -> bool:
+    """Whether its rollback is for itself; one that is done and only failed to be told is not."""
+    return job.settlement is None and (job.alone or bool(job.branch.resolutions))

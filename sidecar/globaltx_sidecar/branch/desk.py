@@ -2,7 +2,7 @@
 
 Each resource has a desk of its own, so that one that hangs holds up no other. In a datasource,
 commits that wait together are carried out together, one batch at a time: they only drop undo
-records. Rollbacks go side by side, a few at a time.
+records. Rollbacks go side by side in small batches, a few at a time.
 
 A branch that fails is tried again after a growing, spread-out delay, for ever: its outcome is
 taken, and nothing else can end it. Commits that failed together are tried in smaller and smaller
@@ -53,6 +53,7 @@ class Pace:
     conflict_seconds: float = 300.0
     batch_max: int = 256
     rollbacks_max: int = 8
+    rollback_batch_max: int = 32
     waiting_max: int = 16 * 1024
     calls_max: int = 8
 
@@ -66,7 +67,10 @@ class Job:
     failures: int = 0
     attempts: int = 0
     refusals: int = 0
-    busy: bool = False
+    busy: int = 0
+    """The number of the batch that is under way with it; 0 while it waits."""
+    alone: bool = False
+    """It could not be done together with others."""
     settlement: Settlement | None = None
     resolutions: tuple[Resolution, ...] = ()
     """Those that the settlement has heard of."""
@@ -100,6 +104,7 @@ class Desk(ABC):
         self._jobs: dict[BranchId, Job] = {}
         self._wake = asyncio.Event()
         self._failures = 0
+        self._batches = 0
         self._paused_until = 0.0
         self._part = f"phase two of {resource}"
         self._weight = 0
@@ -161,11 +166,15 @@ class Desk(ABC):
 
     @abstractmethod
     async def _carry_out(self, jobs: list[Job]) -> None:
-        """Do the work of a batch and set each ``settlement``; those that have one only failed to report."""
+        """Do the work of a batch and set each ``settlement``; those that have one only failed to report.
+
+        One that is left without is due at once again.
+        """
 
     def _start(self, tasks: asyncio.TaskGroup, jobs: list[Job]) -> None:
+        self._batches += 1
         for job in jobs:
-            job.busy = True
+            job.busy = self._batches
         tasks.create_task(self._attempt(jobs), name=f"{self._part}: {len(jobs)} x {jobs[0].branch.outcome}")
 
     def _next_due(self, now: float) -> float | None:
@@ -183,19 +192,20 @@ class Desk(ABC):
                 await self._carry_out(jobs)
                 for job in undone:
                     _tally(job, datetime.now(UTC))
-                ends = await asyncio.gather(*(self._settle(job) for job in jobs), return_exceptions=True)
+                done = [job for job in jobs if job.settlement is not None]
+                ends = await asyncio.gather(*(self._settle(job) for job in done), return_exceptions=True)
         except Exception as error:  # noqa: BLE001  whatever it is, the branches are tried again, and it is told
             self._failed(jobs, error)
         else:
             self._failures = 0
-            for job, end in zip(jobs, ends, strict=True):
+            for job, end in zip(done, ends, strict=True):
                 if isinstance(end, Exception):
                     self._failed([job], end)
             if not any(job.failures for job in self._jobs.values()):
                 self._health.ok(self._part)
         finally:
             for job in jobs:
-                job.busy = False
+                job.busy = 0
             self._changed()
 
     async def _settle(self, job: Job) -> None:

@@ -1,7 +1,8 @@
 """Phase two of AT in one datasource: forget undo records, or apply them.
 
 Both may be repeated, run twice at the same time, or be cut off anywhere: a commit only deletes
-what an outcome has made worthless, a rollback does all of its work in one local transaction.
+what an outcome has made worthless, a rollback does all of its work in one local transaction, by
+itself or with others.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from globaltx.transaction.xid import InvalidXidError, Xid
 from globaltx.undo import locks, shown
 from globaltx_sidecar.branch.database import LOCK_ERRORS, DatasourceUnavailableError, code_of
 from globaltx_sidecar.branch.restoring import RecordsGoneError, Restoration
+from globaltx_sidecar.branch.together import Together
 from globaltx_sidecar.branch.undo_table import UndoTableMissingError
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ class PhaseTwo:
         self._database = database
         self._schemas = schemas
         self._schema = database.schema
+        self._together = Together(database, schemas)
 
     async def commit(self, xids: Sequence[Xid]) -> None:
         """Drop the undo records, and with them the locks and fences, of committed transactions.
@@ -67,6 +70,16 @@ class PhaseTwo:
         await self._insisting(lambda session: session.rows(locks.take_fence(self._schema, xid)))
         restored = await self._insisting(lambda session: self._undo_all(session, xid, resolutions))
         return at.rolled_back(restored.conflicts, resolutions, restored.decided)
+
+    async def rollback_together(self, xids: Sequence[Xid]) -> bool:
+        """Undo what transactions did here, all of them in one local transaction.
+
+        False when something stands in the way, and nothing happened: roll each back by itself.
+
+        Raises:
+            DatasourceUnavailableError: a passing fault; nothing happened, repeat it.
+        """
+        return await self._together.rollback(xids)
 
     async def sweep(self) -> int:
         """Drop the fences that no local transaction can meet any more; return how many.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from globaltx.coordinator.policy import Datasource
+from globaltx.modes import at
 from globaltx.transaction.xid import Xid
 from globaltx_sidecar.branch.database import Database
 from globaltx_sidecar.branch.phase_two import PhaseTwo
@@ -17,10 +18,12 @@ from tests.conftest import GLOBALTX_PASSWORD
 from tests.undo.application import Application
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from pathlib import Path
 
     from dev.databases import Server
+    from globaltx.transaction.conflict import Resolution
+    from globaltx.transaction.model import Settlement
 
 _numbers = itertools.count(1)
 
@@ -44,9 +47,19 @@ def schemas(database: Database) -> CachedSchemas:
     return CachedSchemas(database)
 
 
-@pytest.fixture
-def phase_two(database: Database, schemas: CachedSchemas) -> PhaseTwo:
-    return PhaseTwo(database, schemas)
+class TogetherFirst(PhaseTwo):
+    """As a desk goes about it: together with others (here nobody), and by itself where that cannot be."""
+
+    async def rollback(self, xid: Xid, resolutions: Sequence[Resolution] = ()) -> Settlement:
+        if not resolutions and await self.rollback_together([xid]):
+            return at.rolled_back(())
+        return await super().rollback(xid, resolutions)
+
+
+@pytest.fixture(params=[PhaseTwo, TogetherFirst], ids=["alone", "together"])
+def phase_two(request: pytest.FixtureRequest, database: Database, schemas: CachedSchemas) -> PhaseTwo:
+    kind: type[PhaseTwo] = request.param
+    return kind(database, schemas)
 
 
 @pytest.fixture

@@ -37,6 +37,7 @@ class Database:
     def __init__(self) -> None:
         self.committed: list[list[Xid]] = []
         self.rolled_back: list[Xid] = []
+        self.together: list[list[Xid]] = []
         self.bad: set[Xid] = set()
         self.conflicts: set[Xid] = set()
         self.attempts: Counter[Xid] = Counter()
@@ -52,6 +53,14 @@ class Database:
     async def commit(self, xids: Sequence[Xid]) -> None:
         await self._work(xids)
         self.committed.append(list(xids))
+
+    async def rollback_together(self, xids: Sequence[Xid]) -> bool:
+        self.together.append(list(xids))
+        if self.conflicts & set(xids):
+            return False
+        await self._work(xids)
+        self.rolled_back += xids
+        return True
 
     async def rollback(self, xid: Xid, resolutions: Sequence[Resolution] = ()) -> Settlement:
         self.heard.append([each.number for each in resolutions])
@@ -163,7 +172,7 @@ async def test_commits_that_wait_are_carried_out_together() -> None:
 
 
 async def test_rollbacks_go_side_by_side_but_not_without_bound() -> None:
-    stage = Stage()
+    stage = Stage(replace(PACE, rollback_batch_max=2))
     stage.orders.go.clear()
     for number in range(30):
         await stage.ended(f"n{number}", Outcome.ROLLBACK)
@@ -172,6 +181,19 @@ async def test_rollbacks_go_side_by_side_but_not_without_bound() -> None:
         stage.orders.go.set()
         await stage.settled(30)
     assert stage.orders.side_by_side_max == PACE.rollbacks_max
+    assert max(map(len, stage.orders.together)) == 2
+
+
+async def test_rollbacks_that_cannot_go_together_are_told_apart_once() -> None:
+    stage = Stage(PATIENT)
+    xids = [await stage.ended(f"n{number}", Outcome.ROLLBACK) for number in range(10)]
+    stage.orders.conflicts = {xids[3]}
+    async with leading(stage):
+        await stage.settled(9)
+        await stage.until(lambda: stage.states()["n3", "orders"] is State.CONFLICT)
+    assert sorted(stage.orders.rolled_back) == sorted({*xids} - {xids[3]})
+    assert all(count == 1 for count in stage.orders.attempts.values())
+    assert sum(xids[3] in batch for batch in stage.orders.together) == 1
 
 
 async def test_one_hanging_database_holds_up_no_other() -> None:
