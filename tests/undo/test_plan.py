@@ -67,7 +67,9 @@ def test_undo_insert() -> None:
     delete = _plan("DELETE FROM stock").records([(b"7", b'{"id": [7]}')], Ok(1))
     text = locks.undo_insert("shop", XID, [*update, *delete])
     taken_over = locks.undo_insert("shop", XID, delete, committed=[Xid("shop", "01g"), Xid("shop", "01f")])
-    goldens.check("undo_inserts.txt", {"plain": text.decode(), "taken over": taken_over.decode()}.__getitem__)
+    whole = locks.undo_insert("shop", XID, delete, committed=[Xid("shop", "01f")], whole=True)
+    told = {"plain": text, "taken over": taken_over, "whole": whole + b"; " + locks.stop_at_conflict("shop")}
+    goldens.check("undo_inserts.txt", lambda name: told[name].decode())
     assert b";" not in text + taken_over
 
 

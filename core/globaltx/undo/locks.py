@@ -53,12 +53,19 @@ _MERGED_POSITION = "IF(VALUES(after_image) IS NULL,VALUES(position),position)"
 
 
 def undo_insert(
-    schema: str, xid: Xid, records: Sequence[UndoRecord], committed: Collection[Xid] = ()
+    schema: str,
+    xid: Xid,
+    records: Sequence[UndoRecord],
+    committed: Collection[Xid] = (),
+    *,
+    whole: bool = False,
 ) -> bytes:
     """Write the one INSERT that a local commit starts with: all undo records and the fence.
 
     The fence comes last: of rows that were written before one in conflict, and taken back, MySQL keeps
-    a lock on the gap, and every fence goes into the same one.
+    locks on the gaps, where others' rows may have to go while this one waits, and every fence goes into the
+    same one. ``whole`` takes nothing back: records in conflict are left as they are and the others written;
+    `stop_at_conflict` must follow.
 
     A row that the same xid has changed before keeps its first before image and gets its last
     after image. ``committed`` are transactions that held a lock and whose outcome is Commit:
@@ -74,7 +81,7 @@ def undo_insert(
     text = (
         f"{_WITH_CHECKS}INSERT INTO {identifier(schema)}.{UNDO_TABLE} ({_COLUMNS})"
         f" VALUES {','.join([*rows, fence])}"
-        f" ON DUPLICATE KEY UPDATE {_on_duplicate(committed)}"
+        f" ON DUPLICATE KEY UPDATE {_on_duplicate(committed, whole=whole)}"
     )
     if len(text) > INSERT_BYTES_MAX:
         refuse(f"a local transaction whose undo records take {len(text)} bytes", "change fewer rows in one")
@@ -91,7 +98,16 @@ def _row(record: UndoRecord, position: int, xid: str, thinned: Collection[str]) 
     return f"({_hex(shape.name)},{record.row_key},{xid},{position},{before},{after},{owner})"
 
 
-def _on_duplicate(committed: Collection[Xid]) -> str:
+def stop_at_conflict(schema: str) -> bytes:
+    """Write the statement that fails as `undo_insert` does if the one before it has met a conflict."""
+    text = (
+        f"{_WITH_CHECKS}INSERT INTO {identifier(schema)}.{UNDO_TABLE} ({_COLUMNS})"
+        " SELECT X'',X'',X'',0,NULL,NULL,0 FROM DUAL WHERE @globaltx_holder IS NOT NULL"
+    )
+    return text.encode()
+
+
+def _on_duplicate(committed: Collection[Xid], *, whole: bool) -> str:
     """The names of the columns stand for what is there; each is assigned after its last use.
 
     The holder is noted where nothing tells the server beforehand that the condition is false: MySQL
@@ -102,10 +118,18 @@ def _on_duplicate(committed: Collection[Xid]) -> str:
     merged = {"position": _MERGED_POSITION, "before_image": _MERGED_BEFORE, "after_image": _MERGED_AFTER}
     if theirs:
         merged = {name: f"IF(xid=VALUES(xid),{sql},VALUES({name}))" for name, sql in merged.items()}
-    assignments = {"owner": f"IF({ours},VALUES(owner),LENGTH(@globaltx_holder:=xid)=0)", **merged}
     if theirs:
-        assignments["xid"] = "VALUES(xid)"
+        merged["xid"] = "VALUES(xid)"
+    if whole:
+        merged = {name: f"IF({ours},{sql},{name})" for name, sql in merged.items()}
+    assignments = {"owner": f"IF({ours},VALUES(owner),{_noting_holder('xid', whole=whole)})", **merged}
     return ",".join(f"{name}={sql}" for name, sql in assignments.items())
+
+
+def _noting_holder(theirs: str, *, whole: bool) -> str:
+    """Note who holds the record; 0, which violates the CHECK, or 1 where that is done later."""
+    noted = f"LENGTH(@globaltx_holder:={theirs})"
+    return f"{noted}>0" if whole else f"{noted}=0"
 
 
 def probe(
@@ -125,10 +149,12 @@ def probe(
     )
 
 
-def probe_keys(schema: str, records: Sequence[UndoRecord], committed: Collection[Xid] = ()) -> bytes:
+def probe_keys(
+    schema: str, records: Sequence[UndoRecord], committed: Collection[Xid] = (), *, whole: bool = False
+) -> bytes:
     """Write the INSERT that finds out whether changed rows are a global transaction's.
 
-    It fails as `undo_insert` does; `withdraw_keys` takes it back.
+    It fails as `undo_insert` does, or lets `stop_at_conflict` fail; `withdraw_keys` takes it back.
 
     Raises:
         RefusedError: the keys do not fit into one packet.
@@ -139,7 +165,7 @@ def probe_keys(schema: str, records: Sequence[UndoRecord], committed: Collection
     )
     text = (
         f"{_WITH_CHECKS}INSERT INTO {identifier(schema)}.{UNDO_TABLE} ({_COLUMNS}) VALUES {rows}"
-        f" ON DUPLICATE KEY UPDATE owner=IF(xid IN ({passing}),1,LENGTH(@globaltx_holder:=xid)=0)"
+        f" ON DUPLICATE KEY UPDATE owner=IF(xid IN ({passing}),1,{_noting_holder('xid', whole=whole)})"
     )
     if len(text) > INSERT_BYTES_MAX:
         refuse(f"a change of rows whose keys take {len(text)} bytes", "change fewer rows in one")

@@ -19,12 +19,21 @@ from globaltx_sidecar.mysql import errors, trains
 from globaltx_sidecar.mysql.steps import ask, end_of, only_row
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from globaltx.transaction.xid import Xid
+    from globaltx.undo.plan import UndoRecord
     from globaltx_sidecar.mysql.local import Standing
     from globaltx_sidecar.mysql.patience import Patience
     from globaltx_sidecar.mysql.steps import Step
+
+
+def keeps_gaps(standing: Standing, records: Sequence[UndoRecord]) -> bool:
+    """Whether the server may keep locks on gaps after an INSERT of these records that fails at one of them.
+
+    MySQL does under REPEATABLE READ, and nearly all newer xids belong into one of them.
+    """
+    return not standing.mariadb and len(records) > 1
 
 
 def holder_of(standing: Standing) -> Generator[Step, Any, Xid | None]:

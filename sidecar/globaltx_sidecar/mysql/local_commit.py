@@ -77,10 +77,12 @@ def _write(
 ) -> Generator[Step, Any, tuple[Ok, float]]:
     """Write and commit, waiting for locks as long as patience lasts."""
     committed: set[Xid] = set()
+    whole = conflicts.keeps_gaps(standing, records)
+    check = [locks.stop_at_conflict(standing.schema)] if whole else []
     while True:
-        insert = locks.undo_insert(standing.schema, xid, records, committed)
+        insert = locks.undo_insert(standing.schema, xid, records, committed, whole=whole)
         runs = run if heard is None else heard.run
-        arrived = yield from runs(standing, [insert, statement], switch_back=True)
+        arrived = yield from runs(standing, [insert, *check, statement], switch_back=True)
         error = arrived.error
         if error is None:
             return end_of(arrived), (yield from patience.ended())

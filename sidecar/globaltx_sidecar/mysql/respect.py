@@ -57,9 +57,11 @@ def _ask(
 ) -> Generator[Step, Any, None]:
     committed: set[Xid] = set()
     withdrawals = locks.withdraw_keys(standing.schema, records)
+    whole = conflicts.keeps_gaps(standing, records)
+    check = [locks.stop_at_conflict(standing.schema)] if whole else []
     while True:
-        question = locks.probe_keys(standing.schema, records, committed)
-        arrived = yield from heard.run(standing, [question, *withdrawals, *closing], switch_back=True)
+        question = locks.probe_keys(standing.schema, records, committed, whole=whole)
+        arrived = yield from heard.run(standing, [question, *check, *withdrawals, *closing], switch_back=True)
         error = arrived.error
         if error is None:
             return

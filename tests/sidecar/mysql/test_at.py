@@ -545,9 +545,28 @@ def test_a_row_that_is_restored_meanwhile_is_changed_as_it_then_is(place: Place,
         assert [row[3:] for row in undo(place)] == [('{"id": [1], "amount": [101]}',)]
 
 
-def test_who_waits_for_a_row_holds_up_nobody_else(place: Place, credentials: Path) -> None:
+WAITING = {
+    "one row": (["UPDATE {} item SET amount = 2 WHERE id = 2"], False),
+    "one behind others": (["UPDATE {} item SET amount = 2 WHERE id IN (1, 2)"], False),
+    "in a local transaction": (
+        [
+            "BEGIN",
+            "UPDATE {} item SET amount = 2 WHERE id = 1",
+            "UPDATE {} item SET amount = 2 WHERE id = 2",
+            "COMMIT",
+        ],
+        False,
+    ),
+    "without an xid": (["UPDATE item SET amount = 2 WHERE id IN (1, 2)"], True),
+}
+
+
+@pytest.mark.parametrize(("statements", "guards"), WAITING.values(), ids=WAITING.keys())
+def test_who_waits_for_a_row_holds_up_nobody_else(
+    place: Place, credentials: Path, statements: list[str], *, guards: bool
+) -> None:
     """Of an INSERT that failed, servers may keep locks on the gaps where its first rows were to be."""
-    with Proxy(place, credentials, lock_wait=timedelta(seconds=60)) as proxy:
+    with Proxy(place, credentials, lock_wait=timedelta(seconds=60), guards_local_writes=guards) as proxy:
         holder, waiting = proxy.begin(), proxy.begin()
         others = [proxy.begin() for _ in range(3)]
         looked = threading.Event()
@@ -558,10 +577,11 @@ def test_who_waits_for_a_row_holds_up_nobody_else(place: Place, credentials: Pat
 
         def wait() -> None:
             with proxy.connect() as connection, connection.cursor() as cursor:
-                cursor.execute(f"UPDATE {hint(waiting)} item SET amount = 2 WHERE id = 1")
+                for statement in statements:
+                    cursor.execute(statement.format(hint(waiting)))
 
         with proxy.connect() as connection, connection.cursor() as cursor:
-            cursor.execute(f"UPDATE {hint(holder)} item SET amount = 1 WHERE id = 1")
+            cursor.execute(f"UPDATE {hint(holder)} item SET amount = 1 WHERE id = 2")
             proxy.store._hook = hook
             waiter = threading.Thread(target=wait)
             waiter.start()
@@ -573,7 +593,9 @@ def test_who_waits_for_a_row_holds_up_nobody_else(place: Place, credentials: Pat
             assert waiter.is_alive()
             proxy.decide(holder, Outcome.COMMIT)
             waiter.join(20)
-        assert [row[2] for row in items(place)] == [2, 200, 303]
+        several = statements != WAITING["one row"][0]
+        assert [row[2] for row in items(place)] == [2 if several else 100, 2, 303]
+        assert not [row for row in undo(place) if row[2].startswith("?")]
 
 
 def test_a_row_of_a_transaction_that_commits_is_taken_over(proxy: Proxy) -> None:
