@@ -17,6 +17,7 @@ def template(path: str, name: str = "debit", **more: Any) -> Json:
 
 
 TCC: Json = {"confirm": "/c", "cancel": "/x"}
+SAGA: Json = {"compensate": "/x"}
 TCD: Json = {"confirm": "/c", "state": "/s", "reservationSeconds": 60}
 
 
@@ -85,9 +86,9 @@ WRONG = [
     ),
     Wrong(
         "unknown mode",
-        http({**route(), "begin": {"mode": "Saga"}}),
-        'supported values: "AT", "TCC", "TCD"',
-        "spec.http.routes[0].begin.mode: must be one of AT, TCC, TCD, is 'Saga'",
+        http({**route(), "begin": {"mode": "XA"}}),
+        'supported values: "AT", "TCC", "TCD", "Saga"',
+        "spec.http.routes[0].begin.mode: must be one of AT, TCC, TCD, Saga, is 'XA'",
     ),
     Wrong(
         "path and template",
@@ -122,8 +123,8 @@ WRONG = [
     Wrong(
         "tcc that takes no part",
         http({**route(), "propagation": "Never", "tcc": TCC}),
-        "a route with tcc or tcd takes part",
-        "spec.http.routes[0].propagation: a route with tcc or tcd takes part",
+        "a route with tcc, tcd or saga takes part",
+        "spec.http.routes[0].propagation: a route with tcc, tcd or saga takes part",
     ),
     Wrong(
         "tcc that keeps a secret",
@@ -152,8 +153,38 @@ WRONG = [
     Wrong(
         "tcc and tcd",
         http({**route(), "tcc": TCC, "tcd": TCD}),
-        "a route's requests are tries of one mode",
-        "spec.http.routes[0]: a route's requests are tries of one mode",
+        "a route's requests are branches of one mode",
+        "spec.http.routes[0]: a route's requests are branches of one mode",
+    ),
+    Wrong(
+        "tcc and saga",
+        http({**route(), "tcc": TCC, "saga": SAGA}),
+        "a route's requests are branches of one mode",
+        "spec.http.routes[0]: a route's requests are branches of one mode",
+    ),
+    Wrong(
+        "saga without a compensation",
+        http({**route(), "saga": {}}),
+        "spec.http.routes[0].saga.compensate: Required value",
+        "spec.http.routes[0].saga.compensate: is required",
+    ),
+    Wrong(
+        "saga that takes no part",
+        http({**route(), "propagation": "NotSupported", "saga": SAGA}),
+        "a route with tcc, tcd or saga takes part",
+        "spec.http.routes[0].propagation: a route with tcc, tcd or saga takes part",
+    ),
+    Wrong(
+        "saga with dependencies that say nothing",
+        http({**route(), "saga": {**SAGA, "dependsOn": ["hold"]}}),
+        "dependsOn says something with order Dependencies only",
+        "the saga of 'create': dependsOn says something with order Dependencies only",
+    ),
+    Wrong(
+        "saga of an order that nobody knows",
+        http({**route(), "saga": {**SAGA, "order": "Any"}}),
+        'supported values: "ReverseOfCompletion", "Dependencies", "AllAtOnce"',
+        "spec.http.routes[0].saga.order: must be one of ReverseOfCompletion, Dependencies, AllAtOnce",
     ),
     Wrong(
         "no time at all",

@@ -13,6 +13,7 @@ from globaltx.coordinator.policy import (
     Policy,
     Propagation,
     Route,
+    Saga,
     Tcc,
     Tcd,
     Tls,
@@ -27,8 +28,8 @@ from globaltx.manifest.policy import (
     read_policy,
     selects,
 )
-from globaltx.transaction.calls import Reservation
-from tests.manifest.cases import TCC, TCD, WRONG, Wrong, datasource, http, route, template
+from globaltx.transaction.calls import Order, Reservation
+from tests.manifest.cases import SAGA, TCC, TCD, WRONG, Wrong, datasource, http, route, template
 
 Json = dict[str, Any]
 
@@ -151,9 +152,52 @@ def test_a_try_of_a_reservation_is_read_with_its_times() -> None:
     )
 
 
+def test_a_step_of_a_saga_is_read_with_its_order() -> None:
+    capture = read_policy(resource(http({**route(), "saga": SAGA}))).http
+    assert capture is not None
+    assert capture.routes[0].tries == Saga("/x")
+    given = {
+        "order": "Dependencies",
+        "dependsOn": ["hold", "pay"],
+        "timeoutSeconds": 3,
+        "successStatuses": [200],
+        "conflictAfterRefusals": 4,
+        "headers": ["Accept-Language"],
+        "guard": False,
+    }
+    capture = read_policy(resource(http({**route(), "saga": {**SAGA, **given}}))).http
+    assert capture is not None
+    assert capture.routes[0].saga == Saga(
+        "/x",
+        Order.DEPENDENCIES,
+        ("hold", "pay"),
+        timedelta(seconds=3),
+        frozenset({200}),
+        4,
+        ("accept-language",),
+        guarded=False,
+    )
+
+
+def step(name: str, *depends_on: str) -> Json:
+    saga = {**SAGA, "order": "Dependencies", "dependsOn": list(depends_on)}
+    return {**route(name, f"/{name}"), "saga": saga}
+
+
+@pytest.mark.parametrize("routes", [[step("a", "a")], [step("a", "b"), step("b", "c"), step("c", "a")]])
+def test_steps_that_depend_on_themselves_are_refused(routes: list[Json]) -> None:
+    with pytest.raises(InvalidPolicyError, match="the step 'a' depends on itself"):
+        read_policy(resource(http(*routes)))
+
+
+def test_steps_may_depend_on_those_of_other_apps() -> None:
+    read_policy(resource(http(step("a"), step("b", "a", "elsewhere"), step("c", "a", "b"))))
+
+
 @pytest.mark.parametrize(
     ("spec", "sentence"),
     [
+        (http({**route(), "saga": {"compensate": "/{b}"}}), ".saga.compensate: {b} is no variable"),
         (http({**route(), "tcd": {**TCD, "state": "/{b}"}}), ".tcd.state: {b} is no variable"),
         (http(template("/a")), "it has no {variable}"),
         (http(template("/{a}/{a}")), "{a} is there twice"),

@@ -8,15 +8,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from globaltx.coordinator.policy import Datasource, Propagation, Route, Tcc, Tcd, Tls, TlsMode
+from globaltx.coordinator.policy import Datasource, Propagation, Route, Saga, Tcc, Tcd, Tls, TlsMode
 from globaltx.manifest.settings import DatasourceSettings, EtcdSettings, HttpSettings, SidecarSettings
-from globaltx.transaction.calls import Reservation
+from globaltx.transaction.calls import Order, Reservation
 
 DEBIT = Route(
     name="debit",
     path_template="/accounts/{id}/debit",
     propagation=Propagation.MANDATORY,
     tcc=Tcc("/confirm", "/cancel", timedelta(seconds=2), frozenset({201}), 3, ("a",), guarded=False),
+)
+BOOK = Route(
+    name="book",
+    path="/book",
+    saga=Saga(
+        "/cancel",
+        Order.DEPENDENCIES,
+        ("hold",),
+        timedelta(seconds=2),
+        frozenset({201}),
+        3,
+        ("a",),
+        guarded=False,
+    ),
 )
 RESERVE = Route(
     name="reserve",
@@ -52,7 +66,7 @@ def test_any_texts_come_back_and_hold_nothing_that_kubernetes_expands(
         namespace="shop",
         app="orders",
         policies=("p",),
-        http=HttpSettings(port, (Route(name="r", path=path), DEBIT, RESERVE), edge=True),
+        http=HttpSettings(port, (Route(name="r", path=path), DEBIT, RESERVE, BOOK), edge=True),
         datasources=(DatasourceSettings(datasource, "127.0.0.2", port),),
         etcd=EtcdSettings(("http://a:1", "http://b:1"), "/p/", ("tls", "user")),
     )

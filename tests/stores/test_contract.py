@@ -16,7 +16,7 @@ from globaltx.stores.base import (
     UnknownTransactionError,
     XidTakenError,
 )
-from globaltx.transaction.calls import Calls, Request, Reservation
+from globaltx.transaction.calls import Calls, Order, Request, Reservation, Step
 from globaltx.transaction.model import Mode
 from globaltx.transaction.states import Outcome, State
 from tests.stores.harness import (
@@ -152,6 +152,36 @@ async def test_start_comes_too_late_once_the_branch_was_told(harness: Harness) -
         await harness.client().start(branch(xid))
     (found,) = (await harness.client().read(xid)).branches
     assert not found.started
+
+
+async def test_a_step_is_noted_as_done_at_its_place(harness: Harness) -> None:
+    xid = await begun(harness)
+    calls = replace(CALLS, on_commit="", step=Step("debit", Order.DEPENDENCIES, ("hold", "look")))
+    await harness.client().join(branch(xid), Mode.SAGA, calls)
+    for place in (1, 1, 2):
+        await harness.client().complete(branch(xid), place)
+    await harness.client().decide(xid, ROLLBACK)
+    await harness.stamp(xid)
+    (seen,) = await first(harness.client(), "shop", 1)
+    (found,) = (await harness.client().read(xid)).branches
+    assert (seen.calls, seen.completed, found.calls, found.completed) == (calls, 2, calls, 2)
+
+
+async def test_the_order_of_steps_stands_once_the_branch_was_told(harness: Harness) -> None:
+    xid = await begun(harness)
+    await harness.client().join(branch(xid), Mode.SAGA, CALLS)
+    await harness.client().decide(xid, ROLLBACK)
+    await harness.stamp(xid)
+    with pytest.raises(AlreadyDecidedError):
+        await harness.client().complete(branch(xid), 1)
+    (found,) = (await harness.client().read(xid)).branches
+    assert not found.completed
+
+
+async def test_completing_what_never_joined_is_told(harness: Harness) -> None:
+    xid = await begun(harness)
+    with pytest.raises(UnknownTransactionError):
+        await harness.client().complete(branch(xid), 1)
 
 
 async def test_start_of_what_never_joined_is_told(harness: Harness) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 from globaltx.transaction.calls import (
     DEFAULT_CALL_TIMEOUT,
     DEFAULT_REFUSALS,
     DEFAULT_SUCCESS_STATUSES,
+    Order,
     Reservation,
 )
 from globaltx.transaction.model import Mode
@@ -77,6 +78,35 @@ class Tcd:
 
 
 @dataclass(frozen=True, slots=True)
+class Saga:
+    """What makes a route's requests steps of a saga, whose name is the route's.
+
+    As in `Tcc`, but the step's work stands from the beginning; ``compensate`` takes it back.
+    """
+
+    compensate: str
+    order: Order = Order.REVERSE
+    depends_on: tuple[str, ...] = ()
+    timeout: timedelta = DEFAULT_CALL_TIMEOUT
+    success_statuses: frozenset[int] = DEFAULT_SUCCESS_STATUSES
+    refusals_max: int = DEFAULT_REFUSALS
+    headers: tuple[str, ...] = DEFAULT_HEADERS
+    guarded: bool = True
+    mode: ClassVar[Mode] = Mode.SAGA
+    confirm: ClassVar[str] = ""
+    reservation: ClassVar[Reservation | None] = None
+
+    @property
+    def cancel(self) -> str:
+        """What is called on Rollback."""
+        return self.compensate
+
+
+Tries: TypeAlias = "Tcc | Tcd | Saga"
+"""What makes a route's requests branches."""
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """A request that begins a transaction, or takes part in one in its own way.
 
@@ -95,11 +125,12 @@ class Route:
     propagation: Propagation = Propagation.REQUIRED
     tcc: Tcc | None = None
     tcd: Tcd | None = None
+    saga: Saga | None = None
 
     @property
-    def tries(self) -> Tcc | Tcd | None:
-        """What makes its requests tries; None where they are none."""
-        return self.tcc or self.tcd
+    def tries(self) -> Tries | None:
+        """What makes its requests branches; None where they are none."""
+        return self.tcc or self.tcd or self.saga
 
 
 @dataclass(frozen=True, slots=True)

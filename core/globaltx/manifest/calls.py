@@ -7,7 +7,7 @@ import binascii
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from globaltx.transaction.calls import Calls, Request, Reservation
+from globaltx.transaction.calls import Calls, Order, Request, Reservation, Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 def write_calls(calls: Calls) -> dict[str, Any]:
     """Write ``spec.calls``."""
-    more = {} if calls.reservation is None else {"reservation": write_reservation(calls.reservation)}
+    more: dict[str, Any] = (
+        {} if calls.reservation is None else {"reservation": write_reservation(calls.reservation)}
+    )
+    if calls.step is not None:
+        more["step"] = _write_step(calls.step)
     return more | {
         "onCommit": calls.on_commit,
         "onRollback": calls.on_rollback,
@@ -51,7 +55,16 @@ def read_calls(raw: Mapping[str, Any] | None) -> Calls | None:
         guarded=raw["guard"],
         by=raw.get("registeredBy", ""),
         reservation=_reservation(raw.get("reservation")),
+        step=_step(raw.get("step")),
     )
+
+
+def _write_step(step: Step) -> dict[str, Any]:
+    return {"name": step.name, "order": str(step.order), "dependsOn": list(step.depends_on)}
+
+
+def _step(raw: Mapping[str, Any] | None) -> Step | None:
+    return None if raw is None else Step(raw["name"], Order(raw["order"]), tuple(raw["dependsOn"]))
 
 
 def write_reservation(reservation: Reservation) -> dict[str, Any]:

@@ -23,15 +23,18 @@ from globaltx.coordinator.policy import (
     Policy,
     Propagation,
     Route,
+    Saga,
     Tcc,
     Tcd,
     Tls,
     TlsMode,
+    Tries,
 )
 from globaltx.manifest.check import filled, problems
 from globaltx.manifest.resources import API_VERSION, POLICIES
 from globaltx.manifest.schemas import policies as schemas
-from globaltx.transaction.calls import Reservation
+from globaltx.modes.saga import reached
+from globaltx.transaction.calls import Order, Reservation
 from globaltx.transaction.model import Mode
 
 if TYPE_CHECKING:
@@ -129,6 +132,7 @@ def _route(raw: Mapping[str, Any]) -> Route:
         propagation=Propagation(raw["propagation"]),
         tcc=_tcc(raw.get("tcc")),
         tcd=_tcd(raw.get("tcd")),
+        saga=_saga(raw.get("saga")),
     )
 
 
@@ -161,6 +165,21 @@ def _tcd(raw: Mapping[str, Any] | None) -> Tcd | None:
         success_statuses=frozenset(raw["successStatuses"]),
         refusals_max=raw["conflictAfterRefusals"],
         headers=tuple(each.lower() for each in raw["headers"]),
+    )
+
+
+def _saga(raw: Mapping[str, Any] | None) -> Saga | None:
+    if raw is None:
+        return None
+    return Saga(
+        compensate=raw["compensate"],
+        order=Order(raw["order"]),
+        depends_on=tuple(raw.get("dependsOn", ())),
+        timeout=timedelta(seconds=raw["timeoutSeconds"]),
+        success_statuses=frozenset(raw["successStatuses"]),
+        refusals_max=raw["conflictAfterRefusals"],
+        headers=tuple(each.lower() for each in raw["headers"]),
+        guarded=raw["guard"],
     )
 
 
@@ -201,6 +220,7 @@ def _route_problems(spec: Mapping[str, Any], policy: Policy) -> Iterator[str]:
         yield from (f"spec.http.routes[{index}]{sentence}" for sentence in _one_route_problems(route))
     for name in _twice(route.name for route in routes):
         yield f"spec.http.routes: each route needs a name of its own; rename one of those named {name!r}"
+    yield from _dependency_problems(routes)
     for one, other in combinations(routes, 2):
         if overlap(one, other):
             yield (
@@ -215,13 +235,13 @@ def _one_route_problems(route: Route) -> Iterator[str]:
         yield f".match.pathTemplate: {{{name}}} is there twice; give each variable a name of its own"
     if route.path_template and not found:
         yield ".match.pathTemplate: it has no {variable}; give path instead"
-    if route.tcc is not None and route.tcd is not None:
+    if sum(each is not None for each in (route.tcc, route.tcd, route.saga)) > 1:
         yield f": {schemas.ONE_MODE_SENTENCE}"
     if route.tries is not None:
         yield from _try_problems(route, route.tries)
 
 
-def _try_problems(route: Route, tries: Tcc | Tcd) -> Iterator[str]:
+def _try_problems(route: Route, tries: Tries) -> Iterator[str]:
     mode, reservation = tries.mode.lower(), tries.reservation
     if route.propagation in {Propagation.NOT_SUPPORTED, Propagation.NEVER}:
         yield f".propagation: {schemas.TCC_SENTENCE}"
@@ -231,12 +251,26 @@ def _try_problems(route: Route, tries: Tcc | Tcd) -> Iterator[str]:
         yield f".{mode}: {schemas.MARGIN_SENTENCE}"
     paths = {
         "confirm": tries.confirm,
-        "cancel": tries.cancel,
+        "compensate" if route.saga else "cancel": tries.cancel,
         "state": reservation.state if reservation else "",
     }
     for field, path in paths.items():
         for name in set(names(path)) - set(names(route.path_template)):
             yield f".{mode}.{field}: {{{name}}} is no variable of match.pathTemplate"
+
+
+def _dependency_problems(routes: Sequence[Route]) -> Iterator[str]:
+    steps = {route.name: route.saga for route in routes if route.saga is not None}
+    for name, saga in steps.items():
+        if saga.depends_on and saga.order is not Order.DEPENDENCIES:
+            yield f"spec.http.routes: the saga of {name!r}: {schemas.DEPENDS_SENTENCE}"
+    builds_on = {name: set(saga.depends_on) for name, saga in steps.items()}
+    for name in steps:
+        if name in reached(builds_on, name):
+            yield (
+                f"spec.http.routes: the step {name!r} depends on itself, by way of others or not; "
+                "say in dependsOn only what is done before"
+            )
 
 
 def _datasource_problems(policy: Policy) -> Iterator[str]:

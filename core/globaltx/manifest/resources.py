@@ -195,6 +195,7 @@ def branch_from_resource(resource: Mapping[str, Any]) -> Branch:
             message=status.get("message", ""),
             calls=read_calls(spec.get("calls")),
             started="startedAt" in status,
+            completed=status.get("completed", 0),
             resolutions=read_resolutions(spec),
             carried_out=read_carried_out(status),
         )
@@ -222,6 +223,11 @@ def settlement_status(settlement: Settlement, now: datetime) -> dict[str, Any]:
 def started_status(now: datetime) -> dict[str, Any]:
     """Write that a branch's work is let through; each time anew, so that a repeat is refused if late."""
     return {"startedAt": format_time(now)}
+
+
+def completed_status(place: int) -> dict[str, Any]:
+    """Write that a step was done, and at which place among the steps of its transaction."""
+    return {"completed": place}
 
 
 def condition(kind: str, holds: bool | None, reason: str, message: str, now: datetime) -> dict[str, Any]:  # noqa: FBT001  a condition has three values

@@ -16,12 +16,14 @@ from globaltx.coordinator.policy import (
     Datasource,
     Propagation,
     Route,
+    Saga,
     Tcc,
     Tcd,
     Tls,
     TlsMode,
 )
 from globaltx.manifest.calls import read_reservation, write_reservation
+from globaltx.transaction.calls import Order
 from globaltx.transaction.model import Mode
 
 SETTINGS_VARIABLE = "GLOBALTX_SETTINGS"
@@ -153,6 +155,8 @@ def _route(route: Route) -> dict[str, Any]:
         more["tcc"] = _tcc(route.tcc)
     if route.tcd is not None:
         more["tcd"] = _tcd(route.tcd)
+    if route.saga is not None:
+        more["saga"] = _saga(route.saga)
     return more | {
         "name": route.name,
         "method": route.method,
@@ -184,6 +188,19 @@ def _tcd(tcd: Tcd) -> dict[str, Any]:
         "successStatuses": sorted(tcd.success_statuses),
         "refusalsMax": tcd.refusals_max,
         "headers": list(tcd.headers),
+    }
+
+
+def _saga(saga: Saga) -> dict[str, Any]:
+    return {
+        "compensate": saga.compensate,
+        "order": str(saga.order),
+        "dependsOn": list(saga.depends_on),
+        "timeoutSeconds": saga.timeout.total_seconds(),
+        "successStatuses": sorted(saga.success_statuses),
+        "refusalsMax": saga.refusals_max,
+        "headers": list(saga.headers),
+        "guarded": saga.guarded,
     }
 
 
@@ -247,6 +264,7 @@ def _read_route(raw: dict[str, Any]) -> Route:
         propagation=Propagation(raw.get("propagation", Propagation.REQUIRED)),
         tcc=_read_tcc(raw.get("tcc")),
         tcd=_read_tcd(raw.get("tcd")),
+        saga=_read_saga(raw.get("saga")),
     )
 
 
@@ -274,6 +292,21 @@ def _read_tcd(raw: dict[str, Any] | None) -> Tcd | None:
         success_statuses=frozenset(raw["successStatuses"]),
         refusals_max=raw["refusalsMax"],
         headers=tuple(raw["headers"]),
+    )
+
+
+def _read_saga(raw: dict[str, Any] | None) -> Saga | None:
+    if raw is None:
+        return None
+    return Saga(
+        compensate=raw["compensate"],
+        order=Order(raw["order"]),
+        depends_on=tuple(raw["dependsOn"]),
+        timeout=timedelta(seconds=raw["timeoutSeconds"]),
+        success_statuses=frozenset(raw["successStatuses"]),
+        refusals_max=raw["refusalsMax"],
+        headers=tuple(raw["headers"]),
+        guarded=raw["guarded"],
     )
 
 

@@ -52,6 +52,8 @@ class Operation(StrEnum):
     TRY = "try"
     CONFIRM = "confirm"
     CANCEL = "cancel"
+    STEP = "step"
+    COMPENSATE = "compensate"
 
 
 class Verdict(StrEnum):

@@ -98,6 +98,16 @@ class Store(Protocol):
             UnknownTransactionError: there is no such branch.
         """
 
+    async def complete(self, branch: BranchId, place: int) -> None:
+        """Note, durable on return, that a step was done, and at which place among the steps.
+
+        Refused like `start`. A repeat with another place takes that.
+
+        Raises:
+            AlreadyDecidedError: too late; the order of the steps stands.
+            UnknownTransactionError: there is no such branch.
+        """
+
     async def decide(self, xid: Xid, decision: Decision) -> Decision:
         """Take the outcome unless it was taken; return the decision that stands, durable.
 

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from globaltx.stores.base import (
     AlreadyDecidedError,
@@ -87,7 +87,11 @@ class MemoryStore:
 
     async def start(self, branch: BranchId) -> None:
         """See `Store.start`."""
-        await self._step("start", lambda: self._start(branch))
+        await self._step("start", lambda: self._note(branch, started=True))
+
+    async def complete(self, branch: BranchId, place: int) -> None:
+        """See `Store.complete`."""
+        await self._step("complete", lambda: self._note(branch, completed=place))
 
     async def decide(self, xid: Xid, decision: Decision) -> Decision:
         """See `Store.decide`; the branches are told in the same step."""
@@ -152,12 +156,12 @@ class MemoryStore:
         self._undecided(branch.id.xid)
         return self._memory.branches.setdefault(branch.id, branch)
 
-    def _start(self, id_: BranchId) -> None:
+    def _note(self, id_: BranchId, **what: Any) -> None:
         self._undecided(id_.xid)
         branch = self._memory.branches.get(id_)
         if branch is None:
             raise UnknownTransactionError(id_.xid)
-        self._memory.branches[id_] = replace(branch, started=True)
+        self._memory.branches[id_] = replace(branch, **what)
 
     def _undecided(self, xid: Xid) -> None:
         decision = self._known(xid).decision

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 
 BODY_BYTES_MAX = 64 * 1024
 """How large a request's body may be that is kept; the record of a branch holds it."""
@@ -52,6 +53,26 @@ class Reservation:
         return self.duration - self.margin
 
 
+class Order(StrEnum):
+    """When a saga's step is compensated, against the other steps."""
+
+    REVERSE = "ReverseOfCompletion"
+    """After every step that was done later, and after those of which that is not known."""
+    DEPENDENCIES = "Dependencies"
+    """After the steps that depend on it."""
+    TOGETHER = "AllAtOnce"
+    """At once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The place of a branch in a saga; ``depends_on`` are names of steps, of any app."""
+
+    name: str
+    order: Order = Order.REVERSE
+    depends_on: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Calls:
     """The two calls that a branch may end with, and by which rules they are made.
@@ -72,3 +93,5 @@ class Calls:
     by: str = ""
     reservation: Reservation | None = None
     """Set where what was tried ends by itself."""
+    step: Step | None = None
+    """Set where the branch is a step of a saga."""

@@ -90,7 +90,8 @@ class Branch:
     """A branch as a store holds it; ``outcome`` is None until it was told.
 
     ``calls`` is what modes that work by HTTP leave at registration; ``started`` whether the work was
-    let through (`globaltx.stores.base.Store.start`).
+    let through (`globaltx.stores.base.Store.start`); ``completed`` is its place among the steps that
+    were done, 1 for the first; 0 where it is not known to be done.
     ``resolutions`` are what people have decided about its conflict, in the order of their numbers;
     ``carried_out`` is what has become of those.
     """
@@ -105,6 +106,7 @@ class Branch:
     started: bool = False
     resolutions: tuple[Resolution, ...] = ()
     carried_out: tuple[CarriedOut, ...] = ()
+    completed: int = 0
 
     @property
     def settled(self) -> bool:

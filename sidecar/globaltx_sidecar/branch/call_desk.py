@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from globaltx.coordinator.reasons import Reason
 from globaltx.manifest.schemas.policies import CALL_SECONDS_MAX
-from globaltx.modes import tcc, tcd
+from globaltx.modes import saga, tcc, tcd
 from globaltx.modes.tcc import Call, Verdict
+from globaltx.stores.base import UnknownTransactionError
 from globaltx.transaction.model import Mode
 from globaltx_sidecar.branch.desk import Desk
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from globaltx.stores.base import Store
-    from globaltx.transaction.model import Branch, BranchId
+    from globaltx.transaction.model import Branch, BranchId, Settlement
     from globaltx_sidecar.branch.desk import Job, Pace
     from globaltx_sidecar.health import Health
     from globaltx_sidecar.metrics import Metrics
@@ -39,6 +40,23 @@ class CallFailedError(Exception):
     def __init__(self, message: str, reason: Reason = Reason.CALL_FAILED) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class Asked(Protocol):
+    """A mode that works by calls."""
+
+    def duty(self, branch: Branch) -> Call | Settlement:
+        """Say what the outcome asks of a branch."""
+
+    def conflict(self, call: Call, status: int, refusals: int) -> Settlement | None:
+        """The Conflict of a branch that was refused so often in a row; None while it is not in one."""
+
+
+_MODES: dict[Mode, Asked] = {Mode.TCC: tcc, Mode.TCD: tcd, Mode.SAGA: saga}
+
+
+class NotItsTurnError(Exception):
+    """The compensations of other steps come before this one; look again soon."""
 
 
 class Caller(Protocol):
@@ -108,11 +126,12 @@ class CallDesk(Desk):
                 await self._call(job)
 
     async def _call(self, job: Job) -> None:
-        mode = tcd if job.branch.mode is Mode.TCD else tcc
+        mode = _MODES.get(job.branch.mode, tcc)
         duty = mode.duty(job.branch)
         if not isinstance(duty, Call):
             job.settlement = duty
             return
+        await self._turn(job.branch)
         job.attempts += 1
         status = await self._caller.call(job.branch.id, duty, job.attempts)
         verdict = tcc.judge(duty.calls, status)
@@ -125,6 +144,32 @@ class CallDesk(Desk):
             reason = Reason.CALL_REFUSED if verdict is Verdict.REFUSED else Reason.CALL_FAILED
             message = f"{duty.operation} {duty.path} for {job.branch.id.name} answered {status}"
             raise CallFailedError(message, reason)
+
+    async def _turn(self, branch: Branch) -> None:
+        """Return if a step's compensation may be called now; other branches need not wait.
+
+        Raises:
+            NotItsTurnError: others come first.
+        """
+        if branch.calls is None or not saga.ordered(branch.calls):
+            return
+        try:
+            snapshot = await self._store.read(branch.id.xid)
+        except UnknownTransactionError:  # a person has set its outcome, and nobody knows of any others
+            return
+        first = saga.waits_for(branch.id, snapshot.branches)
+        if first:
+            message = f"{branch.id.name} is compensated after {', '.join(each.name for each in first[:3])}"
+            raise NotItsTurnError(message)
+
+    def _failed(self, jobs: list[Job], error: Exception) -> None:
+        if not isinstance(error, NotItsTurnError):
+            super()._failed(jobs, error)
+            return
+        for job in jobs:
+            job.turns += 1
+            chance = random.random()  # noqa: S311  jitter
+            job.due = self._now() + self._pace.turn.delay(job.turns, chance)
 
     def _weigh(self, branch: Branch) -> int:
         """One, and one more for each `BYTES_WEIGHT` of what is kept of its request."""

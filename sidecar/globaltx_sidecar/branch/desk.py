@@ -50,6 +50,7 @@ class Pace:
 
     backoff: Backoff = Backoff(first=0.2, most=30.0)  # noqa: RUF009  frozen
     pause: Backoff = Backoff(first=0.05, most=2.0)  # noqa: RUF009  frozen
+    turn: Backoff = Backoff(first=0.05, most=2.0)  # noqa: RUF009  frozen
     conflict_seconds: float = 300.0
     batch_max: int = 256
     rollbacks_max: int = 8
@@ -67,6 +68,8 @@ class Job:
     failures: int = 0
     attempts: int = 0
     refusals: int = 0
+    turns: int = 0
+    """How often it was not its turn."""
     busy: int = 0
     """The number of the batch that is under way with it; 0 while it waits."""
     alone: bool = False

@@ -151,9 +151,10 @@ class Proxy:
             ):
                 if this.answer is not None:
                     return _repeated(this.answer)
-                response = await self._send_try(asked, this, body)
+                response = await self._send_try(asked, this, body, route)
                 held = await self._hold(response) if key else b""
                 self._held_bytes -= len(held)
+                await self._completed(response, this, route)
                 this.answer = _remembered(response, held) if key else None
         except TimeoutError as error:
             raise UpstreamError(504, _late(route)) from error
@@ -166,8 +167,19 @@ class Proxy:
         request = kept(asked.request.method, asked.target, asked.request.headers, body, names)
         return self._tries.let_through(xid, route, path_of(asked.target), request, key)
 
-    async def _send_try(self, asked: Asked, this: Try, body: bytes) -> ClientResponse:
-        carry_branch(asked.headers, this.id, Operation.TRY, 1)
+    async def _completed(self, response: ClientResponse, this: Try, route: Route) -> None:
+        """Note that a step was done before anybody hears of it; an error says nothing of the kind."""
+        if response.status >= HTTPStatus.BAD_REQUEST:
+            return
+        try:
+            await self._tries.completed(this, route)
+        except BaseException:
+            response.close()
+            raise
+
+    async def _send_try(self, asked: Asked, this: Try, body: bytes, route: Route) -> ClientResponse:
+        operation = Operation.TRY if route.saga is None else Operation.STEP
+        carry_branch(asked.headers, this.id, operation, 1)
         return await self._upstream.send(asked.request, asked.target, asked.headers, body)
 
     async def _begin(self, asked: Asked, route: Route) -> web.StreamResponse:
@@ -189,7 +201,7 @@ class Proxy:
         if body is None:
             return await self._upstream.send(asked.request, asked.target, asked.headers)
         async with self._let_through(asked, route, xid, body) as this:
-            return await self._send_try(asked, this, body)
+            return await self._send_try(asked, this, body, route)
 
     async def _conduct(
         self, asked: Asked, route: Route, initiated: Initiated, body: bytes | None

@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from globaltx.coordinator.matching import VARIABLE, variables
+from globaltx.coordinator.policy import Saga
 from globaltx.coordinator.reasons import Reason
 from globaltx.manifest.schemas.branches import HEADER_LENGTH_MAX, HEADERS_MAX, QUERY_LENGTH_MAX
+from globaltx.modes import saga
 from globaltx.modes import tcc as mode
-from globaltx.stores.base import StoreError
-from globaltx.transaction.calls import BODY_BYTES_MAX, Calls, Request
+from globaltx.stores.base import AlreadyDecidedError, StoreError
+from globaltx.transaction.calls import BODY_BYTES_MAX, Calls, Order, Request, Step
 from globaltx_sidecar.faults import reason_of
 from globaltx_sidecar.http.upstream import UpstreamError
 from globaltx_sidecar.insist import insist
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
 
     from multidict import CIMultiDict
 
-    from globaltx.coordinator.policy import Route, Tcc, Tcd
+    from globaltx.coordinator.policy import Route
+    from globaltx.coordinator.policy import Tries as Rules
     from globaltx.stores.base import Store
     from globaltx.transaction.model import BranchId
     from globaltx.transaction.xid import Xid
@@ -160,6 +163,26 @@ class Tries:
             raise _refused(error) from error
         self._metrics.joins.labels("Joined").inc()
 
+    async def completed(self, this: Try, route: Route) -> None:
+        """Note at which place a step was done, durable on return, if that is its order.
+
+        The place is above that of every step that is known to be done: so of two steps of which one began
+        when the other was answered, the later has the greater one, whatever clocks say.
+
+        Raises:
+            NotLetThroughError: the store does not say, so that nobody knows the order.
+        """
+        if route.saga is None or route.saga.order is not Order.REVERSE:
+            return
+        try:
+            snapshot = await insist(lambda: self._store.read(this.id.xid), self._wait_seconds)
+            place = saga.place(snapshot.branches)
+            await insist(lambda: self._store.complete(this.id, place), self._wait_seconds)
+        except AlreadyDecidedError:
+            return  # it is compensated with the first, if it is
+        except StoreError as error:
+            raise _refused(error, "the step was done, but its place is not known: roll back") from error
+
     def _remember(self, this: Try) -> Try:
         if len(self._known) >= REMEMBERED_MAX:
             over = [key for key, each in self._known.items() if each.over.is_set()]
@@ -195,12 +218,12 @@ def _same(mine: Calls, stands: Calls | None) -> None:
     raise NotLetThroughError(409, Reason.TRY_REPEATED, message)
 
 
-def _refused(error: StoreError) -> NotLetThroughError:
+def _refused(error: StoreError, what: str = "the request was not let through") -> NotLetThroughError:
     reason = reason_of(error)
-    return NotLetThroughError(_STATUSES.get(reason, 500), reason, f"the request was not let through: {error}")
+    return NotLetThroughError(_STATUSES.get(reason, 500), reason, f"{what}: {error}")
 
 
-def calls_of(rules: Tcc | Tcd, route: Route, path: str, request: Request, by: str) -> Calls:
+def calls_of(rules: Rules, route: Route, path: str, request: Request, by: str) -> Calls:
     """What a try's branch asks for at its end, by the rules of now."""
     found = variables(route, path) if route.path_template else {}
     reservation = rules.reservation
@@ -213,6 +236,7 @@ def calls_of(rules: Tcc | Tcd, route: Route, path: str, request: Request, by: st
         refusals_max=rules.refusals_max,
         guarded=rules.guarded,
         by=by,
+        step=Step(route.name, rules.order, rules.depends_on) if isinstance(rules, Saga) else None,
         reservation=reservation and replace(reservation, state=filled(reservation.state, found)),
     )
 
@@ -240,7 +264,7 @@ def kept(method: str, target: str, headers: Headers, body: bytes, names: tuple[s
     if large:
         raise too_large()
     if not all(value.isascii() for value in values):
-        message = "the query and the headers that are kept for confirm and cancel must be ASCII"
+        message = "the query and the headers that are kept for the calls must be ASCII"
         raise NotLetThroughError(400, Reason.REQUEST_NOT_SUPPORTED, message)
     return Request(method, query, found, body)
 
@@ -248,7 +272,7 @@ def kept(method: str, target: str, headers: Headers, body: bytes, names: tuple[s
 def too_large() -> NotLetThroughError:
     """The refusal of a try that cannot be kept."""
     message = (
-        f"a try is kept for its confirm and cancel, so its body must have at most {BODY_BYTES_MAX} bytes, "
+        f"a request is kept for the calls at its end, so its body must have at most {BODY_BYTES_MAX} bytes, "
         f"its query {QUERY_LENGTH_MAX} characters, and of headers {HEADERS_MAX} are kept, "
         f"{HEADER_LENGTH_MAX} characters each"
     )

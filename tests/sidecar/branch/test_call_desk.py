@@ -13,7 +13,7 @@ from globaltx.coordinator.reasons import Reason
 from globaltx.modes import tcc
 from globaltx.stores.kubernetes.watcher import Backoff
 from globaltx.stores.memory import Memory, MemoryStore
-from globaltx.transaction.calls import Calls, Request, Reservation
+from globaltx.transaction.calls import Calls, Request, Reservation, Step
 from globaltx.transaction.conflict import Remedy, Resolution
 from globaltx.transaction.model import Decision, GlobalTransaction, Mode
 from globaltx.transaction.states import Outcome, State
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from globaltx.transaction.model import Branch, BranchId
 
 FAST = Backoff(first=0.001, most=0.01)
-PACE = Pace(backoff=FAST, pause=FAST, conflict_seconds=0.01, calls_max=4)
+PACE = Pace(backoff=FAST, pause=FAST, turn=FAST, conflict_seconds=0.01, calls_max=4)
 
 
 class Application:
@@ -110,6 +110,9 @@ class Stage:
 
     def branch(self, name: str) -> Branch:
         return next(each for each in self.memory.branches.values() if each.id.xid.name == name)
+
+    def step(self, name: str, route: str) -> Branch:
+        return self.memory.branches[tcc.branch_id(Xid("shop", name), "bank", route, "")]
 
     async def until(self, holds: Callable[[], bool]) -> None:
         async with asyncio.timeout(20), self.memory.changed:
@@ -195,6 +198,59 @@ async def test_what_runs_out_by_itself_is_not_cancelled() -> None:
         await stage.ends("one", State.ROLLED_BACK)
     assert stage.application.calls == []
     assert stage.branch("one").message == "what was reserved runs out by itself"
+
+
+async def saga_of(stage: Stage, name: str, places: dict[str, int]) -> None:
+    """A transaction with steps, all let through, those with a place answered; and Rollback."""
+    xid = Xid("shop", name)
+    await stage.store.begin(GlobalTransaction(xid, "web", timedelta(seconds=60)))
+    for route, place in places.items():
+        branch = tcc.branch_id(xid, "bank", route, "")
+        calls = Calls("", f"/{route}", step=Step(route), refusals_max=1)
+        await stage.store.join(branch, Mode.SAGA, calls)
+        await stage.store.start(branch)
+        if place:
+            await stage.store.complete(branch, place)
+    await stage.store.decide(xid, Decision(Outcome.ROLLBACK, Reason.REQUEST_FAILED))
+
+
+def all_end(stage: Stage, name: str) -> Callable[[], bool]:
+    return lambda: all(each.settled for each in stage.memory.branches.values() if each.id.xid.name == name)
+
+
+async def test_steps_are_compensated_in_reverse_of_their_completion() -> None:
+    stage = Stage()
+    await saga_of(stage, "trip", {"flight": 1, "hotel": 2, "car": 3, "payment": 0})
+    async with leading(stage):
+        await stage.until(all_end(stage, "trip"))
+    assert [what for what, _ in stage.application.of("trip")] == [
+        "compensate /payment",
+        "compensate /car",
+        "compensate /hotel",
+        "compensate /flight",
+    ]
+
+
+async def test_a_step_in_conflict_holds_back_those_before_it_and_no_other_saga() -> None:
+    stage = Stage()
+    stage.application.answers["trip"] = [404]
+    await saga_of(stage, "trip", {"flight": 1, "hotel": 2})
+    await saga_of(stage, "other", {"flight": 1, "hotel": 2})
+    async with leading(stage):
+        await stage.until(all_end(stage, "other"))
+        await stage.until(lambda: stage.step("trip", "hotel").state is State.CONFLICT)
+        assert {what for what, _ in stage.application.of("trip")} == {"compensate /hotel"}
+        stage.application.answers["trip"] = [200]
+        await stage.until(all_end(stage, "trip"))
+    assert stage.application.of("trip")[-1] == ("compensate /flight", 1)
+
+
+async def test_steps_are_not_called_on_commit() -> None:
+    stage = Stage()
+    await stage.ended("one", Outcome.COMMIT, mode=Mode.SAGA)
+    async with leading(stage):
+        await stage.ends("one", State.COMMITTED)
+    assert stage.application.calls == []
 
 
 async def test_a_person_has_a_refused_call_made_again_once_or_lets_it_be() -> None:

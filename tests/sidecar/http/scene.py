@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from globaltx.coordinator.policy import Propagation, Route, Tcc, Tcd
+from globaltx.coordinator.policy import Propagation, Route, Saga, Tcc, Tcd
 from globaltx.stores.base import StoreUnavailableError
 from globaltx.stores.memory import MemoryStore
-from globaltx.transaction.calls import Reservation
+from globaltx.transaction.calls import Order, Reservation
 from globaltx_sidecar.http import server
 from globaltx_sidecar.http.caller import HttpCaller
 from globaltx_sidecar.http.filter import Filter
@@ -45,6 +45,13 @@ RESERVE = Route(
     timeout=timedelta(seconds=5),
     tcd=Tcd("/accounts/{id}/confirm", Reservation(timedelta(seconds=60), "/accounts/{id}/state")),
 )
+BOOK = Route(
+    "book",
+    path_template="/rooms/{id}/book",
+    timeout=timedelta(seconds=5),
+    saga=Saga("/rooms/{id}/release"),
+)
+LOOSE = Route("loose", path="/loose", saga=Saga("/back", Order.TOGETHER))
 STRICT = Route("strict", path="/strict", propagation=Propagation.MANDATORY)
 NEVER = Route("never", path="/never", propagation=Propagation.NEVER)
 ALONE = Route("alone", path="/alone", propagation=Propagation.NOT_SUPPORTED)
@@ -52,7 +59,7 @@ NEW = Route("new", path="/new", propagation=Propagation.REQUIRES_NEW)
 SUPPORTS = Route("supports", path="/supports", propagation=Propagation.SUPPORTS)
 PREFIX = Route("prefix", method="PUT", path_prefix="/many", commit_statuses=frozenset({200, 201}))
 
-ROUTES = (CREATE, HASTY, PREFIX, DEBIT, RESERVE, STRICT, NEVER, ALONE, NEW, SUPPORTS)
+ROUTES = (CREATE, HASTY, PREFIX, DEBIT, RESERVE, BOOK, LOOSE, STRICT, NEVER, ALONE, NEW, SUPPORTS)
 
 
 class FaultyStore(MemoryStore):
@@ -87,6 +94,10 @@ class FaultyStore(MemoryStore):
     async def start(self, branch: BranchId) -> None:
         self._lose("start", self.lost_calls)
         await super().start(branch)
+
+    async def complete(self, branch: BranchId, place: int) -> None:
+        self._lose("complete", self.lost_calls)
+        await super().complete(branch, place)
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Wait until something is true of the calls that came in."""

@@ -12,7 +12,7 @@ import pytest
 from globaltx.coordinator.reasons import Reason
 from globaltx.modes import tcc
 from globaltx.modes.tcc import Call
-from globaltx.transaction.calls import BODY_BYTES_MAX, Request, Reservation
+from globaltx.transaction.calls import BODY_BYTES_MAX, Request, Reservation, Step
 from globaltx.transaction.model import Decision, GlobalTransaction, Mode
 from globaltx.transaction.states import Outcome, State
 from globaltx.transaction.xid import Xid
@@ -104,6 +104,57 @@ async def test_a_try_of_a_reservation_is_kept_with_its_times_and_without_a_cance
     assert (branch.calls.on_commit, branch.calls.on_rollback) == ("/accounts/7%3F8/confirm", "")
     assert branch.calls.reservation == Reservation(timedelta(seconds=60), "/accounts/7%3F8/state")
     assert seen[0].header("globaltx-operation") == ["try"]
+
+
+async def test_a_step_is_kept_with_its_compensation_and_its_place() -> None:
+    seen: list[Seen] = []
+    async with staged(answering(seen, OK)) as scene:
+        await begun(scene)
+        for room in "78":
+            await scene.ask(request(path=f"/rooms/{room}/book?a=1"))
+        one, two = sorted(await branches(scene), key=lambda each: each.completed)
+    assert (one.mode, one.started, one.completed, two.completed) == (Mode.SAGA, True, 1, 2)
+    assert one.calls is not None
+    assert (one.calls.on_commit, one.calls.on_rollback) == ("", "/rooms/7/release")
+    assert one.calls.step == Step("book")
+    assert seen[0].header("globaltx-operation") == ["step"]
+
+
+async def test_a_step_whose_order_is_no_matter_costs_no_second_write() -> None:
+    async with staged(answering([], OK)) as scene:
+        await begun(scene)
+        scene.store.lost_calls.add("complete")
+        assert (await scene.ask(request(path="/loose"))).endswith(b"done")
+
+
+async def test_a_step_that_answered_an_error_has_no_place() -> None:
+    async with staged(answering([], b"HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\n\r\n")) as scene:
+        await begun(scene)
+        assert (await scene.ask(request(path="/rooms/7/book"))).startswith(b"HTTP/1.1 409")
+        (branch,) = await branches(scene)
+    assert (branch.started, branch.completed) == (True, 0)
+
+
+async def test_a_step_whose_place_is_not_durable_is_not_called_done() -> None:
+    async with staged(answering([], OK)) as scene:
+        await begun(scene)
+        scene.store.lost_calls.add("complete")
+        status, said = told(await scene.ask(request(path="/rooms/7/book")))
+        (branch,) = await branches(scene)
+    assert (status, said["reason"]) == (503, Reason.STORE_UNAVAILABLE)
+    assert "its place is not known: roll back" in said["message"]
+    assert (branch.started, branch.completed) == (True, 0)
+
+
+async def test_a_step_whose_transaction_was_decided_meanwhile_is_answered() -> None:
+    async def note() -> None:
+        await scene.store.decide(XID, Decision(Outcome.ROLLBACK, Reason.DEADLINE_EXCEEDED))
+
+    async with staged(noting([], note)) as scene:
+        await begun(scene)
+        assert (await scene.ask(request(path="/rooms/7/book"))).endswith(b"done")
+        (branch,) = await branches(scene)
+    assert (branch.outcome, branch.completed) == (Outcome.ROLLBACK, 0)
 
 
 async def test_a_variable_goes_into_the_paths_of_the_calls_as_one_segment() -> None:

@@ -166,7 +166,7 @@ async def test_what_is_not_there_is_told(method: str, path: str, status: int, to
         (b"{", "not JSON"),
         (b'{"timeoutSeconds": 0}', "body.timeoutSeconds: must be between 1"),
         (b'{"timeout": 3}', "unknown field; did you mean timeoutSeconds?"),
-        (b'{"mode": "Saga"}', "must be one of AT, TCC"),
+        (b'{"mode": "XA"}', "must be one of AT, TCC"),
         (b"[]", "must be of type object"),
         (b'{"mode": "\\ud800"}', "surrogates not allowed"),
         (b'{"timeoutSeconds": NaN}', "must be of type integer"),

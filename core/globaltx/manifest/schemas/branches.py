@@ -29,6 +29,8 @@ from globaltx.manifest.schemas.policies import (
     PATH,
     PATH_LENGTH_MAX,
     REFUSALS_MAX,
+    depends_on,
+    order,
     statuses,
 )
 from globaltx.manifest.schemas.transactions import TIMEOUT_SECONDS_MAX, active_condition, end_needs, state
@@ -41,10 +43,13 @@ _FIXED = "is fixed when the branch is registered; only outcome may be set, once"
 QUERY_LENGTH_MAX = 8 * 1024
 HEADERS_MAX = 32
 HEADER_LENGTH_MAX = 4 * 1024
-_NOT_LATE = (
-    "!has(self.spec.outcome) || has(self.status.startedAt) == has(oldSelf.status.startedAt) && "
-    "(!has(self.status.startedAt) || self.status.startedAt == oldSelf.status.startedAt)"
-)
+PLACE_MAX = 10**6
+
+
+def _not_late(field: str) -> str:
+    """CEL: this field of the status is not set any more once the branch was told its outcome."""
+    new, old = f"self.status.{field}", f"oldSelf.status.{field}"
+    return f"!has(self.spec.outcome) || has({new}) == has({old}) && (!has({new}) || {new} == {old})"
 
 
 def schema() -> Schema:
@@ -65,8 +70,12 @@ def schema() -> Schema:
                     "status.state is RolledBack only if spec.outcome is Rollback; the outcome comes first",
                 ),
                 rule(
-                    _NOT_LATE,
+                    _not_late("startedAt"),
                     "the branch was told its outcome; its work must not be let through any more",
+                ),
+                rule(
+                    _not_late("completed"),
+                    "the branch was told its outcome; the order of the steps stands",
                 ),
                 *only_in_conflict(),
             ]
@@ -157,6 +166,7 @@ def calls() -> Schema:
             "registeredBy": text("Tells one registration from another.", 320),
             "request": request(),
             "reservation": reservation(),
+            "step": step(),
         },
         required=[
             "onCommit",
@@ -180,6 +190,19 @@ def reservation() -> Schema:
             "state": text("The path that tells what became of it.", PATH_LENGTH_MAX, pattern=PATH),
         },
         required=["seconds", "marginSeconds", "expiredStatuses", "state"],
+    )
+
+
+def step() -> Schema:
+    """The place in a saga."""
+    return fields(
+        "The place of the branch in a saga: when it is compensated, against the other steps.",
+        {
+            "name": text("The name of the step.", RESOURCE_LENGTH_MAX, minLength=1),
+            "order": order(),
+            "dependsOn": depends_on(),
+        },
+        required=["name", "order", "dependsOn"],
     )
 
 
@@ -213,6 +236,7 @@ def status() -> Schema:
             "reason": text("Why it stands so, as one word; docs/resources.md has a sentence for each.", 63),
             "message": text("Why it stands so, as a sentence.", MESSAGE_LENGTH_MAX),
             "startedAt": moment("When the request that made the branch was let through."),
+            "completed": whole("The place of a step among those that were done.", 1, PLACE_MAX),
             **conflict_status(),
             "settledAt": moment("When the outcome was carried out."),
             "conditions": conditions(

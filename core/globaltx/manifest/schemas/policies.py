@@ -39,6 +39,7 @@ from globaltx.transaction.calls import (
     DEFAULT_MARGIN,
     DEFAULT_REFUSALS,
     DEFAULT_SUCCESS_STATUSES,
+    Order,
 )
 from globaltx.transaction.model import RESOURCE_LENGTH_MAX, Mode
 
@@ -79,17 +80,20 @@ MATCH_SENTENCE = (
     "(segments, some of them {variables})"
 )
 TCC_SENTENCE = (
-    "a route with tcc or tcd takes part, so its propagation is Required, RequiresNew, Supports or Mandatory"
+    "a route with tcc, tcd or saga takes part, so its "
+    "propagation is Required, RequiresNew, Supports or Mandatory"
 )
 HEADERS_SENTENCE = (
     "headers are kept in the Branch for everybody who may read it, so those that hold secrets must not be "
     "named, nor those of the connection or of globaltx"
 )
-ONE_MODE_SENTENCE = "a route's requests are tries of one mode; give tcc or tcd"
+ONE_MODE_SENTENCE = "a route's requests are branches of one mode; give one of tcc, tcd and saga"
 MARGIN_SENTENCE = (
     "compensationMarginSeconds must be less than reservationSeconds: what is left is the time to decide in"
 )
+DEPENDS_SENTENCE = "dependsOn says something with order Dependencies only; set that order, or leave it out"
 CALL_SECONDS_MAX = 300
+DEPENDS_MAX = 32
 _VARIABLES = "may hold variables of the route's pathTemplate"
 REFUSALS_MAX = 1000
 HEADERS_MAX = 32
@@ -256,15 +260,20 @@ def route() -> Schema:
             "begin": begin(),
             "tcc": tcc(),
             "tcd": tcd(),
+            "saga": saga(),
         },
         required=["name", "match"],
         **{
             "x-kubernetes-validations": [
                 rule(
-                    "!has(self.tcc) && !has(self.tcd) || !(self.propagation in ['NotSupported', 'Never'])",
+                    "!has(self.tcc) && !has(self.tcd) && !has(self.saga) || "
+                    "!(self.propagation in ['NotSupported', 'Never'])",
                     TCC_SENTENCE,
                 ),
-                rule("!has(self.tcc) || !has(self.tcd)", ONE_MODE_SENTENCE),
+                rule(
+                    "[has(self.tcc), has(self.tcd), has(self.saga)].filter(x, x).size() <= 1",
+                    ONE_MODE_SENTENCE,
+                ),
             ]
         },
     )
@@ -331,6 +340,54 @@ def tcd() -> Schema:
                 rule("self.compensationMarginSeconds < self.reservationSeconds", MARGIN_SENTENCE)
             ]
         },
+    )
+
+
+def saga() -> Schema:
+    """The call that takes back what a route's requests do."""
+    return fields(
+        "The request is a step of a saga: what it does stands at once. On Rollback the application is called "
+        "with the step's own method, query and body to take it back, until it answers as is said here.",
+        {
+            "compensate": text(
+                f"The path that is called on Rollback; {_VARIABLES}.", PATH_LENGTH_MAX, pattern=PATH
+            ),
+            "order": order(default=str(Order.REVERSE)),
+            "dependsOn": depends_on(),
+            **_calls(),
+            "guard": flag(
+                "Whether the sidecar keeps from the application compensations of what was never done, steps "
+                "that come after their compensation, and repeats of what was answered.",
+                default=True,
+            ),
+        },
+        required=["compensate"],
+        **{
+            "x-kubernetes-validations": [
+                rule("!has(self.dependsOn) || self.order == 'Dependencies'", DEPENDS_SENTENCE)
+            ]
+        },
+    )
+
+
+def order(**more: Any) -> Schema:
+    """When a step is compensated."""
+    return choice(
+        "When the step is compensated: ReverseOfCompletion after every step of the transaction that was "
+        "done later; Dependencies after the steps that depend on it; AllAtOnce at once.",
+        Order,
+        **more,
+    )
+
+
+def depends_on() -> Schema:
+    """Which steps a step builds on."""
+    name = text("The name of a route, of any app.", RESOURCE_LENGTH_MAX, minLength=1, pattern=DNS_LABEL)
+    return several(
+        "The steps that this one builds on: they are compensated after it.",
+        name,
+        DEPENDS_MAX,
+        **{"x-kubernetes-list-type": "set"},
     )
 
 

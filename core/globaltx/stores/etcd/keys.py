@@ -7,6 +7,7 @@ transaction is below another, so that one range reads it as of one revision and 
                                /decision                 the outcome
                                /branch/ APP / RESOURCE   somebody joined
                                /started/ APP / RESOURCE  its work was let through
+                               /completed/ APP / RESOURCE  at which place it was done, if it is a step
                                /end/ APP / RESOURCE      it has followed the outcome
                                /conflict/ APP / RESOURCE it could not
     PREFIX NAMESPACE /open/ APP / NAME / RESOURCE        what the app has to do, while it has
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 BEGIN, DECISION = "begin", "decision"
-BRANCH, STARTED, END, CONFLICT = "branch", "started", "end", "conflict"
+BRANCH, STARTED, COMPLETED, END, CONFLICT = "branch", "started", "completed", "end", "conflict"
 
 
 class InvalidRecordError(ValueError):
@@ -71,7 +72,7 @@ class Keys:
         return f"{self.transaction(xid)}{BRANCH}/"
 
     def of_branch(self, branch: BranchId, what: str) -> str:
-        """One of the keys of a branch: ``BRANCH``, ``STARTED``, ``END`` or ``CONFLICT``."""
+        """One of the keys of a branch: ``BRANCH``, ``STARTED``, ``COMPLETED``, ``END`` or ``CONFLICT``."""
         return f"{self.transaction(branch.xid)}{what}/{_part(branch.app)}/{_part(branch.resource)}"
 
     def opened_by(self, namespace: str, app: str) -> str:
@@ -192,6 +193,8 @@ def write_settlement(settlement: Settlement) -> str:
 def write_open(branch: Branch) -> str:
     """Write what an app has to do, so that its watch needs to read nothing else."""
     rest = {"reason": branch.reason, "message": branch.message, "started": branch.started}
+    if branch.completed:
+        rest["completed"] = branch.completed
     return _json({"outcome": str(branch.outcome), "state": str(branch.state)} | rest | _joined(branch))
 
 
@@ -213,6 +216,7 @@ def read_open(keys: Keys, found: KeyValue) -> Branch:
             told["message"],
             read_calls(told.get("calls")),
             told["started"],
+            completed=told.get("completed", 0),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidRecordError(found.key, error) from error
@@ -227,6 +231,7 @@ class Record:
     decision: str | None = None
     branches: dict[tuple[str, str], str] = field(default_factory=dict)
     started: dict[tuple[str, str], str] = field(default_factory=dict)
+    completed: dict[tuple[str, str], str] = field(default_factory=dict)
     ends: dict[tuple[str, str], str] = field(default_factory=dict)
     conflicts: dict[tuple[str, str], str] = field(default_factory=dict)
 
@@ -245,7 +250,13 @@ class Record:
                 of[branch] = value
 
     def _kind(self, what: str) -> dict[tuple[str, str], str] | None:
-        kinds = {BRANCH: self.branches, STARTED: self.started, END: self.ends, CONFLICT: self.conflicts}
+        kinds = {
+            BRANCH: self.branches,
+            STARTED: self.started,
+            COMPLETED: self.completed,
+            END: self.ends,
+            CONFLICT: self.conflicts,
+        }
         return kinds.get(what)
 
     @property
@@ -273,7 +284,8 @@ class Record:
     def _branch(self, of: tuple[str, str], decision: Decision | None) -> Branch:
         joined = read_branch(BranchId(self.xid, *of), self.branches[of])
         outcome = None if decision is None else decision.outcome
-        known = replace(joined, outcome=outcome, started=of in self.started)
+        place = int(self.completed.get(of, 0))
+        known = replace(joined, outcome=outcome, started=of in self.started, completed=place)
         settled = self.ends.get(of) or self.conflicts.get(of)
         if settled is None:
             return known

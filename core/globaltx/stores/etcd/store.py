@@ -8,7 +8,7 @@ What a call leaves behind when it fails half-way. Each is one transaction of etc
 otherwise, so it has happened as a whole or not at all, and repeating it is safe:
 
 - `begin`: the transaction or nothing.
-- `start`: the mark or nothing.
+- `start`, `complete`: the mark or nothing.
 - `join`: the branch or nothing. A branch whose caller was not told holds no work; it is carried out
   like the others.
 - `decide`: the outcome or nothing. Telling it to the branches is a second step, which the caller
@@ -42,6 +42,7 @@ from globaltx.stores.etcd.client import Listing
 from globaltx.stores.etcd.errors import CompactedError, EtcdError, EtcdUnavailableError
 from globaltx.stores.etcd.keys import (
     BRANCH,
+    COMPLETED,
     CONFLICT,
     END,
     STARTED,
@@ -193,7 +194,12 @@ class EtcdStore:
     async def start(self, branch: BranchId) -> None:
         """See `Store.start`; one request."""
         self._own(branch.xid)
-        await self._patience.with_call(lambda: self._start(branch))
+        await self._patience.with_call(lambda: self._note(branch, STARTED, ""))
+
+    async def complete(self, branch: BranchId, place: int) -> None:
+        """See `Store.complete`; one request."""
+        self._own(branch.xid)
+        await self._patience.with_call(lambda: self._note(branch, COMPLETED, str(place)))
 
     async def decide(self, xid: Xid, decision: Decision) -> Decision:
         """See `Store.decide`; one request, and those that tell the branches are not waited for."""
@@ -283,12 +289,12 @@ class EtcdStore:
             (mine,) = answer.nested()
             return branch if mine.succeeded else read_branch(branch.id, mine.found(0)[0].value)
 
-    async def _start(self, branch: BranchId) -> None:
+    async def _note(self, branch: BranchId, what: str, value: str) -> None:
         xid = branch.xid
         begin, decision = self.keys.begin(xid), self.keys.decision(xid)
         compare = (exists(self.keys.of_branch(branch, BRANCH)), absent(decision))
-        txn = Txn(compare, (put(self.keys.of_branch(branch, STARTED), ""),), (get(begin), get(decision)))
-        with as_store_errors(f"start {branch.name}"):
+        txn = Txn(compare, (put(self.keys.of_branch(branch, what), value),), (get(begin), get(decision)))
+        with as_store_errors(f"note {what} {branch.name}"):
             answer = await self._batches.txn(xid, txn)
             if not answer.succeeded:
                 self._refuse_decided(xid, answer)

@@ -16,7 +16,7 @@ What a call leaves behind when it fails half-way:
 - `begin`: the transaction or nothing. An undecided one without an initiator is rolled back at
   its deadline.
 - `join`: nothing, or a branch that holds no work, because the caller was not told that it joined.
-- `start`: the mark or nothing.
+- `start`, `complete`: the mark or nothing.
 - `decide`: the outcome or nothing.
 - `settle`: the end or nothing.
 - `forget`: fewer branches, and the transaction as long as any is left.
@@ -32,10 +32,11 @@ import logging
 import time
 from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from globaltx.manifest.resources import (
     branch_from_resource,
+    completed_status,
     decision_spec,
     settlement_status,
     started_status,
@@ -127,7 +128,12 @@ class KubernetesStore:
     async def start(self, branch: BranchId) -> None:
         """See `Store.start`; one write, and a read when it is too late."""
         self._own(branch.xid)
-        await self._patience.with_call(lambda: self._start(branch))
+        await self._patience.with_call(lambda: self._note(branch, started_status(self._utc()), "start"))
+
+    async def complete(self, branch: BranchId, place: int) -> None:
+        """See `Store.complete`; one write, and a read when it is too late."""
+        self._own(branch.xid)
+        await self._patience.with_call(lambda: self._note(branch, completed_status(place), "complete"))
 
     async def decide(self, xid: Xid, decision: Decision) -> Decision:
         """See `Store.decide`; one write, and a read when another outcome stands."""
@@ -191,10 +197,10 @@ class KubernetesStore:
             await self._undecided(xid, 0)
             return stands
 
-    async def _start(self, branch: BranchId) -> None:
-        patch = {"status": started_status(self._utc())}
+    async def _note(self, branch: BranchId, status: dict[str, Any], what: str) -> None:
+        patch = {"status": status}
         at = branch.xid.namespace
-        with as_store_errors(f"start {branch.name}"):
+        with as_store_errors(f"{what} {branch.name}"):
             try:
                 await self._client.patch(BRANCHES, branch.name, patch, at, subresource="status")
             except NotFoundError as error:
