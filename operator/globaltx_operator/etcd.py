@@ -59,8 +59,6 @@ class _Known:
     record: Record
     open: set[tuple[str, str]]
     status: Status
-    changes: int = 0
-    """How often its keys have changed: what changes while it is looked at is looked at again."""
 
 
 class EtcdKeeper:
@@ -116,11 +114,7 @@ class EtcdKeeper:
         if xid in self._over:
             return await self._forget(xid)
         known = self._known.get(xid)
-        if known is None:
-            return None
-        seen = known.changes
-        again = await self._look(xid, known)
-        return again if known.changes == seen else SETTLE_DOWN
+        return None if known is None else await self._look(xid, known)
 
     async def _look(self, xid: Xid, known: _Known) -> timedelta | None:
         try:
@@ -227,10 +221,8 @@ class EtcdKeeper:
         else:
             return None
         known = self._known.get(xid)
-        if known is not None:
-            known.changes += 1
-            if known.record.empty and not known.open:
-                del self._known[xid]
+        if known is not None and known.record.empty and not known.open:
+            del self._known[xid]
         return xid
 
     def _note_open(self, xid: Xid, branch: tuple[str, str], *, there: bool) -> None:

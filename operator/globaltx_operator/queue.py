@@ -1,7 +1,7 @@
 """A work queue by key: many keys at once, one worker a key, nothing lost, nothing done twice in vain.
 
 A key that is added while it waits is there once; one that is added while it is worked on is worked
-on again afterwards. A failure comes again with growing, jittered delay. Memory is bounded by the
+on again afterwards, and a wish for later that is made meanwhile stands. A failure comes again with growing, jittered delay. Memory is bounded by the
 number of keys.
 """
 
@@ -64,9 +64,12 @@ class WorkQueue(Generic[Key]):
             self._news.set()
 
     def add_later(self, key: Key, seconds: float) -> None:
-        """Let the key be worked on after that time, in place of an earlier such wish."""
-        self._cancel_timer(key)
-        self._timers[key] = asyncio.get_running_loop().call_later(seconds, self._due, key)
+        """Let the key be worked on after that time, unless an earlier wish comes sooner."""
+        loop = asyncio.get_running_loop()
+        timer = self._timers.get(key)
+        if timer is None or timer.when() > loop.time() + seconds:
+            self._cancel_timer(key)
+            self._timers[key] = loop.call_later(seconds, self._due, key)
 
     async def run(self) -> None:
         """Work until cancelled; the queue cannot be used afterwards."""
@@ -95,6 +98,7 @@ class WorkQueue(Generic[Key]):
             key = self._waiting.popleft()
             self._queued.discard(key)
             self._busy.add(key)
+            self._cancel_timer(key)  # this is what was wished for; what is wished from now on stands
             try:
                 await self._once(key)
             finally:
@@ -113,9 +117,7 @@ class WorkQueue(Generic[Key]):
             self._failed(key, error)
         else:
             del self._failures[key]
-            if after is None:
-                self._cancel_timer(key)
-            else:
+            if after is not None:
                 self.add_later(key, after.total_seconds())
 
     def _failed(self, key: Key, error: Exception) -> None:

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import pytest
+
 from globaltx.stores.kubernetes.errors import UnavailableError
 from globaltx_operator.queue import WorkQueue
 
@@ -112,6 +114,49 @@ async def test_a_key_comes_again_when_it_asked_for_it() -> None:
     queue.add("a")
     async with running(queue):
         await asyncio.wait_for(done.wait(), 10)
+
+
+@pytest.mark.parametrize("asks", [None, timedelta(hours=1)], ids=["asks for nothing", "asks for later"])
+async def test_a_wish_that_is_made_while_a_key_is_worked_on_stands(asks: timedelta | None) -> None:
+    calls = 0
+    done = asyncio.Event()
+
+    async def work(key: str) -> timedelta | None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            queue.add_later(key, 0.001)
+            return asks
+        done.set()
+        return None
+
+    queue = WorkQueue(work)
+    queue.add("a")
+    async with running(queue):
+        await asyncio.wait_for(done.wait(), 10)
+
+
+async def test_of_two_wishes_the_sooner_stands_and_work_ends_both() -> None:
+    calls = 0
+    done = asyncio.Event()
+
+    async def work(key: str) -> None:
+        nonlocal calls
+        calls += 1
+        if key == "last":
+            done.set()
+
+    queue = WorkQueue(work, workers=1)
+    queue.add_later("a", 0.001)
+    queue.add_later("a", 3600)
+    async with asyncio.timeout(10), running(queue):
+        while not calls:
+            await asyncio.sleep(0)
+        queue.add_later("b", 0.002)
+        queue.add("b")
+        queue.add_later("last", 0.05)
+        await done.wait()
+    assert calls == 3
 
 
 async def test_faults_and_bugs_of_one_key_do_not_hold_up_others_and_are_tried_again() -> None:
