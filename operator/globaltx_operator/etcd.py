@@ -3,7 +3,8 @@
 It follows all keys, and decides by the same function as for resources: it rolls back at the deadline,
 tells those branches that `decide` has missed, sees when all have ended, and forgets what has. What
 an operator of resources would write into a status is kept here in memory, and told in the log and by
-the metrics; a new leader makes it anew from the keys.
+the metrics; a new leader makes it anew from the keys. Resources show it where that is asked for
+(``globaltx_operator.projection``), and an outcome that a person sets there is taken here.
 
 When it fails half-way nothing is lost: every step is looked for again in the keys as they are then.
 """
@@ -22,6 +23,7 @@ from urllib.parse import unquote
 from globaltx.coordinator.conditions import Status
 from globaltx.coordinator.decide import decide
 from globaltx.coordinator.observed import Observed, ObservedBranch, Weight
+from globaltx.manifest.projected import Wanted
 from globaltx.stores.base import StoreError
 from globaltx.stores.etcd.client import Listing
 from globaltx.stores.etcd.errors import EtcdError
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from globaltx.transaction.model import Branch, Snapshot
     from globaltx.transaction.states import State
     from globaltx_operator.metrics import Metrics
+    from globaltx_operator.projection import Projector
 
 KEEP = timedelta(minutes=3)
 """How long what has ended is kept at most: a late local commit is cleared away by then."""
@@ -67,7 +70,7 @@ class EtcdKeeper:
     ``compact_seconds`` is how often history older than that is thrown away (0: somebody else does).
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  each is a choice of its own, most have a default
         self,
         client: EtcdClient,
         store: EtcdStore,
@@ -77,6 +80,7 @@ class EtcdKeeper:
         workers: int = 16,
         keep: timedelta = KEEP,
         compact_seconds: float = COMPACT_SECONDS,
+        projector: Projector | None = None,
     ) -> None:
         self._client = client
         self._store = store
@@ -85,6 +89,7 @@ class EtcdKeeper:
         self._workers = workers
         self._keep = keep
         self._compact_seconds = compact_seconds
+        self._projector = projector
         self._known: dict[Xid, _Known] = {}
         self._over: dict[Xid, datetime] = {}
         self._queue: WorkQueue[Xid] | None = None
@@ -95,8 +100,13 @@ class EtcdKeeper:
         """How many transactions stand where, as far as they are followed."""
         return Counter(each.status.state for each in self._known.values())
 
+    def is_well(self) -> bool:
+        """Whether the watch goes on; so it is where another replica leads, which alone watches."""
+        return self._queue is None or (self.watcher.health.synced and not self.watcher.health.last_fault)
+
     async def run(self) -> None:
         """Follow and carry out until cancelled."""
+        self.watcher = Watcher(self._client, self._store.keys.prefix)
         self._queue = WorkQueue(self.review, workers=self._workers)
         self._known.clear()
         self._over.clear()
@@ -104,6 +114,8 @@ class EtcdKeeper:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._queue.run(), name="transactions in etcd")
                 group.create_task(self._follow(self._queue), name="watch etcd")
+                if self._projector is not None:
+                    group.create_task(self._projector.run(self._queue.add), name="projection")
                 if self._compact_seconds:
                     group.create_task(self._compact(), name="compact etcd")
         finally:
@@ -126,13 +138,22 @@ class EtcdKeeper:
             return None  # it is being forgotten
         now = self._utc()
         observed, wait = self._observe(known, snapshot, now)
-        plan = decide(observed, now)
+        plan = self._as_asked(xid, observed, decide(observed, now))
         try:
             await self._carry_out(xid, known, observed, plan)
         except StoreError as error:
             _log.warning("%s: %s", xid, error)
             return TELL_AFTER
+        if self._projector is not None:
+            self._projector.show(xid, Wanted(snapshot.transaction, snapshot.branches, known.status))
         return plan.requeue_after if wait is None else wait
+
+    def _as_asked(self, xid: Xid, observed: Observed, plan: Plan) -> Plan:
+        """Take the outcome that a person has set at the resource, if none was taken yet."""
+        if self._projector is None or observed.transaction.decision is not None:
+            return plan
+        asked = self._projector.asked(xid)
+        return plan if asked is None else replace(plan, take=asked)
 
     def _observe(self, known: _Known, snapshot: Snapshot, now: datetime) -> tuple[Observed, timedelta | None]:
         """What `decide` looks at, and how long whoever decided may still tell the branches by itself."""
@@ -160,6 +181,8 @@ class EtcdKeeper:
         for notice in plan.notices:
             level = logging.WARNING if notice.weight is Weight.WARNING else logging.DEBUG
             _log.log(level, "%s: %s: %s", xid, notice.reason, notice.message)
+            if self._projector is not None:
+                self._projector.note(xid, notice)
         if plan.status is not None:
             self._metrics.moved(observed, plan.status)
             known.status = plan.status
@@ -178,7 +201,15 @@ class EtcdKeeper:
             _log.warning("%s: %s", xid, error)
             return TELL_AFTER
         del self._over[xid]
+        self._hide(xid)
         return None
+
+    def _hide(self, xid: Xid) -> None:
+        if self._projector is not None:
+            self._projector.hide(xid)
+
+    def _knows(self, xid: Xid) -> bool:
+        return xid in self._known or xid in self._over
 
     async def _follow(self, queue: WorkQueue[Xid]) -> None:
         async with aclosing(self.watcher.follow()) as seen:
@@ -198,6 +229,8 @@ class EtcdKeeper:
         for xid, known in self._known.items():
             known.status = statuses.get(xid, known.status)
             queue.add(xid)
+        if self._projector is not None:
+            self._projector.listed(self._knows)
 
     def _changed(self, queue: WorkQueue[Xid], changes: Changes) -> None:
         for xid in {self._apply(each) for each in changes.changes}:
@@ -223,6 +256,8 @@ class EtcdKeeper:
         known = self._known.get(xid)
         if known is not None and known.record.empty and not known.open:
             del self._known[xid]
+            if xid not in self._over:
+                self._hide(xid)
         return xid
 
     def _note_open(self, xid: Xid, branch: tuple[str, str], *, there: bool) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from globaltx.manifest.observed import observe, observe_branch
+from globaltx.manifest.projected import is_projected
 from globaltx.manifest.resources import LABEL_TRANSACTION
 from globaltx.stores.kubernetes.errors import NotFoundError
 from globaltx.stores.kubernetes.resource import BRANCHES, TRANSACTIONS
@@ -79,5 +80,7 @@ class Gatherer:
             found = await self._client.get(TRANSACTIONS, xid.name, xid.namespace)
         except NotFoundError:
             return None
+        if is_projected(found):
+            return None  # it shows what another store keeps
         self._cache.put_transaction(found)
         return bare(found)

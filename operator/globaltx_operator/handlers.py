@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import kopf
 
+from globaltx.manifest.projected import is_projected
 from globaltx.manifest.resources import BRANCHES, GROUP, POLICIES, TRANSACTIONS, VERSION
 from globaltx_operator.cache import xid_of_branch, xid_of_transaction
 
@@ -68,13 +69,15 @@ def settings() -> kopf.OperatorSettings:
     return made
 
 
-def registry(access: Access, cache: Cache, policies: PolicyCache) -> kopf.OperatorRegistry:
-    """Make the handlers; the same for every replica."""
+def registry(
+    access: Access, cache: Cache, policies: PolicyCache, shown: Cache | None = None
+) -> kopf.OperatorRegistry:
+    """Make the handlers; the same for every replica. What is projected goes to ``shown`` alone."""
     made = kopf.OperatorRegistry()
     kopf.on.login(registry=made)(_login(access))
     watched: tuple[tuple[str, Callable[[str | None, Json], None]], ...] = (
-        (TRANSACTIONS.plural, lambda kind, found: _transaction(cache, kind, found)),
-        (BRANCHES.plural, lambda kind, found: _branch(cache, kind, found)),
+        (TRANSACTIONS.plural, lambda kind, found: _transaction(_cache(found, cache, shown), kind, found)),
+        (BRANCHES.plural, lambda kind, found: _branch(_cache(found, cache, shown), kind, found)),
         (POLICIES.plural, lambda kind, found: _policy(policies, kind, found)),
     )
     for plural, feed in watched:
@@ -94,14 +97,22 @@ def _feeding(feed: Callable[[str | None, Json], None]) -> Any:
     return on_event
 
 
-def _transaction(cache: Cache, kind: str | None, found: Json) -> None:
+def _cache(found: Json, cache: Cache, shown: Cache | None) -> Cache | None:
+    return shown if is_projected(found) else cache
+
+
+def _transaction(cache: Cache | None, kind: str | None, found: Json) -> None:
+    if cache is None:
+        return
     if kind == "DELETED":
         cache.drop_transaction(xid_of_transaction(found), found["metadata"]["uid"])
     else:
         cache.put_transaction(found)
 
 
-def _branch(cache: Cache, kind: str | None, found: Json) -> None:
+def _branch(cache: Cache | None, kind: str | None, found: Json) -> None:
+    if cache is None:
+        return
     if kind == "DELETED":
         cache.drop_branch(xid_of_branch(found), found["metadata"]["name"])
     else:

@@ -38,6 +38,8 @@ from globaltx_operator.metrics import Metrics
 from globaltx_operator.missed import MissedPods
 from globaltx_operator.policies import PolicyCache, PolicyReconciler
 from globaltx_operator.probes import Readiness, probes
+from globaltx_operator.projection import Projector
+from globaltx_operator.rate import TokenBucket
 from globaltx_operator.reconcile import Reconciler
 from globaltx_operator.settings import parse
 from globaltx_operator.webhook import WebhookOptions, run_webhook
@@ -119,11 +121,13 @@ class Replica:
         self._metrics = Metrics(self._cache)
         self._readiness = Readiness()
         self._keeper: EtcdKeeper | None = None
+        self._projector: Projector | None = None
         self._stopping = asyncio.Event()
         self._parts: list[_Part] = []  # in the order in which they are stopped
 
     def keep_in(self, etcd: EtcdClient, prefix: str) -> None:
-        """Carry out for the transactions that are kept in an etcd, too."""
+        """Carry out for the transactions that are kept in an etcd, too, and show them."""
+        self._projector = self._projects()
         self._keeper = EtcdKeeper(
             etcd,
             EtcdStore(etcd, None, prefix=prefix),
@@ -131,7 +135,18 @@ class Replica:
             utc,
             workers=self._settings.workers,
             compact_seconds=self._settings.etcd_compact_seconds,
+            projector=self._projector,
         )
+        self._readiness.needs("the watch of etcd", self._keeper.is_well)
+
+    def _projects(self) -> Projector | None:
+        settings = self._settings
+        rate = settings.etcd_projection_rate
+        if rate <= 0:
+            return None
+        recorder = Recorder(self._client, settings.identity, utc)
+        bucket = TokenBucket(rate, max(1.0, rate))
+        return Projector(self._client, self._policies, recorder, utc, bucket, settings.namespaces)
 
     async def run(self) -> int:
         """Start the parts, wait, stop them."""
@@ -226,13 +241,14 @@ class Replica:
     async def _watches(self) -> _Part:
         """Start kopf. It takes the signals for itself and, at its end, ends what began after it."""
         stop, ready = asyncio.Event(), asyncio.Event()
+        shown = None if self._projector is None else self._projector.shown
         ours = asyncio.all_tasks()
         self._readiness.needs("the watches to begin", ready.is_set)
         # Left to itself, kopf asks for the user's name, and in a container the user has none.
         identity: Any = self._settings.identity
         tasks = await kopf.spawn_tasks(
             identity=identity,
-            registry=handlers.registry(self._access, self._cache, self._policies),
+            registry=handlers.registry(self._access, self._cache, self._policies, shown),
             settings=handlers.settings(),
             standalone=True,
             clusterwide=not self._settings.namespaces,

@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from globaltx.coordinator.observed import Notice, Weight
+from globaltx.coordinator.policy import Projection
 from globaltx.coordinator.reasons import SENTENCES, Reason
 from globaltx.manifest.policy import InvalidPolicyError, conflicts, may_meet, read_policy, secrets_of
 from globaltx.manifest.resources import CONDITION_READY, condition
@@ -52,6 +53,11 @@ class PolicyCache:
     def of(self, namespace: str) -> list[Json]:
         """The policies of a namespace, by name."""
         return [policy for _, policy in sorted(self._policies[namespace].items())]
+
+    def projection(self, namespace: str, name: str) -> Projection:
+        """What a policy says about showing transactions; the usual where it is not known."""
+        spec = self._policies.get(namespace, {}).get(name, {}).get("spec") or {}
+        return Projection(spec.get("projection", Projection.UNSETTLED))
 
     def put(self, resource: Json) -> None:
         """Remember a policy unless a newer version is known."""

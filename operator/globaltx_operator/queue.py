@@ -1,8 +1,8 @@
 """A work queue by key: many keys at once, one worker a key, nothing lost, nothing done twice in vain.
 
 A key that is added while it waits is there once; one that is added while it is worked on is worked
-on again afterwards, and a wish for later that is made meanwhile stands. A failure comes again with growing, jittered delay. Memory is bounded by the
-number of keys.
+on again afterwards, and a wish for later that is made meanwhile stands. A failure comes again with
+growing, jittered delay. Memory is bounded by the number of keys.
 """
 
 from __future__ import annotations

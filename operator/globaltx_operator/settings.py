@@ -46,6 +46,8 @@ class OperatorSettings:
     """The etcd that transactions are kept in; None: in Kubernetes."""
     etcd_credentials: Path = Path(ETCD_FOLDER)
     etcd_compact_seconds: float = 300.0
+    etcd_projection_rate: float = 50.0
+    """Writes a second by which transactions in etcd are shown as resources; 0: none are."""
     workers: int = 16
     log_level: str = "info"
 
@@ -93,6 +95,7 @@ def _etcd_options(option: Callable[..., None]) -> None:
     option("etcd-secrets", "", "Secrets that sidecars enter it with, by commas", type=_list)
     option("etcd-credentials", ETCD_FOLDER, "folder with what the operator itself enters it with", type=Path)
     option("etcd-compact-seconds", 300.0, "how often its history is thrown away; 0: never", type=float)
+    option("etcd-projection-rate", 50.0, "writes a second to show what it keeps; 0: never", type=float)
 
 
 def _sidecar_options(option: Callable[..., None]) -> None:
@@ -130,6 +133,7 @@ def parse(
         etcd=_etcd(found),
         etcd_credentials=found.etcd_credentials,
         etcd_compact_seconds=found.etcd_compact_seconds,
+        etcd_projection_rate=found.etcd_projection_rate,
         workers=found.workers,
         log_level=found.log_level,
     )

@@ -57,6 +57,8 @@ class Replica:
     lease: str = "globaltx-operator"
     namespaces: str | None = None
     """Those that it serves, its own unless others are named; empty: all."""
+    arguments: tuple[str, ...] = ()
+    """Flags besides."""
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
@@ -68,6 +70,7 @@ class Replica:
         served = self.namespace if self.namespaces is None else self.namespaces
         arguments = ["--namespace", self.namespace, "--namespaces", served, "--lease", self.lease]
         arguments += ["--host", "127.0.0.1", "--port", str(self.port), "--log-level", "info"]
+        arguments += self.arguments
         with (self.folder / f"operator-{self.port}.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "globaltx_operator.main", *arguments],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dev.etcd import Etcd
 from globaltx.coordinator.reasons import Reason
 from globaltx.stores.base import UnknownTransactionError
 from globaltx.stores.etcd.access import EtcdAccess
@@ -21,12 +22,13 @@ from globaltx.transaction.states import Outcome, State
 from globaltx_operator.cache import Cache
 from globaltx_operator.etcd import EtcdKeeper
 from globaltx_operator.metrics import Metrics
+from tests.stores.cable import Cable
 from tests.stores.harness import COMMIT, CONFLICT, ENDED, any_xid, branch, eventually, first
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
-    from dev.etcd import Etcd
     from globaltx.transaction.xid import Xid
 
 pytestmark = pytest.mark.etcd
@@ -141,6 +143,28 @@ async def test_it_forgets_what_has_ended_and_nothing_else(
         await store.settle(branch(waiting), ENDED[Outcome.COMMIT])
         await eventually(lambda: gone(store, waiting))
     assert (await client.list(prefix)).found == ()
+
+
+async def test_it_tells_whether_its_watch_goes_on(tmp_path: Path, prefix: str) -> None:
+    with Etcd.up(folder=tmp_path / "etcd", durable=False) as own:
+        async with (
+            Cable(own.members[0].port) as cable,
+            EtcdClient(EtcdAccess((f"http://127.0.0.1:{cable.port}",)), timeout=1) as client,
+            EtcdClient(EtcdAccess(own.endpoints)) as writer,
+            leading(client, prefix) as keeper,
+        ):
+            store = EtcdStore(writer, "t", prefix=prefix)
+            await eventually(keeper.is_well)
+            cable.cut()
+            await eventually(lambda: not keeper.is_well())
+            await store.begin(lasting(any_xid("t")))
+            await writer.compact(await writer.revision())  # what was missed is history by now
+            assert not keeper.is_well()
+            cable.mend()
+            await eventually(keeper.is_well)
+            await eventually(lambda: keeper.states()[State.ACTIVE] == 1)
+            await store.close()
+        assert keeper.is_well()  # nobody leads here, so nothing is to be watched
 
 
 async def test_it_throws_history_away(client: EtcdClient, store: EtcdStore, prefix: str) -> None:

@@ -138,11 +138,12 @@ async def test_a_wish_that_is_made_while_a_key_is_worked_on_stands(asks: timedel
 
 async def test_of_two_wishes_the_sooner_stands_and_work_ends_both() -> None:
     calls = 0
-    done = asyncio.Event()
+    came, done = asyncio.Event(), asyncio.Event()
 
     async def work(key: str) -> None:
         nonlocal calls
         calls += 1
+        came.set()
         if key == "last":
             done.set()
 
@@ -150,8 +151,7 @@ async def test_of_two_wishes_the_sooner_stands_and_work_ends_both() -> None:
     queue.add_later("a", 0.001)
     queue.add_later("a", 3600)
     async with asyncio.timeout(10), running(queue):
-        while not calls:
-            await asyncio.sleep(0)
+        await came.wait()
         queue.add_later("b", 0.002)
         queue.add("b")
         queue.add_later("last", 0.05)

@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from globaltx.stores.etcd.access import EtcdAccess
+from globaltx.stores.etcd.client import EtcdClient
+from globaltx.stores.etcd.store import EtcdStore
 from globaltx.stores.kubernetes.resource import SECRETS
-from globaltx.transaction.states import State
+from globaltx.transaction.states import Outcome, State
 from tests.operator.replicas import Replica
 from tests.operator.test_policies import DATASOURCE, ROUTE, Policies
+from tests.operator.test_projection import Kept
 
 if TYPE_CHECKING:
     from dev.cluster import Cluster
+    from dev.etcd import Etcd
     from tests.operator.replicas import Field
 
 pytestmark = pytest.mark.control_plane
@@ -76,3 +81,32 @@ async def test_the_chart_gives_the_rights_that_are_needed(
     finally:
         await replica.end()
     assert " cannot " not in replica.log  # as in: User "..." cannot patch resource "..."
+
+
+async def test_they_are_enough_to_show_what_an_etcd_keeps(
+    control_plane: Cluster, field: Field, etcd: Etcd, prefix: str, tmp_path: Path
+) -> None:
+    namespace, endpoints = field.namespace, ",".join(etcd.endpoints)
+    values = [f"watchNamespaces={{{namespace}}}", "store.type=etcd", f"store.etcd.endpoints={{{endpoints}}}"]
+    manifests = await asyncio.to_thread(rights, control_plane, namespace, *values)
+    await asyncio.to_thread(control_plane.kubectl, "apply", "-n", namespace, "-f", "-", stdin=manifests)
+    account = f"globaltx-{namespace}-operator"
+    token = await asyncio.to_thread(control_plane.kubectl, "-n", namespace, "create", "token", account)
+    config = tmp_path / "kubeconfig"
+    config.write_text(kubeconfig(control_plane, token.strip()))
+    flags = ("--etcd-endpoints", endpoints, "--etcd-prefix", prefix)
+    replica = Replica(config, namespace, tmp_path, lease=account, arguments=flags).start()
+    try:
+        await replica.ready()
+        async with EtcdClient(EtcdAccess(etcd.endpoints)) as client:
+            kept = Kept(field, EtcdStore(client, namespace, prefix=prefix), replica)
+            xid = await kept.begin("order")
+            await kept.shown(xid, branches=1)
+            await kept.end(xid, Outcome.ROLLBACK)
+            await field.reaches(xid, State.ROLLING_BACK)
+            await kept.end(xid, Outcome.ROLLBACK, "order")
+            await field.gone(xid)
+            await kept.store.close()
+    finally:
+        await replica.end()
+    assert " cannot " not in replica.log

@@ -65,6 +65,7 @@ def test_every_variable_of_the_chart_is_understood() -> None:
         "GLOBALTX_ETCD_PREFIX": "/p/",
         "GLOBALTX_ETCD_SECRETS": "tls,user",
         "GLOBALTX_ETCD_COMPACT_SECONDS": "0",
+        "GLOBALTX_ETCD_PROJECTION_RATE": "7.5",
     }
     settings = parse([], environment)
     names = (settings.webhook_service, settings.webhook_secret, settings.webhook_configuration)
@@ -78,6 +79,7 @@ def test_every_variable_of_the_chart_is_understood() -> None:
     )
     assert settings.etcd == EtcdSettings(("https://a:2379", "https://b:2379"), "/p/", ("tls", "user"))
     assert settings.etcd_compact_seconds == 0
+    assert settings.etcd_projection_rate == 7.5
 
 
 def test_the_chart_sets_only_what_is_understood() -> None:

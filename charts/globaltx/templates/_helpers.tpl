@@ -45,7 +45,7 @@ matchExpressions:
 {{- define "globaltx.operatorRules" -}}
 - apiGroups: [globaltx.io]
   resources: [globaltransactions, branches]
-  verbs: [get, list, watch, patch, delete]
+  verbs: [get, list, watch, patch, delete{{ if eq .Values.store.type "etcd" }}, create{{ end }}]
 - apiGroups: [globaltx.io]
   resources: [globaltransactions/status, branches/status, transactionpolicies/status]
   verbs: [get, patch]

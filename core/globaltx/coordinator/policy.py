@@ -40,6 +40,17 @@ class Propagation(StrEnum):
     """Pass on; with an xid refuse."""
 
 
+class Projection(StrEnum):
+    """Which transactions that are kept in an etcd are shown as resources."""
+
+    ALL = "All"
+    """Until they are forgotten."""
+    UNSETTLED = "Unsettled"
+    """Until they have ended."""
+    NONE = "None"
+    """Not at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tcc:
     """What makes a route's requests try calls.
@@ -206,3 +217,4 @@ class Policy:
     datasources: tuple[Datasource, ...] = ()
     lock_wait: timedelta = DEFAULT_LOCK_WAIT
     ttl: timedelta = DEFAULT_TTL
+    projection: Projection = Projection.UNSETTLED

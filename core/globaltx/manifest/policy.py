@@ -21,6 +21,7 @@ from globaltx.coordinator.policy import (
     Datasource,
     HttpCapture,
     Policy,
+    Projection,
     Propagation,
     Route,
     Saga,
@@ -111,6 +112,7 @@ def _policy(namespace: str, name: str, spec: Mapping[str, Any]) -> Policy:
         datasources=tuple(_datasource(each) for each in spec.get("datasources", ())),
         lock_wait=timedelta(milliseconds=spec["lockWaitMilliseconds"]),
         ttl=timedelta(seconds=spec["ttlSecondsAfterFinished"]),
+        projection=Projection(spec["projection"]),
     )
 
 

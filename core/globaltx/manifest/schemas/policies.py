@@ -14,6 +14,7 @@ from globaltx.coordinator.policy import (
     DEFAULT_ROWS,
     DEFAULT_TIMEOUT,
     DEFAULT_TTL,
+    Projection,
     Propagation,
     TlsMode,
 )
@@ -137,6 +138,12 @@ def spec() -> Schema:
                 0,
                 TTL_SECONDS_MAX,
                 default=int(DEFAULT_TTL.total_seconds()),
+            ),
+            "projection": choice(
+                "Which transactions that begin by this policy are shown as resources where they are kept in "
+                "an etcd: All (until they are forgotten), Unsettled (until they have ended), or None.",
+                Projection,
+                default=str(Projection.UNSETTLED),
             ),
         },
         **{

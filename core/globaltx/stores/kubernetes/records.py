@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from globaltx.manifest.projected import NOT_PROJECTED, is_projected
 from globaltx.manifest.resources import (
     FINALIZER,
     LABEL_TRANSACTION,
@@ -64,16 +65,19 @@ class Records:
         self._client = client
 
     async def transaction(self, xid: Xid) -> TransactionRecord | None:
-        """Read a transaction consistently; None when there is none."""
+        """Read a transaction consistently; None when there is none, or it only shows another store's."""
         try:
             resource = await self._client.get(TRANSACTIONS, xid.name, xid.namespace)
         except NotFoundError:
+            return None
+        if is_projected(resource):
             return None
         return TransactionRecord(resource, transaction_from_resource(resource))
 
     async def branches(self, xid: Xid) -> tuple[BranchRecord, ...]:
         """Read all branches of a transaction consistently, in the order of their ids."""
-        listing = await self._client.list(BRANCHES, xid.namespace, labels=f"{LABEL_TRANSACTION}={xid.name}")
+        labels = f"{LABEL_TRANSACTION}={xid.name},{NOT_PROJECTED}"
+        listing = await self._client.list(BRANCHES, xid.namespace, labels=labels)
         records = (BranchRecord(each, branch_from_resource(each)) for each in listing.items)
         return tuple(sorted(records, key=lambda record: record.branch.id))
 

@@ -34,6 +34,7 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from globaltx.manifest.projected import NOT_PROJECTED, is_projected
 from globaltx.manifest.resources import (
     branch_from_resource,
     completed_status,
@@ -169,7 +170,9 @@ class KubernetesStore:
 
     async def watch(self, app: str) -> AsyncGenerator[Branch, None]:
         """See `Store.watch`; the API server sends only what has an outcome and is not settled."""
-        watcher = Watcher(self._client, BRANCHES, self._namespace, fields=unsettled(app))
+        watcher = Watcher(
+            self._client, BRANCHES, self._namespace, labels=NOT_PROJECTED, fields=unsettled(app)
+        )
         self._watches[app] = watcher.health
         async with aclosing(watcher.follow()) as seen:
             async for each in seen:
@@ -230,6 +233,8 @@ class KubernetesStore:
                 raise UnknownTransactionError(xid) from error
             except InvalidError as error:
                 return await self._standing(xid, error)
+            if is_projected(resource):  # it shows another store's, which treats this as a person's wish
+                raise UnknownTransactionError(xid)
             stands = transaction_from_resource(resource).decision
         if stands is None:
             message = f"the API server dropped the outcome of {xid}: are the resources of crds/ up to date?"

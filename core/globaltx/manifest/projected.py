@@ -1,0 +1,171 @@
+"""Transactions that are kept elsewhere, shown as resources: how they look, and what is to be written next.
+
+Pure, and one write at a time: a burst of changes costs what it takes to get from what is shown to
+what holds then, however many there were between. What is shown carries a label, by which everything
+that works on resources leaves it alone, and no finalizer: a removal loses nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from globaltx.coordinator.conditions import Status
+from globaltx.manifest.observed import owner, write_status
+from globaltx.manifest.resources import (
+    GROUP,
+    branch_to_resource,
+    decision_spec,
+    settlement_status,
+    transaction_to_resource,
+)
+from globaltx.manifest.times import format_time
+from globaltx.transaction.model import Decision, Settlement
+from globaltx.transaction.states import ENDS, Outcome, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+
+    from globaltx.transaction.model import Branch, GlobalTransaction
+
+Json = dict[str, Any]
+
+LABEL_PROJECTED = f"{GROUP}/projected"
+NOT_PROJECTED = f"!{LABEL_PROJECTED}"
+"""The label selector that leaves out what is only shown."""
+_COMPARED = ("state", "branches", "message", "resolutions")
+"""The fields of a transaction's status by which it is written anew; times follow from those."""
+
+
+def is_projected(resource: Mapping[str, Any]) -> bool:
+    """Whether a resource only shows what is kept elsewhere."""
+    return LABEL_PROJECTED in (resource["metadata"].get("labels") or {})
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be shown of one transaction."""
+
+    transaction: GlobalTransaction
+    branches: tuple[Branch, ...]
+    status: Status
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will become of it."""
+        return self.status.settled_at is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The resources that are there, the branches' by name."""
+
+    transaction: Json | None = None
+    branches: Mapping[str, Json] = field(default_factory=dict)
+
+
+class Verb(StrEnum):
+    """What is done to a resource."""
+
+    CREATE = "create"
+    PATCH = "patch"
+    STATUS = "status"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One write; ``branch`` names a Branch, None is the GlobalTransaction.
+
+    ``body`` is a resource or a merge patch. ``refuses``: an outcome that was set there is not the one
+    that stands, so the resource is made anew.
+    """
+
+    verb: Verb
+    body: Json = field(default_factory=dict)
+    branch: str | None = None
+    refuses: bool = False
+
+
+def asked(transaction: Mapping[str, Any] | None) -> Decision | None:
+    """The outcome that stands at what is shown: our own, or what a person has set."""
+    spec = {} if transaction is None else transaction["spec"]
+    if "outcome" not in spec:
+        return None
+    return Decision(
+        Outcome(spec["outcome"]),
+        spec.get("outcomeReason", ""),
+        spec.get("outcomeMessage", ""),
+        spec.get("decidedBy", ""),
+    )
+
+
+def next_write(wanted: Wanted | None, shown: Shown, now: datetime) -> Write | None:
+    """The next step from what is shown to what is wanted (None: nothing); None when they agree."""
+    if shown.transaction is None:
+        return None if wanted is None else Write(Verb.CREATE, _transaction(wanted))
+    if "deletionTimestamp" in shown.transaction["metadata"]:
+        return None  # it is made anew when it has gone
+    if wanted is None:
+        return Write(Verb.DELETE)
+    there = shown.transaction
+    of_branches = (
+        write for each in wanted.branches for write in _branch_writes(each, there, shown.branches, now)
+    )
+    return next(_transaction_writes(wanted, there, now), None) or next(of_branches, None)
+
+
+def _transaction(wanted: Wanted) -> Json:
+    return _marked(transaction_to_resource(wanted.transaction))
+
+
+def _marked(resource: Json) -> Json:
+    metadata = resource["metadata"]
+    del metadata["finalizers"]
+    metadata["labels"][LABEL_PROJECTED] = "true"
+    return resource
+
+
+def _transaction_writes(wanted: Wanted, there: Json, now: datetime) -> Iterator[Write]:
+    decision, set_there = wanted.transaction.decision, asked(there)
+    if decision is not None and set_there is not None and set_there.outcome is not decision.outcome:
+        yield Write(Verb.DELETE, refuses=True)
+    if decision is not None and set_there is None:
+        yield Write(Verb.PATCH, {"spec": decision_spec(decision)})
+    old = there.get("status") or {}
+    if wanted.status == Status() or old.get("state", State.ACTIVE) in ENDS:
+        return  # nothing is known yet but what a new resource says anyway; an end is never left
+    begun_at = wanted.transaction.begun_at
+    birth = {} if begun_at is None else {"creationTimestamp": format_time(begun_at)}
+    body = write_status(wanted.status, {"metadata": birth, "status": old}, now)
+    if any(body["status"].get(name) != old.get(name) for name in _COMPARED if name in body["status"]):
+        yield Write(Verb.STATUS, body)
+
+
+def _branch_writes(branch: Branch, there: Json, shown: Mapping[str, Json], now: datetime) -> Iterator[Write]:
+    name = branch.id.name
+    found = shown.get(name)
+    owners = [owner(there)]
+    if found is None:
+        body = _marked(branch_to_resource(branch))
+        body["metadata"]["ownerReferences"] = owners
+        body["spec"].get("calls", {}).pop("request", None)  # bodies of requests need not be shown
+        yield Write(Verb.CREATE, body, name)
+        return
+    if "deletionTimestamp" in found["metadata"]:
+        return
+    if found["metadata"].get("ownerReferences") != owners:
+        yield Write(Verb.PATCH, {"metadata": {"ownerReferences": owners}}, name)
+    if branch.outcome is not None and "outcome" not in found["spec"]:
+        yield Write(Verb.PATCH, {"spec": {"outcome": str(branch.outcome)}}, name)
+    yield from _branch_status(branch, found.get("status") or {}, name, now)
+
+
+def _branch_status(branch: Branch, old: Json, name: str, now: datetime) -> Iterator[Write]:
+    if branch.state is State.ACTIVE or old.get("state", State.ACTIVE) in ENDS:
+        return
+    status = settlement_status(Settlement(branch.state, branch.reason, branch.message), now)
+    if any(status[field] != old.get(field) for field in ("state", "reason", "message")):
+        yield Write(Verb.STATUS, {"status": status}, name)
