@@ -10,6 +10,7 @@ import pymysql
 from tests.catalogue.forms import FORMS, NAMES, NEEDS, TABLES, Form
 from tests.catalogue.types import ColumnType, types_of
 from tests.twin.case import Case, Connection, Step
+from tests.twin.pair import CannotBeMade
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,8 +109,11 @@ def _changes(pair: Pair, made: tuple[str, ...], inserts: list[str], updates: lis
     statements = [*inserts, *updates, "DELETE {xid} FROM t"]
     try:
         answers = pair.check(_case(made, statements))[1:]
+    except CannotBeMade as error:
+        code = error.args[0].args[0]
+        return "no key there" if code in _NO_KEY else f"{WRONG}: {error}"
     except pymysql.MySQLError as error:
-        return "no key there" if error.args[0] in _NO_KEY else f"{WRONG}: {error}"
+        return f"{WRONG}: {error}"
     except AssertionError as error:
         return f"{WRONG}: {error}"
     verdicts: dict[str, str] = {}

@@ -66,18 +66,18 @@ def cases(draw: st.DrawFn, server: str) -> Case:
     steps = [Step(number, "SET timestamp = 1700000000.25") for number in range(len(connections))]
     for _ in range(draw(st.integers(1, 6))):
         number = draw(st.integers(0, len(connections) - 1))
-        steps += draw(_block(number, made[connections[number].branch]))
+        steps += draw(_block(number, made[connections[number].branch], server))
     return Case(tuple(branches), connections, tuple(steps))
 
 
 @st.composite
-def _block(draw: st.DrawFn, connection: int, of_branch: tuple[Table, ...]) -> list[Step]:
+def _block(draw: st.DrawFn, connection: int, of_branch: tuple[Table, ...], server: str) -> list[Step]:
     """A few statements of one connection, which leave no local transaction open."""
     steps = [Step(connection, draw(st.sampled_from(_SESSIONS)))] if draw(st.integers(0, 2)) == 0 else []
     carried = "{xid} " if draw(st.integers(0, 3)) else ""
     if not carried:
         steps.append(Step(connection, "SET @globaltx_xid = '{name}'"))
-    changes = [draw(_change(connection, of_branch, carried)) for _ in range(draw(st.integers(1, 5)))]
+    changes = [draw(_change(connection, of_branch, carried, server)) for _ in range(draw(st.integers(1, 5)))]
     match draw(st.sampled_from(["autocommit", "begin", "autocommit off", "savepoints"])):
         case "autocommit":
             steps += changes
@@ -112,26 +112,27 @@ def _with_savepoints(draw: st.DrawFn, connection: int, changes: list[Step]) -> l
 
 
 @st.composite
-def _change(draw: st.DrawFn, connection: int, of_branch: tuple[Table, ...], carried: str) -> Step:
+def _change(
+    draw: st.DrawFn, connection: int, of_branch: tuple[Table, ...], carried: str, server: str
+) -> Step:
     table = draw(st.sampled_from(of_branch))
-    others = [each.name for each in of_branch if each is not table]
-    writer = _Writer(draw, table, others, prepared=draw(st.integers(0, 3)) == 0)
-    form = draw(
-        st.sampled_from(
-            [_insert, _insert, _upsert, _upsert, _replace, _ignore, _update, _update, _update, _delete, _move]
-        )
-    )
+    writer = _Writer(draw, table, of_branch, prepared=draw(st.integers(0, 3)) == 0)
+    forms = [*_FORMS, *((_joined, _joined, _common) if writer.others else ())]
+    form = draw(st.sampled_from(forms))
     sql = form(writer, carried)
+    if server == "MariaDB" and form in _RETURNING and draw(st.integers(0, 3)) == 0:
+        sql += draw(st.sampled_from([" RETURNING *", " RETURNING n + 1 AS more"]))
     return Step(connection, sql, tuple(writer.parameters) if writer.prepared else None)
 
 
 class _Writer:
     """Writes values of a table, as literals or as parameters."""
 
-    def __init__(self, draw: st.DrawFn, table: Table, others: Sequence[str], *, prepared: bool) -> None:
+    def __init__(self, draw: st.DrawFn, table: Table, of_branch: Sequence[Table], *, prepared: bool) -> None:
         self.draw = draw
         self.table = table
-        self.others = others
+        self.of_branch = of_branch
+        self.others = [each.name for each in of_branch if each is not table]
         self.prepared = prepared
         self.parameters: list[Parameter] = []
 
@@ -282,3 +283,63 @@ def _move(writer: _Writer, carried: str) -> str:
     if writer.draw(st.booleans()):
         assignments.append(writer.assignment(writer.free(1)[0]))
     return f"UPDATE {carried}{writer.table.name} SET {', '.join(assignments)}{writer.where()}"
+
+
+def _select(writer: _Writer, carried: str, verb: str = "INSERT", behind: str = "") -> str:
+    """Rows of a table, in the order of its key: what is generated for them must be the same twice."""
+    source = writer.draw(st.sampled_from(writer.of_branch))
+    columns = writer.some()
+    items = ", ".join(_item(writer, column, source) for column in columns)
+    names = ", ".join(column.name for column in columns)
+    chosen = writer.draw(st.sampled_from(["", " WHERE n > 1", " WHERE n IS NOT NULL", " WHERE 1 = 0"]))
+    order = ", ".join(source.key)
+    return (
+        f"{verb} {carried}INTO {writer.table.name} ({names})"
+        f" SELECT {items} FROM {source.name}{chosen} ORDER BY {order}{behind}"
+    )
+
+
+def _item(writer: _Writer, column: Column, source: Table) -> str:
+    own = [column.name] if source is writer.table else []
+    numbers = [f"{name} + 10" for name in own if column.number or column.name == "id"]
+    picked = writer.draw(st.sampled_from(["n", "n + 10", *own, *numbers, *numbers]))
+    return picked if writer.draw(st.integers(0, 2)) else writer.constant(column)
+
+
+def _select_anew(writer: _Writer, carried: str) -> str:
+    match writer.draw(st.sampled_from(["ignore", "replace", "upsert"])):
+        case "ignore":
+            return _select(writer, carried).replace("INTO", "IGNORE INTO", 1)
+        case "replace":
+            return _select(writer, carried, "REPLACE")
+    assigned = ", ".join(f"{column.name} = VALUES({column.name})" for column in writer.free(2))
+    return _select(writer, carried, behind=f" ON DUPLICATE KEY UPDATE {assigned}")
+
+
+def _joined(writer: _Writer, carried: str) -> str:
+    """Rows that another table chooses."""
+    table, other = writer.table.name, writer.draw(st.sampled_from(writer.others))
+    join = writer.draw(st.sampled_from(["JOIN", "LEFT JOIN"]))
+    tables = f"{table} {join} {other} ON {table}.n = {other}.n"
+    where = writer.draw(st.sampled_from(["", f" WHERE {table}.n > 1", f" WHERE {other}.n IS NULL"]))
+    if writer.draw(st.integers(0, 2)) == 0:
+        return f"DELETE {carried}{table} FROM {tables}{where}"
+    assigned = ", ".join(f"{table}.{column.name} = {writer.constant(column)}" for column in writer.free(2))
+    return f"UPDATE {carried}{tables} SET {assigned}{where}"
+
+
+def _common(writer: _Writer, carried: str) -> str:
+    """A common table expression; MariaDB has none before a change, and says so."""
+    other = writer.draw(st.sampled_from(writer.others))
+    assigned = writer.assignment(writer.free(1)[0])
+    return (
+        f"WITH w AS (SELECT n FROM {other}) UPDATE {carried}{writer.table.name} SET {assigned}"
+        " WHERE n IN (SELECT n FROM w)"
+    )
+
+
+_FORMS = (
+    *(_insert, _insert, _upsert, _upsert, _replace, _ignore, _update, _update, _update, _delete, _move),
+    *(_select, _select, _select_anew),
+)
+_RETURNING = frozenset({_insert, _upsert, _replace, _ignore, _delete, _select, _select_anew})

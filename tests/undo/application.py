@@ -69,9 +69,17 @@ class Application:
         sql = statement.bind(change, parameters, self.mode)
         if isinstance(planned, plan.InsertPlan) and planned.statement is not None:
             sql = planned.statement
-        if not isinstance(planned, plan.InsertPlan | plan.UpsertPlan) and planned.answers is not Answers.ROW:
+        if isinstance(planned, plan.SelectedPlan) and planned.meets:
+            planned = planned.upsert(rows)
+            rows = [] if planned.image is None else await self.rows(planned.image)
+        if (
+            isinstance(planned, plan.ImagePlan | plan.MovePlan | plan.JoinPlan)
+            and planned.answers is not Answers.ROW
+        ):
             sql = planned.narrowed(rows)
         ok = await self.run(sql)
+        if isinstance(planned, plan.GeneratedPlan):
+            rows = [*rows, *await self.rows(planned.behind)]
         self.work.add(planned.records(rows, ok))
         return ok
 

@@ -26,7 +26,7 @@ def _plan(sql: str, *, mode: SqlMode = _MODE, parameters: tuple[int | None, ...]
     return plan.make_plan(change, TABLES[change.table.name], mode, parameters)
 
 
-def _react(question: str) -> str:
+def _react(question: str) -> str:  # noqa: PLR0911  one for each kind of plan
     """The image query, and what is sent for two rows where the statement itself might choose others.
 
     For an INSERT whose first generated key is 7: the rows of its undo INSERT.
@@ -37,6 +37,10 @@ def _react(question: str) -> str:
         return str(refused)
     if isinstance(planned, plan.InsertPlan) and planned.image and planned.statement:
         return f"{planned.image.decode()}\n{planned.statement.decode()}"
+    if isinstance(planned, plan.GeneratedPlan):
+        return f"{planned.image.decode()}\n{planned.behind.decode()}"
+    if isinstance(planned, plan.SelectedPlan):
+        return planned.image.decode()
     if planned.image is not None and (planned.answers is Answers.ROW or isinstance(planned, plan.UpsertPlan)):
         return planned.image.decode()
     if isinstance(planned, plan.JoinPlan):
@@ -154,3 +158,41 @@ def test_the_servers_own_hints_stay_in_what_is_written_anew() -> None:
     planned = _plan("UPDATE /*+ NO_MERGE(s) */ stock SET amount = 1 /* why */ LIMIT 1")
     assert isinstance(planned, plan.ImagePlan)
     assert planned.narrowed([]) == b"UPDATE /*+ NO_MERGE(s) */ stock SET amount = 1    WHERE 1=0 "
+
+
+def test_generated_keys_that_cannot_be_told_from_those_that_are_there_are_given_up() -> None:
+    planned = _plan("INSERT INTO stock (amount) SELECT place FROM seat")
+    found = [(b"8", b'{"id": [8]}', b"8"), (b"11", b'{"id": [11]}', b"11")]
+    for largest in (b"7", None):
+        records = planned.records([(largest,), *found], Ok(2, insert_id=8))
+        assert [record.key for record in records] == [("8",), ("11",)]
+        assert all(record.before is None for record in records)
+    assert planned.records([(b"9",), *found], Ok(0, insert_id=0)) == ()
+    for rows, count in (([(b"8",), *found], 2), ([(b"7",), *found], 3), ([(b"7",)], 1)):
+        with pytest.raises(RowsMissedError):
+            planned.records(rows, Ok(count, insert_id=8))
+    with pytest.raises(RefusedError):
+        planned.records([(b"7",), *found], Ok(plan.ROWS_MAX + 1, insert_id=8))
+
+
+def test_rows_that_a_select_has_given_otherwise_than_it_did_before_are_given_up() -> None:
+    planned = _plan("INSERT INTO stock (id) SELECT id + 5 FROM seat")
+    rows = [(b"36", b"6"), (b"37", b"7")]
+    assert [record.key for record in planned.records(rows, Ok(2))] == [("6",), ("7",)]
+    with pytest.raises(RowsMissedError):
+        planned.records(rows, Ok(1))
+    for cell in ((None, None), (b"35", b"1"), (b"352E35", b"5.5"), (b"35", None), (b"30", b"0")):
+        with pytest.raises(RefusedError):
+            planned.records([cell], Ok(1))
+
+
+def test_what_a_select_gives_is_looked_for_in_every_unique_key() -> None:
+    planned = _plan("REPLACE INTO seat (id, mail) SELECT id, note FROM stock")
+    assert isinstance(planned, plan.SelectedPlan)
+    columns = [column.name for column in planned.asked]
+    assert columns == ["id", "mail"], "the unique key over place and room gets NULL"
+    upsert = planned.upsert([(b"35", b"5", b"61", b"utf8mb4"), (b"36", b"6", None, None)])
+    assert upsert.image is not None
+    assert b"`id` IN (5,6)" in upsert.image
+    assert b"`mail` IN (_utf8mb4 X'61')" in upsert.image
+    assert planned.upsert([]).image is None

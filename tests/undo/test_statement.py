@@ -71,6 +71,15 @@ def _lines(found: statement.Statement) -> list[str]:
         case statement.Insert():
             rows = [" | ".join(source.render(span) for span in row) for row in found.rows]
             lines += [f"table {found.table.schema}.{found.table.name} {found.columns}", *rows]
+            if found.query:
+                lines += [
+                    f"<{source.render(found.query.span)}>, by {found.query.answers}, {found.query.whole}"
+                ]
+                lines += [
+                    "one unknown row"
+                    if found.query.items is None
+                    else " | ".join(source.render(item) for item in found.query.items)
+                ]
             lines += [f"{found.on_hit} {found.assigned}"] if found.on_hit is not OnHit.FAIL else []
             lines += [f"<{source.render(found.returning)}>"] if found.returning else []
         case statement.Update():

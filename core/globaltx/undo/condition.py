@@ -36,8 +36,8 @@ def read(source: Source, tail: Span, limited: Limited | None, elsewhere: tuple[S
         check_functions(source.tokens, span, functions.KNOWN, "in WHERE or ORDER BY")
         _check_assignment(source.tokens, span)
     shared = tuple(place for span in spans for place in _shared(source.tokens, span))
-    answers = max((_answers(source.tokens, span) for span in spans), key=list(Answers).index)
-    return Condition(tail, answers, _order(source, tail), limited, shared)
+    depends = max((answers(source.tokens, span) for span in spans), key=list(Answers).index)
+    return Condition(tail, depends, _order(source, tail), limited, shared)
 
 
 def check_functions(tokens: tuple[Token, ...], span: Span, allowed: frozenset[str], where: str) -> None:
@@ -82,7 +82,8 @@ def _check_assignment(tokens: tuple[Token, ...], span: Span) -> None:
         refuse(":= in WHERE or ORDER BY", "compute the value in the application")
 
 
-def _answers(tokens: tuple[Token, ...], span: Span) -> Answers:
+def answers(tokens: tuple[Token, ...], span: Span) -> Answers:
+    """Say what a piece of a statement depends on."""
     found, depth = Answers.ROW, 0
     before = previous = ""
     for token in tokens[span[0] : span[1]]:

@@ -83,6 +83,10 @@ class Cursor:
         behind = Cursor(self._tokens, self.index + 1)
         return behind.at("(")
 
+    def followed_by(self, word: str) -> bool:
+        """Whether this word follows what it stands at."""
+        return Cursor(self._tokens, self.index + 1).word() == word
+
     def word_behind(self, symbol: str) -> str:
         """The word that follows this symbol, repeated or not."""
         behind = Cursor(self._tokens, self.index)
@@ -144,7 +148,7 @@ class Cursor:
         self.expect("(")
         found: list[Span] = []
         while not self.at(")"):
-            found.append(self._value())
+            found.append(self.value())
             if self.at(","):
                 self.step()
             elif not self.at(")"):
@@ -166,7 +170,7 @@ class Cursor:
                 self.step()
             names.append(self.qualified_name())
             self.expect("=")
-            values.append(self._value(_BEHIND_ASSIGNMENTS))
+            values.append(self.value(_BEHIND_ASSIGNMENTS))
         return tuple(names), tuple(values)
 
     def qualified_name(self) -> tuple[str, ...]:
@@ -177,7 +181,7 @@ class Cursor:
             found.append(self.name())
         return tuple(found)
 
-    def _value(self, until: frozenset[str] = frozenset()) -> Span:
+    def value(self, until: frozenset[str] = frozenset()) -> Span:
         """Go over one expression, up to the comma or parenthesis (or word) that ends it."""
         first, end, depth, qualified = self.index, self.index, 0, False
         while not self.at_end and not (

@@ -113,8 +113,25 @@ class OnHit(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Query:
+    """The SELECT of an INSERT ... SELECT.
+
+    ``items`` span the values of its rows, None where the text does not tell them apart; ``answers`` is what
+    the choice of rows depends on, ``whole`` with the values. ``shared``: as in `Condition`; ``reads``: a
+    table, so that the SELECT itself is to lock too.
+    """
+
+    span: Span
+    items: tuple[Span, ...] | None
+    answers: Answers
+    whole: Answers
+    shared: tuple[int, ...] = ()
+    reads: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Insert:
-    """``INSERT INTO table [(columns)] VALUES (...), ...``, and REPLACE.
+    """``INSERT INTO table [(columns)] VALUES (...), ...`` or ``SELECT``, and REPLACE.
 
     ``columns`` is None when the statement names none; ``rows`` hold the span of each value.
     ``assigned`` are the columns behind ON DUPLICATE KEY UPDATE, without those of ``a = LAST_INSERT_ID(a)``,
@@ -129,6 +146,7 @@ class Insert:
     assigned: tuple[str, ...] = ()
     returning: Span | None = None
     kept: tuple[str, ...] = ()
+    query: Query | None = None
 
 
 @dataclass(frozen=True, slots=True)

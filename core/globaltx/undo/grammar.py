@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from globaltx.undo import condition, functions, joined
+from globaltx.undo import condition, functions, joined, query
 from globaltx.undo.cursor import CLAUSES, Cursor, not_understood
 from globaltx.undo.forms import Delete, Insert, Joined, OnHit, Source, Span, Table, Update
 from globaltx.undo.lexer import BLANK, Token, TokenKind
@@ -26,7 +26,7 @@ from globaltx.undo.second_reading import (
 )
 
 if TYPE_CHECKING:
-    from globaltx.undo.forms import Change
+    from globaltx.undo.forms import Change, Query
 
 _MODIFIERS = frozenset({"IGNORE", "LOW_PRIORITY", "HIGH_PRIORITY", "DELAYED", "QUICK"})
 _VERBS = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE"})
@@ -150,6 +150,7 @@ def _insert(source: Source, cursor: Cursor) -> Insert:
     )
     values_begin = cursor.index
     columns = cursor.names() if cursor.at("(") else None
+    select: Query | None = None
     rows: tuple[tuple[Span, ...], ...]
     match cursor.word():
         case "VALUES" | "VALUE":
@@ -159,8 +160,11 @@ def _insert(source: Source, cursor: Cursor) -> Insert:
             cursor.step()
             columns, row = cursor.assignments()
             rows = (row,)
+        case "SELECT" | "WITH":
+            rows, select = (), query.cut(source, cursor)
+            values_begin = cursor.index
         case _:
-            refuse("INSERT ... SELECT", "read the rows first and INSERT them with VALUES")
+            not_understood()
     hit_columns: tuple[str, ...] = ()
     hit_values: tuple[Span, ...] = ()
     rows_end = cursor.index
@@ -173,12 +177,12 @@ def _insert(source: Source, cursor: Cursor) -> Insert:
         hit_columns, hit_values = cursor.assignments()
     span = (values_begin, cursor.index)
     returning = _returning(source, cursor)
-    _check_values(source, (rows[0][0][0] if rows[0] else rows_end, rows_end))
+    _check_values(source, (rows[0][0][0] if rows and rows[0] else rows_end, rows_end))
     _check_values(source, (hits_begin, len(source.tokens)))
     facts = facts_of(_before(source, span[1]), exp.Insert, table, span)
     if (
         not (cursor.at_end or returning)
-        or facts.rows != len(rows)
+        or facts.rows != (None if select else len(rows))
         or _lower(facts.columns) != _lower(columns)
         or _lower(facts.hit_columns) != _lower(hit_columns)
     ):
@@ -186,7 +190,7 @@ def _insert(source: Source, cursor: Cursor) -> Insert:
     hits = list(zip(hit_columns, hit_values, strict=True))
     kept = tuple(name for name, value in hits if _keeps_insert_id(source, name, value))
     assigned = tuple(name for name, value in hits if not _keeps_insert_id(source, name, value))
-    return Insert(source, table, columns, rows, on_hit, assigned, returning, kept)
+    return Insert(source, table, columns, rows, on_hit, assigned, returning, kept, select)
 
 
 def _row_alias(cursor: Cursor) -> None:

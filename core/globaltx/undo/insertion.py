@@ -63,7 +63,7 @@ def keys(
     Raises:
         RefusedError: a key's value is not known before the row is written.
     """
-    columns = _columns(insert, shape)
+    columns = columns_of(insert, shape)
     places = [_place(column, columns) for column in shape.key_columns]
     found = []
     for row in insert.rows:
@@ -88,7 +88,7 @@ def unique_parts(
     Raises:
         RefusedError: a value is not known before the row is written.
     """
-    columns = _columns(insert, shape)
+    columns = columns_of(insert, shape)
     found = []
     for row in insert.rows:
         parts = []
@@ -119,7 +119,8 @@ def _unique_part(
     return part
 
 
-def _columns(insert: Insert, shape: TableShape) -> tuple[str, ...]:
+def columns_of(insert: Insert, shape: TableShape) -> tuple[str, ...]:
+    """The columns that the statement gives values to, in lower case."""
     if insert.columns is not None:
         return tuple(name.casefold() for name in insert.columns)
     return tuple(column.name.casefold() for column in shape.columns if column.visible)

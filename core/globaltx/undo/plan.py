@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from globaltx.undo import cascades, computed, image, insertion, move, record, upsert
+from globaltx.undo import cascades, computed, image, insertion, move, record, selected, upsert
 from globaltx.undo.choice import Choice
 from globaltx.undo.computed import Computed
 from globaltx.undo.forms import Answers, Delete, Insert, OnHit, Update
@@ -16,6 +16,7 @@ from globaltx.undo.join import JoinPlan
 from globaltx.undo.move import MovePlan
 from globaltx.undo.record import ROWS_MAX, Ok, UndoRecord
 from globaltx.undo.refusal import RowsMissedError, refuse
+from globaltx.undo.selected import GeneratedPlan, SelectedPlan
 from globaltx.undo.shape import NoSuchColumnError, TableShape, check_undoable
 from globaltx.undo.sqlmode import SqlMode
 from globaltx.undo.upsert import UpsertPlan
@@ -112,7 +113,7 @@ class InsertPlan:
         ]
 
 
-Plan: TypeAlias = "ImagePlan | InsertPlan | UpsertPlan | MovePlan | JoinPlan"
+Plan: TypeAlias = "ImagePlan | InsertPlan | UpsertPlan | MovePlan | JoinPlan | SelectedPlan | GeneratedPlan"
 
 
 def make_plan(
@@ -130,6 +131,8 @@ def make_plan(
     check_undoable(shape)
     if isinstance(change, Insert):
         image.check_types(shape.stored_columns, shape)
+        if change.query is not None:
+            return selected.make(change, change.query, shape, mode, parameters)
         if change.on_hit is not OnHit.FAIL:
             return upsert.make(change, shape, mode, parameters)
         return _insert(change, shape, mode, parameters)
@@ -156,6 +159,7 @@ def _insert(insert: Insert, shape: TableShape, mode: SqlMode, parameters: Sequen
 
 __all__ = [
     "ROWS_MAX",
+    "GeneratedPlan",
     "ImagePlan",
     "InsertPlan",
     "JoinPlan",
@@ -163,6 +167,7 @@ __all__ = [
     "NoSuchColumnError",
     "Ok",
     "Plan",
+    "SelectedPlan",
     "UndoRecord",
     "UpsertPlan",
     "make_plan",

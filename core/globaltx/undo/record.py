@@ -102,6 +102,18 @@ def inserted(
     )
 
 
+def found_new(shape: TableShape, row: Sequence[bytes | None]) -> UndoRecord:
+    """Make the record of a row that was not there before, from its row_key and the image of its key.
+
+    Raises:
+        RowsMissedError: they came back empty.
+        RefusedError: the session has spoilt the image.
+    """
+    row_key, _, image = _read(shape, row)
+    key = keys.integer_key_literals(shape, row_key) or keys.key_literals(shape, image)
+    return UndoRecord(shape, keys.literal_key(row_key), key, None, shape.stored_columns)
+
+
 def matched_rows(ok: Ok) -> int:
     """How many rows an UPDATE has met, changed or not."""
     matched = _FIRST_NUMBER.search(ok.info)

@@ -47,7 +47,7 @@ class Facts:
     table: Table
     columns: tuple[str, ...] | None
     clauses: frozenset[str]
-    rows: int
+    rows: int | None
     limited: Limited | None
     hit_columns: tuple[str, ...] = ()
 
@@ -164,12 +164,15 @@ def _hit_columns(tree: exp.Expression) -> tuple[str, ...]:
     return tuple(_assigned(each) for each in conflict.expressions)
 
 
-def _row_count(tree: exp.Expression) -> int:
+def _row_count(tree: exp.Expression) -> int | None:
+    """How many rows VALUES has; None for a SELECT."""
     if not isinstance(tree, exp.Insert):
         return 0
     values = tree.args.get("expression")
+    if isinstance(values, exp.Select):
+        return None
     if not isinstance(values, exp.Values):
-        refuse("INSERT ... SELECT", "read the rows first and INSERT them with VALUES")
+        not_understood()
     _check_parts(values)
     return len(values.expressions)
 

@@ -68,7 +68,7 @@ class UpsertPlan:
     @property
     def generates(self) -> bool:
         """Whether the server generates the key, and tells it with the statement's OK."""
-        return any(part is insertion.GENERATED for part in self.rows[0])
+        return any(part is insertion.GENERATED for row in self.rows[:1] for part in row)
 
     def _hit(self, row: Sequence[bytes | None]) -> UndoRecord:
         vanishing = self.on_hit is OnHit.REPLACE
@@ -109,13 +109,9 @@ def make(insert: Insert, shape: TableShape, mode: SqlMode, parameters: Sequence[
     Raises:
         RefusedError: it might change rows that cannot be known beforehand.
     """
-    insert = _with_what_changes(insert, shape)
-    _check_keys(insert, shape)
-    columns = _imaged_columns(insert, shape)
+    insert = with_what_changes(insert, shape)
+    check_keys(insert, shape)
     rows = insertion.row_keys(insert, shape, mode, parameters)
-    if insert.kept:
-        for row in rows:
-            _check_sign(shape, [part.literal for part in row if isinstance(part, KeyPart)])
     generates = any(part is insertion.GENERATED for part in rows[0])
     if generates and len(rows) > 1:
         refuse(
@@ -133,12 +129,28 @@ def make(insert: Insert, shape: TableShape, mode: SqlMode, parameters: Sequence[
     if not generates:
         primary = UniqueKey("PRIMARY", shape.primary_key)
         compared.insert(0, (primary, insertion.unique_parts(insert, shape, primary, mode, parameters)))
+    return met(insert, shape, mode, rows, compared)
+
+
+def met(
+    insert: Insert,
+    shape: TableShape,
+    mode: SqlMode,
+    rows: Sequence[tuple[KeyPart | insertion.Generated, ...]],
+    compared: Sequence[tuple[UniqueKey, Sequence[Sequence[KeyPart]]]],
+) -> UpsertPlan:
+    """Plan it from the primary keys of the new rows, and what they have in each unique key."""
+    if insert.kept:
+        for row in rows:
+            _check_sign(shape, [part.literal for part in row if isinstance(part, KeyPart)])
+    columns = _imaged_columns(insert, shape)
     selects = [_select(shape, columns, key, parts) for key, parts in compared if parts]
-    query = mode.encode(" UNION ALL ".join(selects)) if selects else None
-    return UpsertPlan(query, shape, insert.on_hit, columns, rows, keeps_key=bool(insert.kept))
+    text = image.sized(" UNION ALL ".join(selects), len(rows))
+    query = mode.encode(text) if text else None
+    return UpsertPlan(query, shape, insert.on_hit, columns, tuple(rows), keeps_key=bool(insert.kept))
 
 
-def _with_what_changes(insert: Insert, shape: TableShape) -> Insert:
+def with_what_changes(insert: Insert, shape: TableShape) -> Insert:
     """``a = LAST_INSERT_ID(a)`` leaves a number that AUTO_INCREMENT has made; anything else it may change."""
     kept = {shape.column(name).name for name in insert.kept}
     kept &= {name for name in shape.primary_key if shape.column(name).auto_increment}
@@ -155,7 +167,12 @@ def _check_sign(shape: TableShape, key: Sequence[str]) -> None:
         )
 
 
-def _check_keys(insert: Insert, shape: TableShape) -> None:
+def check_keys(insert: Insert, shape: TableShape) -> None:
+    """Refuse what would change rows that cannot be known.
+
+    Raises:
+        RefusedError: it would.
+    """
     for key in shape.unique_keys:
         if not key.whole:
             refuse(

@@ -88,6 +88,10 @@ class Heard:
         self.shown = _bounded(arrived.results[0])
         return Arrival(arrived.results[1:] or arrived.results)
 
+    def keep(self, shown: Result) -> None:
+        """Take the answer to SHOW WARNINGS, which was asked for already."""
+        self.shown = _bounded(shown)
+
     def remember(self, standing: Standing) -> None:
         """Keep it until the next statement."""
         row_count = -1 if self.returned_rows else self.ok.affected_rows

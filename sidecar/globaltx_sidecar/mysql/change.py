@@ -189,10 +189,14 @@ def _in_local_transaction(
 ) -> Generator[Step, Any, Result]:
     landed = yield from travel(standing, trip, ())
     records = yield from _records(standing, trip, landed)
+    if standing.local is None and standing.in_transaction and not local.ledger.records:
+        standing.local = local  # without autocommit the server begins it where a table is first touched
     if standing.local is not local:
         details = "the local transaction ended while the statement ran"
         raise errors.give_way(details)
     local.ledger.add(records)
+    if landed.covered:
+        landed.heard().remember(standing)
     return landed.answer
 
 
@@ -220,9 +224,9 @@ def _runs_apart(standing: Standing, planned: Plan) -> Generator[Step, Any, bool]
     locks_gaps = yield from _locks_gaps(standing)
     if planned.guards_gaps and not locks_gaps:
         details = (
-            "INSERT IGNORE, ON DUPLICATE KEY UPDATE and REPLACE cannot be undone automatically in this local"
-            " transaction, whose isolation level is not known to lock gaps; use REPEATABLE READ, set for the"
-            " session, or send the statement in autocommit"
+            "INSERT IGNORE, ON DUPLICATE KEY UPDATE, REPLACE and INSERT ... SELECT cannot be undone"
+            " automatically in this local transaction, whose isolation level is not known to lock gaps; use"
+            " REPEATABLE READ, set for the session, or send the statement in autocommit"
         )
         raise errors.refuse(Reason.STATEMENT_NOT_UNDOABLE, details)
     return not locks_gaps
@@ -288,8 +292,7 @@ def _records(standing: Standing, trip: Trip, landed: Landed) -> Generator[Step, 
     """
     try:
         _check(trip, landed)
-        rows = landed.images[0].text_rows() if landed.images else []
-        records = trip.planned.records(rows, landed.counts(session_track=standing.session_track))
+        records = landed.planned.records(landed.rows, landed.counts(session_track=standing.session_track))
         ledger = Ledger() if standing.local is None else standing.local.ledger
         ledger.check(records, standing.rows_max)
     except refusal.RowsMissedError as error:
@@ -304,8 +307,8 @@ def _records(standing: Standing, trip: Trip, landed: Landed) -> Generator[Step, 
 def _check(trip: Trip, landed: Landed) -> None:
     """Refuse what came back otherwise than planned."""
     answer = landed.answer
-    follows = landed.ok.status & Status.MORE_RESULTS_EXISTS and not trip.asks_key
-    if len(landed.images) != len(trip.image) or follows:
+    follows = landed.ok.status & Status.MORE_RESULTS_EXISTS and not landed.behind
+    if len(landed.images) != (landed.planned.image is not None) or follows:
         what = "it gave more than one result; the local transaction was rolled back"
         raise not_undoable(what)
     if bool(answer.columns) != trip.returning:
@@ -314,4 +317,4 @@ def _check(trip: Trip, landed: Landed) -> None:
     if answer.overflowed:
         what = "it returns more rows than can be kept until they are known to stay (return them in portions)"
         raise not_undoable(what)
-    check_images(landed.images)
+    check_images([*landed.images, *landed.behind])

@@ -7,25 +7,25 @@ that leaves warnings and ``ROW_COUNT()`` (-1 after any rows) as they are.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from globaltx.coordinator.reasons import Reason
 from globaltx.undo import plan, refusal
 from globaltx.undo.forms import Joined, Update
 from globaltx_sidecar.mysql import errors
-from globaltx_sidecar.mysql.aftermath import Heard
+from globaltx_sidecar.mysql.aftermath import WARNINGS, Heard
 from globaltx_sidecar.mysql.packets import Ok, PacketError, read_lenenc_bytes
 from globaltx_sidecar.mysql.steps import ask, end_of, roll_back, run, settle_status
-from globaltx_sidecar.mysql.trains import Arrival, Train, single
+from globaltx_sidecar.mysql.trains import Arrival, Train
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from globaltx.undo.plan import ImagePlan, JoinPlan, MovePlan, Plan
+    from globaltx.undo.plan import ImagePlan, JoinPlan, MovePlan, Plan, SelectedPlan
     from globaltx.undo.statement import Change
     from globaltx_sidecar.mysql.local import Standing
-    from globaltx_sidecar.mysql.replies import Result
+    from globaltx_sidecar.mysql.replies import Result, Row
     from globaltx_sidecar.mysql.steps import Step
 
 _LAST_INSERT_ID: Final = b"SELECT LAST_INSERT_ID()"
@@ -55,33 +55,62 @@ class Trip:
         return () if self.planned.image is None else (self.planned.image,)
 
     @property
-    def asks_key(self) -> bool:
-        """Whether the statement's own answer does not tell the key that it generated."""
+    def behind(self) -> tuple[bytes, ...]:
+        """What must be asked right behind the statement, because its own answer does not tell the keys.
+
+        A question that reads tables ends the statement's warnings: they are asked for before it.
+        """
         planned = self.planned
-        if not isinstance(planned, plan.InsertPlan | plan.UpsertPlan):
-            return False
-        return self.returning and planned.generates
+        if isinstance(planned, plan.GeneratedPlan):
+            return (WARNINGS, planned.behind)
+        if isinstance(planned, plan.InsertPlan | plan.UpsertPlan) and self.returning and planned.generates:
+            return (_LAST_INSERT_ID,)
+        return ()
+
+    @property
+    def verbatim(self) -> bool:
+        """Whether packets must be kept as they come."""
+        return self.returning or isinstance(self.planned, plan.GeneratedPlan)
 
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """What came back: the rows of the image, and the statement's own answer."""
+    """What came back: the image, the statement's own answer, and what was asked behind it.
 
+    ``planned`` is what was planned in the end.
+    """
+
+    planned: Plan
     images: Sequence[Result]
     answer: Result
     ok: Ok
-    insert_id: int = field(default=0)
+    behind: Sequence[Result] = ()
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows that undo records are made of."""
+        found = [row for result in self.images for row in result.text_rows()]
+        return found + self.behind[-1].text_rows() if self.covered else found
+
+    @property
+    def covered(self) -> bool:
+        """Whether the server would now tell of another statement than this one."""
+        return isinstance(self.planned, plan.GeneratedPlan)
 
     def heard(self) -> Heard:
         """Listen for its warnings."""
-        return Heard(self.ok, returned_rows=bool(self.answer.columns))
+        heard = Heard(self.ok, returned_rows=bool(self.answer.columns))
+        if self.covered:
+            heard.keep(self.behind[0])
+        return heard
 
     def counts(self, *, session_track: bool) -> plan.Ok:
         """The numbers that undo records are made of."""
         if not self.answer.columns:
             info = _info(self.ok, session_track=session_track)
             return plan.Ok(self.ok.affected_rows, self.ok.insert_id, info)
-        return plan.Ok(self.answer.row_count, self.insert_id)
+        asked = self.behind[0].text_rows() if self.behind and not self.covered else []
+        return plan.Ok(self.answer.row_count, int(asked[0][0] or 0) if asked else 0)
 
 
 def travel(standing: Standing, trip: Trip, opening: Sequence[bytes]) -> Generator[Step, Any, Landed]:
@@ -91,21 +120,36 @@ def travel(standing: Standing, trip: Trip, opening: Sequence[bytes]) -> Generato
         ServerError: the answer to one of them; the local transaction stands as the server has left it.
         RefusedError: it cannot be undone; the local transaction was rolled back if ``opening`` opened it.
     """
+    if isinstance(trip.planned, plan.SelectedPlan) and trip.planned.meets:
+        return (yield from _asked_first(standing, trip, trip.planned, opening))
     if trip.execute is not None:
         arrived = yield from _executed(standing, trip, trip.execute, opening)
-    elif trip.apart and not isinstance(trip.planned, plan.InsertPlan | plan.UpsertPlan):
+    elif trip.apart and isinstance(trip.planned, plan.ImagePlan | plan.MovePlan | plan.JoinPlan):
         arrived = yield from _apart(standing, trip, trip.planned, opening)
     else:
-        behind = [_LAST_INSERT_ID] if trip.asks_key else []
-        statements = [*opening, *trip.image, trip.sql, *behind]
-        arrived = yield from run(standing, statements, verbatim=trip.returning)
+        statements = [*opening, *trip.image, trip.sql, *trip.behind]
+        arrived = yield from run(standing, statements, verbatim=trip.verbatim)
     end_of(arrived)
-    results, insert_id = list(arrived.results), 0
-    if trip.asks_key:
-        insert_id = int(results.pop().text_rows()[0][0] or 0)
-    answer = results[-1]
-    ok = end_of(Arrival(results))
-    return Landed(results[len(opening) : -1], answer, ok, insert_id)
+    place = len(arrived.results) - 1 - len(trip.behind)
+    ok = end_of(Arrival(arrived.results[: place + 1]))
+    images, behind = arrived.results[len(opening) : place], arrived.results[place + 1 :]
+    return Landed(trip.planned, images, arrived.results[place], ok, behind)
+
+
+def _asked_first(
+    standing: Standing, trip: Trip, planned: SelectedPlan, opening: Sequence[bytes]
+) -> Generator[Step, Any, Landed]:
+    """Ask which keys the new rows will have; then the rows that they will meet can be looked for."""
+    found = yield from run(standing, [*opening, planned.image])
+    end_of(found)
+    try:
+        check_images(found.results[len(opening) :])
+        upsert = planned.upsert(found.results[-1].rows)
+    except (errors.RefusedError, refusal.RefusedError):
+        if opening:
+            yield from roll_back(standing)
+        raise
+    return (yield from travel(standing, replace(trip, planned=upsert), ()))
 
 
 def _apart(
@@ -140,8 +184,8 @@ def _executed(
         results += found.results
     done = yield from ask(standing, Train(execute, 1, verbatim=True))
     results += done.results
-    if trip.asks_key and done.error is None:
-        results += (yield from ask(standing, single(_LAST_INSERT_ID))).results
+    if trip.behind and done.error is None:
+        results += (yield from run(standing, trip.behind, verbatim=True)).results
     yield from settle_status(standing)
     return Arrival(results)
 

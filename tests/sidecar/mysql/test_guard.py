@@ -195,7 +195,7 @@ def test_nothing_is_left_of_many_rows_and_odd_keys(guard: Proxy, begin: str) -> 
 @pytest.mark.parametrize(
     "statement",
     [
-        "INSERT INTO item (name) SELECT 'x'",
+        "INSERT INTO item (id, name) SELECT id + 9, name FROM item LIMIT 1",
         "UPDATE item SET amount = own(1)",
         "/*! UPDATE item SET amount = 7 */",
     ],
