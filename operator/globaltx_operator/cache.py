@@ -19,9 +19,13 @@ Json = dict[str, Any]
 
 
 class Cache:
-    """Transactions and branches by xid; ``changed`` is called with each xid that something was told of."""
+    """Transactions and branches by xid; ``changed`` is called with each xid that something was told of.
 
-    def __init__(self) -> None:
+    ``light`` leaves out of a resource what is not needed.
+    """
+
+    def __init__(self, light: Callable[[Json], Json] | None = None) -> None:
+        self._light = light or bare
         self._transactions: dict[Xid, Json] = {}
         self._branches: dict[Xid, dict[str, Json]] = {}
         self.changed: Callable[[Xid], None] | None = None
@@ -49,7 +53,7 @@ class Cache:
         """Remember a GlobalTransaction unless a newer version is known."""
         xid = xid_of_transaction(resource)
         if newer(resource, self._transactions.get(xid)):
-            self._transactions[xid] = bare(resource)
+            self._transactions[xid] = self._light(resource)
             self._tell(xid)
 
     def drop_transaction(self, xid: Xid, uid: str | None = None) -> None:
@@ -64,7 +68,7 @@ class Cache:
         xid, name = xid_of_branch(resource), resource["metadata"]["name"]
         branches = self._branches.setdefault(xid, {})
         if newer(resource, branches.get(name)):
-            branches[name] = bare(resource)
+            branches[name] = self._light(resource)
             self._tell(xid)
 
     def drop_branch(self, xid: Xid, name: str) -> None:
@@ -77,7 +81,7 @@ class Cache:
 
     def replace_branches(self, xid: Xid, resources: Iterable[Json]) -> None:
         """Put what a consistent list has told in place of what was known; nobody is woken."""
-        found = {each["metadata"]["name"]: bare(each) for each in resources}
+        found = {each["metadata"]["name"]: self._light(each) for each in resources}
         if found:
             self._branches[xid] = found
         else:
@@ -109,13 +113,18 @@ def _version(resource: Json) -> int:
     return int(resource["metadata"]["resourceVersion"])
 
 
+def unmanaged(resource: Json) -> Json:
+    """Leave out who wrote which field."""
+    metadata = {name: each for name, each in resource["metadata"].items() if name != "managedFields"}
+    return {**resource, "metadata": metadata}
+
+
 def bare(resource: Json) -> Json:
     """Leave out who wrote which field, the requests of tries, and rows in conflict: of no use here.
 
     Of calls only those matter by which a deadline is reckoned.
     """
-    metadata = {name: each for name, each in resource["metadata"].items() if name != "managedFields"}
-    lighter = {**resource, "metadata": metadata}
+    lighter = unmanaged(resource)
     if "calls" in resource.get("spec", {}):
         lighter["spec"] = {name: each for name, each in resource["spec"].items() if name != "calls"}
         if "reservation" in (calls := resource["spec"]["calls"]):

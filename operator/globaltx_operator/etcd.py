@@ -29,6 +29,8 @@ from globaltx.stores.etcd.client import Listing
 from globaltx.stores.etcd.errors import EtcdError
 from globaltx.stores.etcd.keys import InvalidRecordError, Record
 from globaltx.stores.etcd.watcher import Watcher
+from globaltx.transaction.conflict import with_new
+from globaltx.transaction.states import State
 from globaltx.transaction.xid import Xid
 from globaltx_operator.queue import WorkQueue
 
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
     from globaltx.stores.etcd.client import Change, Changes, EtcdClient
     from globaltx.stores.etcd.store import EtcdStore
     from globaltx.transaction.model import Branch, Snapshot
-    from globaltx.transaction.states import State
     from globaltx_operator.metrics import Metrics
     from globaltx_operator.projection import Projector
 
@@ -140,12 +141,14 @@ class EtcdKeeper:
         observed, wait = self._observe(known, snapshot, now)
         plan = self._as_asked(xid, observed, decide(observed, now))
         try:
+            await self._resolve(snapshot)
             await self._carry_out(xid, known, observed, plan)
         except StoreError as error:
             _log.warning("%s: %s", xid, error)
             return TELL_AFTER
         if self._projector is not None:
-            self._projector.show(xid, Wanted(snapshot.transaction, snapshot.branches, known.status))
+            rows = {each.id.name: known.record.rows(each.id) for each in snapshot.branches}
+            self._projector.show(xid, Wanted(snapshot.transaction, snapshot.branches, known.status, rows))
         return plan.requeue_after if wait is None else wait
 
     def _as_asked(self, xid: Xid, observed: Observed, plan: Plan) -> Plan:
@@ -154,6 +157,14 @@ class EtcdKeeper:
             return plan
         asked = self._projector.asked(xid)
         return plan if asked is None else replace(plan, take=asked)
+
+    async def _resolve(self, snapshot: Snapshot) -> None:
+        """Carry what people have decided at the resources to the sidecars."""
+        for each in snapshot.branches:
+            if self._projector is not None and each.state is State.CONFLICT:
+                told = self._projector.resolutions(each.id)
+                if with_new(each.resolutions, told) != each.resolutions:
+                    await self._store.resolve(each.id, told)
 
     def _observe(self, known: _Known, snapshot: Snapshot, now: datetime) -> tuple[Observed, timedelta | None]:
         """What `decide` looks at, and how long whoever decided may still tell the branches by itself."""

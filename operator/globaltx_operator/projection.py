@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 from globaltx.coordinator.observed import Notice, Weight
 from globaltx.coordinator.policy import Projection
 from globaltx.coordinator.reasons import SENTENCES, Reason
+from globaltx.manifest.conflicts import read_resolutions
 from globaltx.manifest.projected import Shown, Verb, Wanted, Write, asked, is_projected, next_write
 from globaltx.stores.kubernetes.errors import AlreadyExistsError, NotFoundError
 from globaltx.stores.kubernetes.resource import BRANCHES, TRANSACTIONS
-from globaltx_operator.cache import Cache
+from globaltx_operator.cache import Cache, unmanaged
 from globaltx_operator.queue import WorkQueue
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from globaltx.stores.kubernetes.client import KubernetesClient
-    from globaltx.transaction.model import Decision
+    from globaltx.transaction.conflict import Resolution
+    from globaltx.transaction.model import BranchId, Decision
     from globaltx.transaction.xid import Xid
     from globaltx_operator.events import Recorder
     from globaltx_operator.policies import PolicyCache
@@ -61,7 +63,7 @@ class Projector:
         bucket: TokenBucket,
         namespaces: Sequence[str] = (),
     ) -> None:
-        self.shown = Cache()
+        self.shown = Cache(unmanaged)
         self._client = client
         self._policies = policies
         self._recorder = recorder
@@ -100,9 +102,14 @@ class Projector:
         """The outcome that somebody has set at the resource."""
         return asked(self.shown.transaction(xid))
 
+    def resolutions(self, branch: BranchId) -> tuple[Resolution, ...]:
+        """What people have decided at the branch's resource."""
+        there = self._branch(branch.xid, branch.name)
+        return () if there is None else read_resolutions(there["spec"])
+
     def show(self, xid: Xid, wanted: Wanted) -> None:
-        """Show a transaction as it stands now, if its policy asks for it."""
-        if not self._is_asked_for(wanted):
+        """Show a transaction as it stands now, if its policy asks for it, or comes to ask for it."""
+        if wanted.ended and not self._is_asked_for(wanted):
             self.hide(xid)
         elif self._queue is not None:
             self._wanted[xid] = wanted
@@ -138,7 +145,8 @@ class Projector:
             return
         if xid in self._wanted:
             self._queue.add(xid)
-            if self.asked(xid) is not None:
+            decided = any("resolutions" in each["spec"] for each in self.shown.branches(xid))
+            if decided or self.asked(xid) is not None:
                 self._look_again(xid)
         elif self._knows is not None and not self._knows(xid):
             self.hide(xid)

@@ -183,3 +183,19 @@ def test_requests_of_tries_are_not_shown() -> None:
     [shown] = server.branches.values()
     assert shown["spec"]["calls"]["onCommit"] == "/confirm"
     assert "request" not in shown["spec"]["calls"]
+
+
+def test_rows_in_conflict_come_and_go() -> None:
+    server = Server()
+    branch = replace(BRANCHES[0], outcome=Outcome.ROLLBACK, state=State.CONFLICT, reason="RowChanged")
+    name = branch.id.name
+    rows = {"conflictRows": 1, "conflicts": [{"row": "r7", "table": "stock", "key": "id=7"}]}
+    shown = Wanted(TRANSACTION, (branch,), Status(), {name: rows})
+    settle(server, shown)
+    assert server.branches[name]["status"]["conflicts"] == rows["conflicts"]
+    done = {"resolutions": [{"number": 1, "rows": 1}]}
+    assert settle(server, replace(shown, rows={name: done})) == [("status", True)]
+    status = server.branches[name]["status"]
+    assert (status["conflicts"], status["conflictRows"]) == (None, None)  # which take the fields away
+    assert status["resolutions"] == done["resolutions"]
+    assert settle(server, replace(shown, rows={name: done})) == []

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass
-from datetime import timedelta
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from globaltx.coordinator.reasons import Reason
+from globaltx.manifest.conflicts import resolution_spec
 from globaltx.manifest.projected import LABEL_PROJECTED, is_projected
 from globaltx.stores.base import UnknownTransactionError
 from globaltx.stores.etcd.access import EtcdAccess
 from globaltx.stores.etcd.client import EtcdClient
 from globaltx.stores.etcd.store import EtcdStore
-from globaltx.stores.kubernetes.resource import POLICIES, TRANSACTIONS
+from globaltx.stores.kubernetes.resource import BRANCHES, POLICIES, TRANSACTIONS
+from globaltx.transaction.conflict import CarriedOut, Remedy, Resolution, RowConflict
 from globaltx.transaction.model import BranchId, Decision, GlobalTransaction, Mode
 from globaltx.transaction.states import Outcome, State
 from globaltx.transaction.xid import RANDOM_BITS, Xid, new_xid
@@ -34,6 +37,9 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.control_plane, pytest.mark.etcd]
 HOUR = timedelta(hours=1)
+IN_CONFLICT = replace(
+    CONFLICT, conflicts=(RowConflict("r7", "stock", "id=7", "it was changed"),), conflicts_total=1
+)
 BY_PERSON = {"outcome": "Commit", "outcomeReason": "DecidedByPerson", "decidedBy": "ann"}
 
 
@@ -201,3 +207,42 @@ async def test_whoever_works_on_resources_leaves_them_alone(kept: Kept) -> None:
         await kept.field.reaches(real, State.COMMITTED)
     [branch] = await kept.field.branches(xid)
     assert branch["status"]["state"] == "Active"
+
+
+async def test_a_person_may_decide_about_rows_in_conflict_there(kept: Kept) -> None:
+    xid = await kept.begin("order")
+    branch = BranchId(xid, "order", "db")
+    await kept.store.decide(xid, ROLLBACK)
+    await kept.store.stamp(xid)
+    await kept.store.settle(branch, IN_CONFLICT)
+
+    async def row_is_shown() -> bool:
+        found = [each for each in await kept.field.branches(xid) if each["status"].get("conflicts")]
+        return [each["status"]["conflicts"][0]["key"] for each in found] == ["id=7"]
+
+    await eventually("the row is shown", row_is_shown)
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+    decided = Resolution(1, Remedy.KEEP, "the stock was counted", "ann", at, "stock", "r7")
+    patch = {"spec": {"resolutions": [resolution_spec(decided)]}}
+    await kept.field.client.patch(BRANCHES, branch.name, patch, xid.namespace)
+    async with aclosing(kept.store.watch("order")) as told:
+        async for each in told:
+            if each.resolutions:
+                break
+    assert each.resolutions == (decided,)
+    done = (CarriedOut(1, 1, at),)
+    await kept.store.settle(branch, replace(IN_CONFLICT, conflicts=(), conflicts_total=0, carried_out=done))
+
+    async def carried_out_is_shown() -> bool:
+        [found] = await kept.field.branches(xid)
+        status = found["status"]
+        return "conflicts" not in status and [each["rows"] for each in status.get("resolutions", ())] == [1]
+
+    await eventually("what became of the decision is shown", carried_out_is_shown)
+
+    async def event_is_told() -> bool:
+        return ("Branch", str(Reason.RESOLVED_BY_PERSON)) in await kept.field.events(xid)
+
+    await eventually("an Event tells who decided", event_is_told)
+    await kept.store.settle(branch, ENDED[Outcome.ROLLBACK])
+    await kept.field.gone(xid)

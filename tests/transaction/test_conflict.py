@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -13,6 +14,7 @@ from globaltx.transaction.conflict import (
     in_all,
     last_remedy,
     resolution_of,
+    with_new,
 )
 
 NOW, LATER = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
@@ -48,3 +50,13 @@ def test_a_repeat_that_finds_nothing_to_do_changes_nothing() -> None:
     assert first == (CarriedOut(1, 2, NOW), CarriedOut(2, 0, NOW))
     assert in_all(first, [CarriedOut(1, 0), CarriedOut(2, 0)], LATER) == first
     assert in_all(first, [CarriedOut(1, 1), CarriedOut(2, 0)], LATER)[0] == CarriedOut(1, 3, LATER)
+
+
+def test_decisions_are_added_once_and_none_takes_the_number_of_another() -> None:
+    first = Resolution(1, Remedy.RETRY, "look", "ann")
+    second = Resolution(2, Remedy.KEEP, "keep", "ben")
+    assert with_new((), [second, first]) == (first, second)
+    assert with_new((first, second), [first]) == (first, second)
+    anew = Resolution(1, Remedy.RESTORE, "restore", "ann")  # written where the earlier ones were lost
+    assert with_new((first, second), [anew]) == (first, second, replace(anew, number=3))
+    assert with_new((first, second, replace(anew, number=3)), [anew])[-1].number == 3

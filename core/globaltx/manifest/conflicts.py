@@ -8,7 +8,7 @@ from globaltx.manifest.times import format_time, parse_time
 from globaltx.transaction.conflict import CarriedOut, Remedy, Resolution
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from globaltx.transaction.conflict import RowConflict
     from globaltx.transaction.model import Settlement
@@ -21,8 +21,13 @@ def conflicts_status(settlement: Settlement) -> dict[str, Any]:
         status["conflictRows"] = settlement.conflicts_total
         status["conflicts"] = [_row(each) for each in settlement.conflicts]
     if settlement.carried_out:
-        status["resolutions"] = [_carried_out(each) for each in settlement.carried_out]
+        status["resolutions"] = write_carried_out(settlement.carried_out)
     return status
+
+
+def write_carried_out(entries: Iterable[CarriedOut]) -> list[dict[str, Any]]:
+    """Write ``status.resolutions``."""
+    return [_carried_out(each) for each in entries]
 
 
 def _row(conflict: RowConflict) -> dict[str, Any]:

@@ -38,6 +38,8 @@ NOT_PROJECTED = f"!{LABEL_PROJECTED}"
 _COMPARED = ("state", "branches", "message", "resolutions")
 """The fields of a transaction's status by which it is written anew; times follow from those."""
 
+_ROWS = ("conflictRows", "conflicts", "resolutions")
+
 
 def is_projected(resource: Mapping[str, Any]) -> bool:
     """Whether a resource only shows what is kept elsewhere."""
@@ -51,6 +53,8 @@ class Wanted:
     transaction: GlobalTransaction
     branches: tuple[Branch, ...]
     status: Status
+    rows: Mapping[str, Json] = field(default_factory=dict)
+    """Of branches by name: their rows in conflict, and what became of decisions, as fields of ``status``."""
 
     @property
     def ended(self) -> bool:
@@ -111,9 +115,7 @@ def next_write(wanted: Wanted | None, shown: Shown, now: datetime) -> Write | No
     if wanted is None:
         return Write(Verb.DELETE)
     there = shown.transaction
-    of_branches = (
-        write for each in wanted.branches for write in _branch_writes(each, there, shown.branches, now)
-    )
+    of_branches = (write for each in wanted.branches for write in _branch_writes(each, wanted, shown, now))
     return next(_transaction_writes(wanted, there, now), None) or next(of_branches, None)
 
 
@@ -144,10 +146,11 @@ def _transaction_writes(wanted: Wanted, there: Json, now: datetime) -> Iterator[
         yield Write(Verb.STATUS, body)
 
 
-def _branch_writes(branch: Branch, there: Json, shown: Mapping[str, Json], now: datetime) -> Iterator[Write]:
+def _branch_writes(branch: Branch, wanted: Wanted, shown: Shown, now: datetime) -> Iterator[Write]:
     name = branch.id.name
-    found = shown.get(name)
-    owners = [owner(there)]
+    found = shown.branches.get(name)
+    assert shown.transaction is not None  # noqa: S101  it is made before its branches
+    owners = [owner(shown.transaction)]
     if found is None:
         body = _marked(branch_to_resource(branch))
         body["metadata"]["ownerReferences"] = owners
@@ -160,12 +163,13 @@ def _branch_writes(branch: Branch, there: Json, shown: Mapping[str, Json], now: 
         yield Write(Verb.PATCH, {"metadata": {"ownerReferences": owners}}, name)
     if branch.outcome is not None and "outcome" not in found["spec"]:
         yield Write(Verb.PATCH, {"spec": {"outcome": str(branch.outcome)}}, name)
-    yield from _branch_status(branch, found.get("status") or {}, name, now)
+    yield from _branch_status(branch, wanted.rows.get(name, {}), found.get("status") or {}, now)
 
 
-def _branch_status(branch: Branch, old: Json, name: str, now: datetime) -> Iterator[Write]:
+def _branch_status(branch: Branch, rows: Json, old: Json, now: datetime) -> Iterator[Write]:
     if branch.state is State.ACTIVE or old.get("state", State.ACTIVE) in ENDS:
         return
     status = settlement_status(Settlement(branch.state, branch.reason, branch.message), now)
-    if any(status[field] != old.get(field) for field in ("state", "reason", "message")):
-        yield Write(Verb.STATUS, {"status": status}, name)
+    status |= {name: rows.get(name) for name in _ROWS}  # None takes a field away
+    if any(status[name] != old.get(name) for name in ("state", "reason", "message", *_ROWS)):
+        yield Write(Verb.STATUS, {"status": status}, branch.id.name)

@@ -8,12 +8,12 @@ takes both back, and asks for another look at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
 NO_ROW = "(no row)"
@@ -102,6 +102,19 @@ def resolution_of(resolutions: Iterable[Resolution], table: str, row: str) -> Re
     """The decision that counts for a row: the last that covers it."""
     covering = [each for each in resolutions if each.covers(table, row)]
     return max(covering, key=_number, default=None)
+
+
+def with_new(known: Sequence[Resolution], told: Iterable[Resolution]) -> tuple[Resolution, ...]:
+    """Add the decisions that are not known; one whose number is taken gets the next that is free.
+
+    Numbers are given where decisions are written down; where that was lost they begin anew.
+    """
+    made = list(known)
+    for each in sorted(told, key=_number):
+        if all(replace(each, number=old.number) != old for old in made):
+            above = max((old.number for old in made), default=0) + 1
+            made.append(replace(each, number=max(each.number, above)))
+    return tuple(made[:RESOLUTIONS_MAX])
 
 
 def last_remedy(resolutions: Iterable[Resolution]) -> Resolution | None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,8 +13,9 @@ from globaltx.stores.etcd.access import EtcdAccess
 from globaltx.stores.etcd.client import EtcdClient
 from globaltx.stores.etcd.requests import Txn, put
 from globaltx.stores.etcd.store import EtcdStore
+from globaltx.transaction.conflict import CarriedOut, Remedy, Resolution
 from globaltx.transaction.model import Branch, Mode
-from globaltx.transaction.states import Outcome
+from globaltx.transaction.states import Outcome, State
 from tests.stores.harness import (
     COMMIT,
     CONFLICT,
@@ -249,3 +252,54 @@ async def test_what_is_no_record_of_ours_does_not_hide_the_others(
     await store.join(branch(xid), Mode.AT)
     await store.decide(xid, COMMIT)
     assert [each.id.xid for each in await first(in_etcd.client(), "shop", 1)] == [xid]
+
+
+async def test_decisions_about_a_conflict_reach_the_app_and_stay_until_it_is_forgotten(
+    client: EtcdClient, prefix: str
+) -> None:
+    store = EtcdStore(client, "t", prefix=prefix, repeat_for=60)
+    xid = any_xid("t")
+    await store.begin(transaction(xid))
+    await store.join(branch(xid), Mode.AT)
+    decided = Resolution(1, Remedy.KEEP, "counted", "ann", datetime(2026, 1, 2, tzinfo=UTC), "stock", "r7")
+    await store.resolve(branch(xid), [decided])  # there is no conflict to decide about
+    await store.decide(xid, ROLLBACK)
+    await store.stamp(xid)
+    await store.resolve(branch(xid), [decided])
+    assert (await store.read(xid)).branches[0].resolutions == ()
+    await store.settle(branch(xid), CONFLICT)
+    for _ in range(2):
+        await store.resolve(branch(xid), [decided])
+    [told] = await first(store, "shop", 1)
+    assert told.resolutions == (decided,)
+    done = (CarriedOut(1, 2, datetime(2026, 1, 3, tzinfo=UTC)),)
+    await store.settle(branch(xid), replace(CONFLICT, message="one is left", carried_out=done))
+    [told] = await first(store, "shop", 1)
+    assert (told.resolutions, told.carried_out, told.message) == ((decided,), done, "one is left")
+    await store.settle(branch(xid), replace(ENDED[Outcome.ROLLBACK], carried_out=done))
+    [ended] = (await store.read(xid)).branches
+    assert (ended.state, ended.resolutions, ended.carried_out) == (State.ROLLED_BACK, (decided,), done)
+    await store.forget(xid)
+    assert (await client.list(prefix)).found == ()
+    await store.close()
+
+
+async def test_a_conflict_that_is_told_while_a_person_decides_loses_neither(
+    client: EtcdClient, prefix: str
+) -> None:
+    store = EtcdStore(client, "t", prefix=prefix, repeat_for=60)
+    xid = any_xid("t")
+    await store.begin(transaction(xid))
+    await store.join(branch(xid), Mode.AT)
+    await store.decide(xid, ROLLBACK)
+    await store.stamp(xid)
+    await store.settle(branch(xid), CONFLICT)
+    decisions = [Resolution(number, Remedy.RETRY, f"look {number}", "ann") for number in range(1, 6)]
+    await asyncio.gather(
+        *(store.resolve(branch(xid), [each]) for each in decisions),
+        *(store.settle(branch(xid), replace(CONFLICT, message=f"look {number}")) for number in range(5)),
+    )
+    [told] = await first(store, "shop", 1)
+    assert len(told.resolutions) == 5
+    assert told.message == (await store.read(xid)).branches[0].message
+    await store.close()

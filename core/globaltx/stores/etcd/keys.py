@@ -10,6 +10,7 @@ transaction is below another, so that one range reads it as of one revision and 
                                /completed/ APP / RESOURCE  at which place it was done, if it is a step
                                /end/ APP / RESOURCE      it has followed the outcome
                                /conflict/ APP / RESOURCE it could not
+                               /resolutions/ APP / RESOURCE  what people have decided about that
     PREFIX NAMESPACE /open/ APP / NAME / RESOURCE        what the app has to do, while it has
     PREFIX NAMESPACE /leader/ APP                        who leads phase two of the app
 
@@ -25,6 +26,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from globaltx.manifest.calls import read_calls, write_calls
+from globaltx.manifest.conflicts import (
+    conflicts_status,
+    read_carried_out,
+    read_resolutions,
+    resolution_spec,
+    write_carried_out,
+)
 from globaltx.manifest.times import format_time, parse_time
 from globaltx.transaction.model import Branch, BranchId, Decision, GlobalTransaction, Mode, Snapshot
 from globaltx.transaction.states import Outcome, State
@@ -34,12 +42,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from globaltx.stores.etcd.requests import KeyValue
+    from globaltx.transaction.conflict import Resolution
     from globaltx.transaction.model import Settlement
 
 Json = dict[str, Any]
 
 BEGIN, DECISION = "begin", "decision"
 BRANCH, STARTED, COMPLETED, END, CONFLICT = "branch", "started", "completed", "end", "conflict"
+RESOLUTIONS = "resolutions"
 
 
 class InvalidRecordError(ValueError):
@@ -72,7 +82,7 @@ class Keys:
         return f"{self.transaction(xid)}{BRANCH}/"
 
     def of_branch(self, branch: BranchId, what: str) -> str:
-        """One of the keys of a branch: ``BRANCH``, ``STARTED``, ``COMPLETED``, ``END`` or ``CONFLICT``."""
+        """One of the keys of a branch: ``BRANCH``, ``STARTED``, ``COMPLETED``, ``END`` and so on."""
         return f"{self.transaction(branch.xid)}{what}/{_part(branch.app)}/{_part(branch.resource)}"
 
     def opened_by(self, namespace: str, app: str) -> str:
@@ -186,15 +196,24 @@ def _joined(branch: Branch) -> Json:
 
 
 def write_settlement(settlement: Settlement) -> str:
-    """Write an end or a conflict: its word first."""
-    return f"{settlement.state} {_json({'reason': settlement.reason, 'message': settlement.message})}"
+    """Write an end or a conflict with its rows: its word first."""
+    told = {"reason": settlement.reason, "message": settlement.message, **conflicts_status(settlement)}
+    return f"{settlement.state} {_json(told)}"
+
+
+def write_resolutions(resolutions: Iterable[Resolution]) -> str:
+    """Write what people have decided about a branch."""
+    return json.dumps([resolution_spec(each) for each in resolutions], separators=(",", ":"))
 
 
 def write_open(branch: Branch) -> str:
     """Write what an app has to do, so that its watch needs to read nothing else."""
-    rest = {"reason": branch.reason, "message": branch.message, "started": branch.started}
+    rest: Json = {"reason": branch.reason, "message": branch.message, "started": branch.started}
     if branch.completed:
         rest["completed"] = branch.completed
+    if branch.resolutions:
+        rest["decided"] = [resolution_spec(each) for each in branch.resolutions]
+        rest["resolutions"] = write_carried_out(branch.carried_out)
     return _json({"outcome": str(branch.outcome), "state": str(branch.state)} | rest | _joined(branch))
 
 
@@ -216,6 +235,8 @@ def read_open(keys: Keys, found: KeyValue) -> Branch:
             told["message"],
             read_calls(told.get("calls")),
             told["started"],
+            read_resolutions({"resolutions": told.get("decided", ())}),
+            read_carried_out(told),
             completed=told.get("completed", 0),
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -234,6 +255,7 @@ class Record:
     completed: dict[tuple[str, str], str] = field(default_factory=dict)
     ends: dict[tuple[str, str], str] = field(default_factory=dict)
     conflicts: dict[tuple[str, str], str] = field(default_factory=dict)
+    resolutions: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def put(self, parts: list[str], value: str | None) -> None:
         """Take in one key, by its parts behind the transaction's name; None: it was removed."""
@@ -256,8 +278,16 @@ class Record:
             COMPLETED: self.completed,
             END: self.ends,
             CONFLICT: self.conflicts,
+            RESOLUTIONS: self.resolutions,
         }
         return kinds.get(what)
+
+    def rows(self, branch: BranchId) -> Json:
+        """The rows in conflict of a branch, and what became of decisions, as fields of a Branch's status."""
+        of = (branch.app, branch.resource)
+        _, _, rest = (self.ends.get(of) or self.conflicts.get(of) or "").partition(" ")
+        told: Json = json.loads(rest or "{}")
+        return {name: told[name] for name in ("conflictRows", "conflicts", "resolutions") if name in told}
 
     @property
     def empty(self) -> bool:
@@ -284,17 +314,36 @@ class Record:
     def _branch(self, of: tuple[str, str], decision: Decision | None) -> Branch:
         joined = read_branch(BranchId(self.xid, *of), self.branches[of])
         outcome = None if decision is None else decision.outcome
-        place = int(self.completed.get(of, 0))
-        known = replace(joined, outcome=outcome, started=of in self.started, completed=place)
+        known = replace(
+            joined,
+            outcome=outcome,
+            started=of in self.started,
+            completed=int(self.completed.get(of, 0)),
+            resolutions=self._resolutions(joined.id),
+        )
         settled = self.ends.get(of) or self.conflicts.get(of)
         if settled is None:
             return known
         word, _, rest = settled.partition(" ")
         try:
             told = json.loads(rest)
-            return replace(known, state=State(word), reason=told["reason"], message=told["message"])
+            return replace(
+                known,
+                state=State(word),
+                reason=told["reason"],
+                message=told["message"],
+                carried_out=read_carried_out(told),
+            )
         except (KeyError, TypeError, ValueError) as error:
             what = f"the end of branch {joined.id.name}"
+            raise InvalidRecordError(what, error) from error
+
+    def _resolutions(self, branch: BranchId) -> tuple[Resolution, ...]:
+        value = self.resolutions.get((branch.app, branch.resource))
+        try:
+            return () if value is None else read_resolutions({"resolutions": json.loads(value)})
+        except (KeyError, TypeError, ValueError) as error:
+            what = f"the decisions about branch {branch.name}"
             raise InvalidRecordError(what, error) from error
 
 

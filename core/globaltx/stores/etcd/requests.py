@@ -116,6 +116,13 @@ def at_revision(key: str, revision: int) -> Json:
     return {"key": encode(key), "target": "MOD", "result": "EQUAL", "modRevision": str(revision)}
 
 
+def value_is(key: str, text: str | None) -> Json:
+    """Holds when the key has just this value; None: when it is not there."""
+    if text is None:
+        return absent(key)
+    return {"key": encode(key), "target": "VALUE", "result": "EQUAL", "value": encode(text)}
+
+
 def value_below(key: str, text: str) -> Json:
     """Holds when the key is there and its value comes before the text."""
     return {"key": encode(key), "target": "VALUE", "result": "LESS", "value": encode(text)}

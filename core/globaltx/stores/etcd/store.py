@@ -45,6 +45,7 @@ from globaltx.stores.etcd.keys import (
     COMPLETED,
     CONFLICT,
     END,
+    RESOLUTIONS,
     STARTED,
     InvalidRecordError,
     Keys,
@@ -55,6 +56,7 @@ from globaltx.stores.etcd.keys import (
     write_branch,
     write_decision,
     write_open,
+    write_resolutions,
     write_settlement,
 )
 from globaltx.stores.etcd.requests import (
@@ -70,20 +72,23 @@ from globaltx.stores.etcd.requests import (
     put,
     value_above,
     value_below,
+    value_is,
 )
 from globaltx.stores.etcd.watcher import Watcher
 from globaltx.stores.kubernetes.faults import Patience
+from globaltx.transaction.conflict import with_new
 from globaltx.transaction.model import Branch
 from globaltx.transaction.states import ENDS, Outcome, State
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 
     from globaltx.stores.etcd.client import Changes, EtcdClient
     from globaltx.stores.etcd.keys import Record
     from globaltx.stores.etcd.requests import Answer, Json, KeyValue
     from globaltx.stores.kubernetes.watcher import Health
     from globaltx.transaction.calls import Calls
+    from globaltx.transaction.conflict import Resolution
     from globaltx.transaction.model import (
         BranchId,
         Decision,
@@ -132,6 +137,14 @@ def _steps(txns: list[Txn]) -> Iterator[list[Txn]]:
         weight += each.weight
     if step:
         yield step
+
+
+def _unsettled(record: Record, branch: BranchId) -> Branch | None:
+    """A branch as the keys of its transaction tell; None if it has ended, or is none."""
+    found = record.snapshot()
+    if found is None or (branch.app, branch.resource) in record.ends:
+        return None
+    return next((each for each in found.branches if each.id == branch), None)
 
 
 class EtcdStore:
@@ -228,6 +241,14 @@ class EtcdStore:
         self._own(branch.xid)
         settle = self._settle if settlement.state in ENDS else self._contest
         await self._patience.with_call(lambda: settle(branch, settlement))
+
+    async def resolve(self, branch: BranchId, resolutions: Sequence[Resolution]) -> None:
+        """Add what people have decided about a branch in Conflict, and let its app hear of it.
+
+        A decision that is known is not added again, nor anything where there is no conflict (any more).
+        """
+        self._own(branch.xid)
+        await self._patience.with_call(lambda: self._resolve(branch, resolutions))
 
     async def read(self, xid: Xid) -> Snapshot:
         """See `Store.read`; one request, as of one revision."""
@@ -383,17 +404,51 @@ class EtcdStore:
     async def _contest(self, branch: BranchId, settlement: Settlement) -> None:
         with as_store_errors(f"settle {branch.name}"):
             record = await self._record(branch.xid)
-            of = (branch.app, branch.resource)
-            found = record.snapshot()
-            if found is None or of in record.ends or of not in record.branches:
+            mine = _unsettled(record, branch)
+            if mine is None:
                 return
-            mine = next(each for each in found.branches if each.id == branch)
-            told = replace(mine, state=settlement.state, reason=settlement.reason, message=settlement.message)
+            told = replace(
+                mine,
+                state=settlement.state,
+                reason=settlement.reason,
+                message=settlement.message,
+                carried_out=settlement.carried_out or mine.carried_out,
+            )
             puts = [put(self.keys.of_branch(branch, CONFLICT), write_settlement(settlement))]
             if told.outcome is not None:
                 puts.append(put(self.keys.open(branch), write_open(told)))
-            there, end = (self.keys.of_branch(branch, each) for each in (BRANCH, END))
-            await self._batches.txn(branch.xid, Txn((exists(there), absent(end)), tuple(puts)))
+            await self._over_what_was_read(record, branch, puts)
+
+    async def _resolve(self, branch: BranchId, resolutions: Sequence[Resolution]) -> None:
+        with as_store_errors(f"resolve {branch.name}"):
+            record = await self._record(branch.xid)
+            mine = _unsettled(record, branch)
+            if mine is None or mine.state is not State.CONFLICT:
+                return
+            told = replace(mine, resolutions=with_new(mine.resolutions, resolutions))
+            if told != mine:
+                decided = put(self.keys.of_branch(branch, RESOLUTIONS), write_resolutions(told.resolutions))
+                await self._over_what_was_read(
+                    record, branch, [decided, put(self.keys.open(branch), write_open(told))]
+                )
+
+    async def _over_what_was_read(self, record: Record, branch: BranchId, puts: list[Json]) -> None:
+        """Write if neither conflict nor decisions have changed since.
+
+        Raises:
+            EtcdUnavailableError: they have; repeat the call.
+        """
+        of = (branch.app, branch.resource)
+        end, conflict, decided = (self.keys.of_branch(branch, each) for each in (END, CONFLICT, RESOLUTIONS))
+        compare = (
+            exists(self.keys.of_branch(branch, BRANCH)),
+            absent(end),
+            value_is(conflict, record.conflicts.get(of)),
+            value_is(decided, record.resolutions.get(of)),
+        )
+        if not (await self._batches.txn(branch.xid, Txn(compare, tuple(puts)))).succeeded:
+            message = "the branch has changed meanwhile"
+            raise EtcdUnavailableError(message)
 
     async def _read(self, xid: Xid) -> Snapshot:
         with as_store_errors(f"read {xid}"):
