@@ -103,6 +103,7 @@ FORMS = (
         "INSERT IGNORE, ON DUPLICATE KEY UPDATE, REPLACE",
         "INSERT {xid} IGNORE INTO item (id, code) VALUES (1, 'x'), (50, 'nut'), (51, 'cap')",
         "INSERT {xid} IGNORE INTO item (code) VALUES ('nut')",
+        "INSERT {xid} IGNORE INTO item (code) VALUES ('nut'), ('cap'), ('bolt'), (CONCAT('r', 'od'))",
         "INSERT {xid} INTO item (id, code) VALUES (1, 'x') ON DUPLICATE KEY UPDATE amount = amount + 1",
         "INSERT {xid} INTO item (code) VALUES ('nut') ON DUPLICATE KEY UPDATE amount = amount + 1",
         "INSERT {xid} INTO item (code) VALUES ('nut'), ('cap') ON DUPLICATE KEY UPDATE amount = 1",

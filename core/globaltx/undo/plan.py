@@ -133,6 +133,10 @@ def make_plan(
         image.check_types(shape.stored_columns, shape)
         if change.query is not None:
             return selected.make(change, change.query, shape, mode, parameters)
+        if change.on_hit is OnHit.IGNORE and len(change.rows) > 1:
+            keys = insertion.keys(change, shape, mode, parameters)
+            if any(part is insertion.GENERATED for part in keys[0]):
+                return selected.generated(change, shape, mode)
         if change.on_hit is not OnHit.FAIL:
             return upsert.make(change, shape, mode, parameters)
         return _insert(change, shape, mode, parameters)

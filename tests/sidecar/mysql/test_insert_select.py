@@ -31,6 +31,8 @@ STATEMENTS = {
     "everything": "INSERT {} INTO item (id, name, amount) SELECT * FROM (SELECT 7 AS a, 'b', 8 AS c) AS d",
     "ignored": "INSERT {} IGNORE INTO item SELECT id + 1, REPEAT(name, 20), amount FROM item",
     "generated, or ignored": "INSERT {} IGNORE INTO tagged (tag) SELECT name FROM item",
+    "several, generated, or ignored": "INSERT {} IGNORE INTO tagged (tag)"
+    " VALUES ('nut'), (CONCAT('c', 'up')), ('cap'), ('pin')",
     "updated": "INSERT {} INTO item SELECT id + 2, name, amount FROM item ON DUPLICATE KEY UPDATE amount = 5",
     "updated by another key": "INSERT {} INTO tagged (id, tag) SELECT id + 9, name FROM item"
     " ON DUPLICATE KEY UPDATE tag = CONCAT(tag, '?')",
