@@ -27,7 +27,7 @@ chaos: $(VENV)/ready ## break things at random, SEEDS (5) times for SECONDS (60)
 lint: $(VENV)/ready ## ruff, mypy, import-linter
 	$(BIN)/python -m dev.check --only lint
 
-bench: $(VENV)/ready ## measure beside the same work without globaltx (ONLY="plain order", ROUNDS=5, STORE=kubernetes)
+bench: $(VENV)/ready ## measure beside the same work without globaltx (ONLY="plain order", ROUNDS=5, STORE=etcd)
 	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(STORE),--store $(STORE))
 
 lock: $(VENV)/ready ## resolve requirements.lock anew

@@ -1,4 +1,7 @@
-"""Measure, print a table, write results.json and results.svg: ``make bench``, ``make bench ONLY=plain``."""
+"""Measure and print a table: ``make bench``, ``make bench ONLY=plain``.
+
+A run of all rows also writes results.json, results.svg and the figures in docs/performance.md.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import os
 import platform
 import sys
 import time
+import traceback
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +19,10 @@ from typing import TYPE_CHECKING
 from bench import resting
 from bench.figures import Figure, table
 from bench.options import Options
+from bench.page import PAGE, filled
 from bench.picture import svg
 from bench.rows import coordination, growth, local, order, plain, settle
 from bench.stores import KINDS
-from dev.errors import ToolError
 from dev.progress import say, step
 from globaltx import __version__
 
@@ -32,6 +36,7 @@ ROWS: dict[str, Callable[[Options], list[Figure]]] = {
     "local": local.measure,
     "begin+decide": coordination.measure,
     "order": order.measure,
+    "order, kubernetes": order.kubernetes,
     "hot": order.hot,
     "settle": settle.measure,
     "growth": growth.measure,
@@ -41,28 +46,36 @@ ROWS: dict[str, Callable[[Options], list[Figure]]] = {
 def main() -> int:
     """Measure; 0 if every row could be measured, kept or not."""
     asked = _parser().parse_args()
-    options = Options(asked.rounds, asked.seconds, asked.store)
+    options = Options(asked.rounds, asked.seconds, asked.store, tuple(asked.growth), asked.open_branches)
     names = [name for name in ROWS if name in (asked.only or ROWS)]
-    began, figures, missing = time.monotonic(), [], []
-    for name in names:
+    began = time.monotonic()
+    figures: list[Figure] = []
+    missing: list[str] = []
+    for number, name in enumerate(names, 1):
         try:
-            with step(f"row {name}"):
+            with step(f"row {name}, {number} of {len(names)}"):
                 figures += [replace(each, row=name) for each in ROWS[name](options)]
-        except (ToolError, OSError) as error:
-            say(f"{name} could not be measured: {error}")
+        except Exception as error:  # noqa: BLE001  whatever it is, the other rows are measured, and it is told
+            say("".join(traceback.format_exception(error)))
             missing.append(name)
     sys.stdout.write(table(figures))
     not_kept = [f"{each.row}: {each.name}" for each in figures if not each.kept]
     say(f"{time.monotonic() - began:.0f} s; bounds not kept: {'; '.join(not_kept) or 'none'}")
-    _write(asked.folder, figures)
+    if asked.folder is not None or names == list(ROWS):
+        _write(asked.folder or HERE, figures, PAGE if asked.folder is None else None)
+    if missing:
+        say(f"could not be measured: {', '.join(missing)}")
     return 1 if missing else 0
 
 
-def _write(folder: Path, figures: list[Figure]) -> None:
+def _write(folder: Path, figures: list[Figure], page: Path | None) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     machine = {"python": platform.python_version(), "system": platform.system(), "processors": os.cpu_count()}
     results = {"version": __version__, "machine": machine, "figures": [each.to_json() for each in figures]}
     (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     (folder / "results.svg").write_text(svg(figures))
+    if page is not None:
+        page.write_text(filled(page.read_text(), results))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -72,7 +85,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=defaults.rounds)
     parser.add_argument("--seconds", type=float, default=defaults.seconds, help="of load in a round")
     parser.add_argument("--store", choices=KINDS, default=defaults.store, help="what the sidecars use")
-    parser.add_argument("--folder", type=Path, default=HERE, help="where the results are written")
+    parser.add_argument(
+        "--growth", type=int, nargs="+", default=defaults.growth, help="numbers of transactions"
+    )
+    parser.add_argument("--open-branches", type=int, default=defaults.open_branches, help="left undecided")
+    parser.add_argument("--folder", type=Path, help="where results are written, also of a part of the rows")
     return parser
 
 

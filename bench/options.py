@@ -12,6 +12,8 @@ class Options:
     rounds: int = 5
     seconds: float = 1.5
     """Of load in each round of each thing that is measured."""
-    store: str = "kubernetes"
-    growth: tuple[int, ...] = (100, 250, 500)
+    store: str = "etcd"
+    growth: tuple[int, ...] = (1_000, 10_000)
     """At how many transactions the row of that name looks."""
+    open_branches: int = 10_000
+    """How many undecided ones the same row adds at last."""

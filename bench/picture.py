@@ -1,4 +1,4 @@
-"""The figures as a small SVG: one strip each, a dot a round, the median, and the bound."""
+"""The figures that have a bound as a small SVG: one strip each, a dot a round, the median, and the bound."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ _STYLE = "text{font:12px sans-serif;fill:#57606a}.name{font-weight:600}.dot{fill
 
 def svg(figures: list[Figure]) -> str:
     """Draw them below each other; readable on light and on dark ground."""
+    figures = [each for each in figures if each.bound is not None]
     height = STRIP * len(figures) + 8
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" role="img">',
@@ -27,7 +28,7 @@ def svg(figures: list[Figure]) -> str:
 def _strip(figure: Figure, top: int) -> list[str]:
     scale = (WIDTH - LEFT - RIGHT) / (max(*figure.spread, figure.bound or 0.0, 1e-9) * 1.05)
     axis = top + 36
-    label = f"{figure.name}: {figure.median:.4g} {figure.unit}"
+    label = f"{figure.row}: {figure.name}: {figure.median:.4g} {figure.unit}"
     parts = [
         f'<text class="name" x="{LEFT}" y="{top + 14}">{escape(label)}</text>',
         f'<line x1="{LEFT}" y1="{axis}" x2="{WIDTH - RIGHT}" y2="{axis}" stroke="#afb8c1"/>',

@@ -19,7 +19,8 @@ import psutil
 
 from bench.durable import OPTIONS
 from bench.load import Work, serving
-from bench.stores import Kubernetes
+from bench.processes import cpu_seconds
+from bench.stores import Kubernetes, OwnEtcd
 from dev.cluster.cluster import Cluster
 from dev.databases import MariaDB
 from dev.etcd import Etcd
@@ -77,6 +78,7 @@ class Control:
             self.measured = Kubernetes(self.cluster)
             if self._store == "etcd":
                 self.etcd = stack.enter_context(Etcd.up(NAME, durable=True))
+                self.measured = OwnEtcd(self.etcd)
             self.operator = stack.enter_context(_operator(self._folder, self.cluster, self.etcd))
             self._stack = stack.pop_all()
         return self
@@ -184,6 +186,11 @@ class Shop:
 
     def _left(self) -> int:
         return int(self.database.execute(self.LEFT))
+
+    def cpu_seconds(self) -> float:
+        """The CPU time that the sidecars and the operator have taken together."""
+        programs = (self.order, self.product, self.front, self.operator)
+        return sum(cpu_seconds(each.process.pid) for each in programs if each.process is not None)
 
     def resident_mib(self, program: Program) -> float:
         """The memory that one of the programs keeps."""

@@ -5,34 +5,81 @@ The store keeps settled transactions for their TTL, so that all of them are stil
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from bench.figures import Figure
 from bench.load import send
+from bench.rows.coordination import begin
 from bench.shop import Shop
 from dev.progress import step
+from globaltx.transaction.model import BranchId, Mode
 
 if TYPE_CHECKING:
+    from bench.load import Report
     from bench.options import Options
+    from globaltx.stores.base import Store
 
 CLIENTS = 8
+_STRETCH = 25
+"""So many orders of each client are measured at each number of transactions."""
+_PORTION = 50
+FILL_SECONDS = 180.0
+"""How long it goes on filling: on a slow machine there are fewer, and the figure's name says how many."""
+_OPEN_AT_A_TIME = 32
+OPERATOR_MIB_MAX = 180.0
 
 
 def measure(options: Options) -> list[Figure]:
-    """Orders until there are so many; the rate of the last stretch, and the memory."""
+    """Orders until there are so many, then a measured stretch; at last with many that are still undecided."""
     figures: list[Figure] = []
     done = 0
     with Shop(options.store) as shop:
+        _send(shop, _STRETCH)  # warm
         for wanted in options.growth:
-            with step(f"growth: {wanted} transactions"):
-                report = send(shop.orders(hinted=True, clients=CLIENTS, count=-(-(wanted - done) // CLIENTS)))
-                done += report.done
-                shop.settle()
-            figures += [
-                Figure(f"at {wanted}: orders", "/s", (report.per_second,), more_is_better=True),
-                Figure(
-                    f"at {wanted}: memory of the sidecar of order", "MiB", (shop.resident_mib(shop.order),)
-                ),
-                Figure(f"at {wanted}: memory of the operator", "MiB", (shop.resident_mib(shop.operator),)),
-            ]
+            with step(f"growth: {wanted} transactions") as running:
+                while done < wanted and running.seconds < FILL_SECONDS:
+                    done += _send(shop, min(_PORTION, -(-(wanted - done) // CLIENTS))).done
+                    running.tell(f"{done} are there")
+                figures += _stretch(shop, f"at {done}")
+                done += _STRETCH * CLIENTS
+        with step(f"growth: {options.open_branches} undecided branches"):
+            asyncio.run(_open(shop, options.open_branches))
+            figures += _stretch(shop, f"with {options.open_branches} branches open")
     return figures
+
+
+def _send(shop: Shop, count: int) -> Report:
+    report = send(shop.orders(hinted=True, clients=CLIENTS, count=count))
+    shop.settle()
+    return report
+
+
+def _stretch(shop: Shop, when: str) -> list[Figure]:
+    before = shop.cpu_seconds()
+    report = _send(shop, _STRETCH)
+    cpu = (shop.cpu_seconds() - before) / report.done * 1000
+    return [
+        Figure(f"{when}: orders", "/s", (report.per_second,), more_is_better=True),
+        Figure(f"{when}: CPU of the sidecars and the operator, each", "ms", (cpu,)),
+        Figure(f"{when}: memory of the sidecar of order", "MiB", (shop.resident_mib(shop.order),)),
+        Figure(
+            f"{when}: memory of the operator",
+            "MiB",
+            (shop.resident_mib(shop.operator),),
+            OPERATOR_MIB_MAX,
+        ),
+    ]
+
+
+async def _open(shop: Shop, count: int) -> None:
+    """Begin transactions with one branch each, which nobody decides."""
+    left = iter(range(count))
+
+    async def some(store: Store) -> None:
+        for _ in left:
+            xid = await begin(store)
+            await store.join(BranchId(xid, "elsewhere", "orders"), Mode.AT)
+
+    async with shop.measured.store() as store:
+        await asyncio.gather(*(some(store) for _ in range(_OPEN_AT_A_TIME)))

@@ -7,6 +7,8 @@ itself locks every row of the inventory for each order.)
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bench.figures import Figure, ratio, slowdown
@@ -23,6 +25,9 @@ PER_SECOND_MIN = {"kubernetes": {8: 40.0}}
 LEFT_MIN = {"etcd": {8: 0.35, 16: 0.35}}
 SLOWER_MAX = {"etcd": {1: 4.0}}
 MEMORY_MIB_MAX = 80.0
+WRITES_MAX = 9.0
+QUIET_SECONDS = 3.0
+"""After so long the operator has written the ends of all."""
 HOT_CLIENTS, HOT_ROWS = 16, 4
 
 
@@ -50,16 +55,37 @@ def measure(options: Options) -> list[Figure]:
     return figures
 
 
+def kubernetes(options: Options) -> list[Figure]:
+    """Commit at eight clients over the Kubernetes store, and what each costs the API server."""
+    options = replace(options, store="kubernetes")
+    with Shop(options.store) as shop:
+        figures = _beside(shop, options, "create", 8, "commit")
+        writes = [_writes(shop, options) for _ in range(min(options.rounds, 3))]
+    return [*figures, Figure("writes to the API server each", "", tuple(writes), WRITES_MAX)]
+
+
+def _writes(shop: Shop, options: Options) -> float:
+    """All of them, also those that come after the answer."""
+    before = shop.measured.writes()
+    report = send(shop.orders(hinted=True, clients=8, seconds=options.seconds))
+    shop.settle()
+    time.sleep(QUIET_SECONDS)  # the operator writes the end
+    return (shop.measured.writes() - before) / report.done
+
+
 def _beside(shop: Shop, options: Options, path: str, clients: int, title: str) -> list[Figure]:
     direct: list[Report] = []
     ours: list[Report] = []
+    cpu: list[float] = []
     asked: dict[str, Any] = {"path": path, "clients": clients, "seconds": options.seconds}
     with step(f"order: {title}, {clients} clients"):
         _warm(shop, asked)
         for _ in range(options.rounds):
             direct.append(send(shop.orders(hinted=False, **asked)))
+            before = shop.cpu_seconds()
             ours.append(send(shop.orders(hinted=True, **asked)))
             shop.settle()
+            cpu.append((shop.cpu_seconds() - before) / ours[-1].done * 1000)
     name = f"{title}, {clients} {'client' if clients == 1 else 'clients'}"
     store, commits = options.store, title == "commit"
     least = PER_SECOND_MIN.get(store, {}).get(clients) if commits else None
@@ -86,6 +112,7 @@ def _beside(shop: Shop, options: Options, path: str, clients: int, title: str) -
             [each.p50_ms for each in direct],
             most=most,
         ),
+        Figure(f"{name}: CPU of the three sidecars and the operator, each", "ms", tuple(cpu)),
     ]
 
 
