@@ -1,0 +1,107 @@
+"""A checkout of reservations that run out by themselves (TCD), in real pods on a real kubelet."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dev.waiting import wait_for
+from tests.e2e.sample import SECONDS, deployed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dev.demo.places import Place
+    from tests.e2e.sample import Sample
+
+FOLDER = Path(__file__).parents[2] / "examples" / "04-tcd-checkout"
+GLOBALTX = Path(sys.executable).parent / "globaltx"
+SHOWN = {"Committed", "RolledBack", "Conflict"}
+
+
+@pytest.fixture(scope="module")
+def checkout(place: Place) -> Iterator[Sample]:
+    with deployed(place, FOLDER, "checkout") as sample:
+        yield sample
+
+
+def bought(sample: Sample, query: str = "") -> tuple[int, str, str]:
+    """Buy for 30; the status, the transaction, and where it came to stand."""
+    known = set(sample.transactions())
+    status, _ = sample.ask("checkout", "POST", f"/checkout{query}", {"amount": 30})
+    wait_for(
+        "the checkout to come to an end",
+        lambda: bool(sample.new(known)) and {*sample.new(known).values()} <= SHOWN,
+        seconds=SECONDS,
+        every=0.2,
+    )
+    ((name, state),) = sample.new(known).items()
+    return status, name, state
+
+
+def diagnosed(sample: Sample, name: str, *more: str) -> str:
+    """What a person sees who asks with kubectl's own rights."""
+    context = [f"--context={sample.kubectl.context}"] if sample.kubectl.context else []
+    line = [str(GLOBALTX), "diagnose", f"{sample.namespace}.{name}", *context, *more]
+    ended = subprocess.run(
+        line, env=os.environ | sample.kubectl.env, capture_output=True, text=True, check=True, timeout=SECONDS
+    )
+    return ended.stdout
+
+
+def said(sample: Sample, name: str) -> dict[str, tuple[str, str]]:
+    """By app, how its branch stands, and what the participant says of it."""
+    told: dict[str, Any] = json.loads(diagnosed(sample, name, "-o", "json"))
+    return {each["app"]: (each["state"], each["participant"]["state"]) for each in told["branches"]}
+
+
+def free(sample: Sample, service: str) -> int:
+    return int(sample.ask(service, "GET", "/free")[1]["free"])
+
+
+def test_a_checkout_in_time_is_confirmed_by_both(checkout: Sample) -> None:
+    before = free(checkout, "product")
+    status, name, state = bought(checkout)
+    assert (status, state) == (200, "Committed")
+    confirmed = ("Committed", "CONFIRMED")
+    assert said(checkout, name) == {"account": confirmed, "product": confirmed}
+    assert free(checkout, "product") == before - 30
+
+
+def test_a_checkout_that_fails_is_cancelled_by_nobody(checkout: Sample) -> None:
+    status, name, state = bought(checkout, "?fail")
+    assert (status, state) == (409, "RolledBack")
+    found = said(checkout, name)
+    assert found["product"] == ("RolledBack", "RESERVED")  # it runs out by itself, much later
+    assert found["account"][0] == "RolledBack"
+
+
+def test_a_checkout_that_is_late_is_rolled_back_before_it_is_too_late(checkout: Sample) -> None:
+    """The account keeps for 20 s with a margin of 5: at 15 it is decided, long before the route's minute."""
+    status, name, state = bought(checkout, "?late")
+    assert (status, state) == (503, "RolledBack")
+    transaction = checkout.kubectl.json("-n", checkout.namespace, "globaltransaction", name)
+    assert transaction["spec"]["outcomeReason"] == "DeadlineExceeded"
+    assert said(checkout, name)["account"] == ("RolledBack", "CANCELLED")
+
+
+def test_a_reservation_that_ran_out_is_a_conflict_that_a_diagnosis_shows(checkout: Sample) -> None:
+    status, name, state = bought(checkout, "?broken")
+    assert (status, state) == (200, "Conflict")
+    wait_for(
+        "the product to be confirmed",
+        lambda: said(checkout, name)["product"] == ("Committed", "CONFIRMED"),
+        seconds=SECONDS,
+        every=0.5,
+    )
+    assert said(checkout, name)["account"] == ("Conflict", "CANCELLED")
+    table = diagnosed(checkout, name)
+    assert "ReservationExpired" in table
+    (account,) = (line for line in table.splitlines() if line.startswith("account"))
+    assert "CANCELLED" in account
