@@ -26,6 +26,7 @@ from globaltx_sidecar.http.caller import HttpCaller
 from globaltx_sidecar.http.filter import Filter
 from globaltx_sidecar.http.initiator import Initiator, Origin
 from globaltx_sidecar.http.proxy import Proxy
+from globaltx_sidecar.http.requests import Requests
 from globaltx_sidecar.http.tries import Tries
 from globaltx_sidecar.http.upstream import Upstream
 from globaltx_sidecar.later import CRYPTOGRAPHY, at_first_use
@@ -229,7 +230,8 @@ class Sidecar:
         if settings.http is None:  # a bug: there is an upstream only where there is HTTP
             raise RuntimeError
         routes = Filter(settings.http.routes, edge=settings.http.edge)
-        proxy = Proxy(upstream, initiator, tries, tasks, self._metrics, routes)
+        requests = Requests(self._store, initiator.origin)
+        proxy = Proxy(upstream, initiator, tries, requests, tasks, self._metrics, routes)
         server = await http_server.serve(proxy, settings.http.listen_host, settings.http.listen_port)
         parts.push_async_callback(_stop, server, limit)
         self._health.ok(HTTP_PART)

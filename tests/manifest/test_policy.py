@@ -130,6 +130,13 @@ def test_a_try_is_read_with_its_calls() -> None:
     )
 
 
+def test_the_header_that_names_a_request_is_read_in_lower_case() -> None:
+    begin = {"requestIdHeader": "Idempotency-Key"}
+    capture = read_policy(resource(http(route("a", "/a"), {**route("b", "/b"), "begin": begin}))).http
+    assert capture is not None
+    assert [each.request_id_header for each in capture.routes] == ["", "idempotency-key"]
+
+
 def test_a_try_of_a_reservation_is_read_with_its_times() -> None:
     capture = read_policy(resource(http({**route(), "tcd": TCD}))).http
     assert capture is not None

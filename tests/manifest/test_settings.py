@@ -43,6 +43,7 @@ RESERVE = Route(
         3,
         ("a",),
     ),
+    request_id_header="idempotency-key",
 )
 
 

@@ -69,6 +69,17 @@ async def test_begin_may_be_repeated_by_its_initiator_only(harness: Harness) -> 
         await harness.client().begin(transaction(xid, initiator="stock"))
 
 
+async def test_a_request_s_begin_may_be_repeated_by_that_request_only(harness: Harness) -> None:
+    xid = any_xid(harness.namespace)
+    first = replace(transaction(xid), begun_by="shop-1/a")
+    await harness.client().begin(first)
+    await harness.client().begin(first)
+    assert (await harness.client().read(xid)).transaction.begun_by == "shop-1/a"
+    for other in ("shop-2/b", ""):
+        with pytest.raises(XidTakenError, match="shop"):
+            await harness.client().begin(replace(first, begun_by=other))
+
+
 async def test_begin_repeated_does_not_take_the_outcome_back(harness: Harness) -> None:
     xid = await decided(harness, Outcome.ROLLBACK)
     await harness.client().begin(transaction(xid))

@@ -137,6 +137,8 @@ class Route:
     tcc: Tcc | None = None
     tcd: Tcd | None = None
     saga: Saga | None = None
+    request_id_header: str = ""
+    """The header, lower case, that names a request: with the same, it begins the same transaction."""
 
     @property
     def tries(self) -> Tries | None:

@@ -59,6 +59,7 @@ class Reason(StrEnum):
     OUTCOME_MISMATCH = "OutcomeMismatch"
     CALL_REFUSED = "CallRefused"
     CALL_FAILED = "CallFailed"
+    REQUEST_REPEATED = "RequestRepeated"
     RESERVATION_EXPIRED = "ReservationExpired"
     TRY_REPEATED = "TryRepeated"
     REQUEST_TOO_LARGE = "RequestTooLarge"
@@ -112,6 +113,7 @@ SENTENCES: dict[Reason, str] = {
     Reason.OUTCOME_MISMATCH: "A branch was told, or did, the opposite of its transaction's outcome.",
     Reason.CALL_REFUSED: "The application refuses a call of a branch again and again; see to its data.",
     Reason.CALL_FAILED: "A call of a branch is not done yet; it is tried again with growing delay.",
+    Reason.REQUEST_REPEATED: "A request of this id has begun before; what became of it is told, if known.",
     Reason.RESERVATION_EXPIRED: "A confirm came after the reservation had run out; ask all with diagnose.",
     Reason.TRY_REPEATED: "The try was let through before, by another pod or with another request.",
     Reason.REQUEST_TOO_LARGE: "The request is larger than what can be kept for the calls at its end.",

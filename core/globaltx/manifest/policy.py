@@ -135,6 +135,7 @@ def _route(raw: Mapping[str, Any]) -> Route:
         tcc=_tcc(raw.get("tcc")),
         tcd=_tcd(raw.get("tcd")),
         saga=_saga(raw.get("saga")),
+        request_id_header=begin.get("requestIdHeader", "").lower(),
     )
 
 

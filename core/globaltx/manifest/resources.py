@@ -91,6 +91,8 @@ def transaction_to_resource(transaction: GlobalTransaction) -> dict[str, Any]:
     }
     if transaction.policy:
         spec["policy"] = transaction.policy
+    if transaction.begun_by:
+        spec["begunBy"] = transaction.begun_by
     if transaction.decision is not None:
         spec |= decision_spec(transaction.decision)
     return {
@@ -135,6 +137,7 @@ def transaction_from_resource(resource: Mapping[str, Any]) -> GlobalTransaction:
             decision=_decision(spec, status),
             state=State(status.get("state", State.ACTIVE)),
             settled_at=parse_time(status.get("settledAt")),
+            begun_by=spec.get("begunBy", ""),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _invalid(TRANSACTIONS, resource, error) from error

@@ -157,6 +157,8 @@ def _route(route: Route) -> dict[str, Any]:
         more["tcd"] = _tcd(route.tcd)
     if route.saga is not None:
         more["saga"] = _saga(route.saga)
+    if route.request_id_header:
+        more["requestIdHeader"] = route.request_id_header
     return more | {
         "name": route.name,
         "method": route.method,
@@ -265,6 +267,7 @@ def _read_route(raw: dict[str, Any]) -> Route:
         tcc=_read_tcc(raw.get("tcc")),
         tcd=_read_tcd(raw.get("tcd")),
         saga=_read_saga(raw.get("saga")),
+        request_id_header=raw.get("requestIdHeader", ""),
     )
 
 

@@ -148,7 +148,7 @@ class MemoryStore:
         if found is None:
             born = replace(transaction, begun_at=self._memory.utc())
             self._memory.transactions[transaction.xid] = born
-        elif found.initiator != transaction.initiator:
+        elif not found.same_begin(transaction):
             message = f"{transaction.xid} was begun by {found.initiator} already"
             raise XidTakenError(message)
 

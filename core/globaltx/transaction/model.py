@@ -59,6 +59,12 @@ class GlobalTransaction:
     decision: Decision | None = None
     state: State = State.ACTIVE
     settled_at: datetime | None = None
+    begun_by: str = ""
+    """Tells one `begin` of the same xid from another, where an xid is made from a request's own id."""
+
+    def same_begin(self, other: GlobalTransaction) -> bool:
+        """Whether another is the same, begun once more by who began it."""
+        return (self.initiator, self.begun_by) == (other.initiator, other.begun_by)
 
     @property
     def deadline(self) -> datetime | None:

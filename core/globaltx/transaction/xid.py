@@ -8,6 +8,7 @@ since 1970 and ten of randomness, both in Crockford's base 32 (lower case, no
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ NAME_LENGTH_MAX = 63
 XID_LENGTH_MAX = NAMESPACE_LENGTH_MAX + 1 + NAME_LENGTH_MAX
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_DIGEST_LENGTH = 40
 _TIME_DIGITS = 10
 _RANDOM_DIGITS = 10
 RANDOM_BITS = _RANDOM_DIGITS * 5
@@ -54,6 +56,15 @@ class Xid:
             )
             raise InvalidXidError(message)
         return cls(match["namespace"], match["name"])
+
+
+def xid_of_request(namespace: str, app: str, route: str, caller: str, request_id: str) -> Xid:
+    """Make the xid of a request that has an id of its own: the same each time, for each caller another.
+
+    It is not sortable by time. ``caller`` is whatever tells callers apart, and cannot be read from it.
+    """
+    parts = "\0".join((app, route, hashlib.sha256(caller.encode()).hexdigest(), request_id))
+    return Xid(namespace, f"r-{hashlib.sha256(parts.encode()).hexdigest()[:_DIGEST_LENGTH]}")
 
 
 def _digits(value: int, count: int) -> str:

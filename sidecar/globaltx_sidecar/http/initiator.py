@@ -72,13 +72,15 @@ class Initiator:
         self._wait_seconds = wait_seconds
         self.origin = origin
 
-    def begin(self, route: Route) -> Initiated:
-        """Begin the transaction of a route's request."""
-        return self.start(route.timeout, route.mode)
+    def begin(self, route: Route, xid: Xid | None = None) -> Initiated:
+        """Begin the transaction of a route's request; with an xid that the request itself has named."""
+        return self.start(route.timeout, route.mode, xid)
 
-    def start(self, timeout: timedelta, mode: Mode) -> Initiated:
-        """Begin a transaction with a new xid, without waiting for the store."""
-        xid = new_xid(self.origin.namespace, time.time_ns() // 1_000_000, secrets.randbits(RANDOM_BITS))
+    def start(self, timeout: timedelta, mode: Mode, named: Xid | None = None) -> Initiated:
+        """Begin a transaction, with a new xid unless it has one, without waiting for the store."""
+        xid = named or new_xid(
+            self.origin.namespace, time.time_ns() // 1_000_000, secrets.randbits(RANDOM_BITS)
+        )
         transaction = GlobalTransaction(
             xid=xid,
             initiator=self.origin.app,
@@ -86,6 +88,7 @@ class Initiator:
             mode=mode,
             policy=self.origin.policy,
             ttl=self.origin.ttl,
+            begun_by=f"{self.origin.pod}/{secrets.token_hex(8)}" if named else "",
         )
         begun = self._tasks.create_task(self._begin(transaction), name=f"begin {xid}")
         return Initiated(xid, self, begun)

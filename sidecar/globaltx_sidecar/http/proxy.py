@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from globaltx.coordinator.policy import Route
     from globaltx.transaction.xid import Xid
     from globaltx_sidecar.http.initiator import Initiated, Initiator
+    from globaltx_sidecar.http.requests import Once, Requests
     from globaltx_sidecar.http.tries import Tries, Try
     from globaltx_sidecar.http.upstream import Upstream
     from globaltx_sidecar.metrics import Metrics
@@ -69,6 +70,7 @@ class Proxy:
         upstream: Upstream,
         initiator: Initiator,
         tries: Tries,
+        requests: Requests,
         tasks: asyncio.TaskGroup,
         metrics: Metrics,
         routes: Filter,
@@ -77,6 +79,7 @@ class Proxy:
         self._initiator = initiator
         self._tries = tries
         self._tasks = tasks
+        self._requests = requests
         self._metrics = metrics
         self.filter = routes
         self.under_way = 0
@@ -184,9 +187,15 @@ class Proxy:
 
     async def _begin(self, asked: Asked, route: Route) -> web.StreamResponse:
         body = await whole_body(asked.request) if route.tries else None
-        initiated = self._initiator.begin(route)
+        once, repeated = self._requests.enter(asked, route)
+        if once is not None and repeated:
+            told = await self._requests.answer_of(once, route)
+            return _repeated(told, once.xid) if isinstance(told, Answered) else told
+        initiated = self._initiator.begin(route, once.xid if once else None)
         carry_xid(asked.headers, initiated.xid)
         conduct = self._conduct(asked, route, initiated, body)
+        if once is not None:
+            conduct = self._conduct_once(conduct, once, initiated)
         task = self._tasks.create_task(_contain(conduct), name=f"conduct {initiated.xid}")
         # Shielded: when the server gives this handler up, the outcome is still taken.
         result = await asyncio.shield(task)
@@ -195,6 +204,23 @@ class Proxy:
         if isinstance(result, web.Response):
             return result
         return await self._answer(asked.request, result.response, result.body, result.xid)
+
+    async def _conduct_once(
+        self, conduct: Coroutine[None, None, Held | web.Response], once: Once, initiated: Initiated
+    ) -> Held | web.Response:
+        """Carry a transaction out unless its request has been here, or elsewhere, before."""
+        answer = None
+        try:
+            refused = await self._requests.begun(initiated)
+            if refused is not None:
+                return refused
+            result = await conduct
+            if isinstance(result, Held):
+                answer = _remembered(result.response, result.body)
+            return result
+        finally:
+            conduct.close()  # it may not have begun
+            self._requests.leave(once, answer)
 
     async def _send(self, asked: Asked, route: Route, xid: Xid, body: bytes | None) -> ClientResponse:
         """Pass the request that has begun a transaction on; it can be a branch of it as well."""
@@ -320,8 +346,10 @@ def _remembered(response: ClientResponse, held: bytes) -> Answered | None:
     return Answered(response.status, response.reason or "", end_to_end(response.headers), held)
 
 
-def _repeated(answer: Answered) -> web.StreamResponse:
+def _repeated(answer: Answered, xid: Xid | None = None) -> web.StreamResponse:
     headers = answer.headers.copy()
+    if xid is not None:
+        headers[XID_HEADER] = str(xid)
     headers.popall("Content-Length", None)
     return web.Response(status=answer.status, reason=answer.reason, headers=headers, body=answer.body)
 

@@ -17,6 +17,7 @@ from globaltx_sidecar.http.caller import HttpCaller
 from globaltx_sidecar.http.filter import Filter
 from globaltx_sidecar.http.initiator import Initiator, Origin
 from globaltx_sidecar.http.proxy import Proxy
+from globaltx_sidecar.http.requests import Requests
 from globaltx_sidecar.http.tries import Tries
 from globaltx_sidecar.http.upstream import Upstream
 from globaltx_sidecar.metrics import Metrics
@@ -52,6 +53,7 @@ BOOK = Route(
     saga=Saga("/rooms/{id}/release"),
 )
 LOOSE = Route("loose", path="/loose", saga=Saga("/back", Order.TOGETHER))
+ONCE = Route("once", path="/once", timeout=timedelta(seconds=5), request_id_header="idempotency-key")
 STRICT = Route("strict", path="/strict", propagation=Propagation.MANDATORY)
 NEVER = Route("never", path="/never", propagation=Propagation.NEVER)
 ALONE = Route("alone", path="/alone", propagation=Propagation.NOT_SUPPORTED)
@@ -59,7 +61,7 @@ NEW = Route("new", path="/new", propagation=Propagation.REQUIRES_NEW)
 SUPPORTS = Route("supports", path="/supports", propagation=Propagation.SUPPORTS)
 PREFIX = Route("prefix", method="PUT", path_prefix="/many", commit_statuses=frozenset({200, 201}))
 
-ROUTES = (CREATE, HASTY, PREFIX, DEBIT, RESERVE, BOOK, LOOSE, STRICT, NEVER, ALONE, NEW, SUPPORTS)
+ROUTES = (CREATE, HASTY, PREFIX, ONCE, DEBIT, RESERVE, BOOK, LOOSE, STRICT, NEVER, ALONE, NEW, SUPPORTS)
 
 
 class FaultyStore(MemoryStore):
@@ -179,7 +181,8 @@ async def staged(
     async with asyncio.TaskGroup() as tasks, Upstream(port) as upstream:
         initiator = Initiator(store, origin, tasks, wait_seconds=0.3)
         tries = Tries(store, "order", "order-1", metrics, wait_seconds=0.3)
-        proxy = Proxy(upstream, initiator, tries, tasks, metrics, Filter(ROUTES, edge=edge))
+        requests = Requests(store, origin, wait_seconds=0.3)
+        proxy = Proxy(upstream, initiator, tries, requests, tasks, metrics, Filter(ROUTES, edge=edge))
         front = await server.serve(proxy, "127.0.0.1", 0)
         try:
             yield Scene(store, proxy, front, front.address[1], HttpCaller(upstream, tries))

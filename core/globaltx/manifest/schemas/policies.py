@@ -465,6 +465,13 @@ def begin() -> Schema:
             "commitStatuses": statuses(
                 "HTTP statuses of the answer that mean commit; every other one means rollback.", default=[200]
             ),
+            "requestIdHeader": text(
+                "A header that names the request, such as idempotency-key: with the same value it begins the "
+                "same transaction, and its repeats get the first one's answer. Requests without it are new.",
+                64,
+                minLength=1,
+                pattern=_HEADER,
+            ),
         },
         default={},
     )

@@ -102,6 +102,7 @@ def spec() -> Schema:
                 text("The app whose request began it.", APP_LENGTH_MAX, minLength=1, pattern=LABEL_VALUE),
                 f"initiator {_FIXED}",
             ),
+            "begunBy": text("Tells the request that began it from its repeats.", 320),
             "timeoutSeconds": frozen(
                 whole(
                     "How long after its creation it may stay undecided; then it is rolled back.",
@@ -157,6 +158,11 @@ def _spec_rules() -> list[dict[str, str]]:
         rule(
             "has(self.policy) == has(oldSelf.policy) && (!has(self.policy) || self.policy == oldSelf.policy)",
             f"policy {_FIXED}",
+        ),
+        rule(
+            "has(self.begunBy) == has(oldSelf.begunBy) && "
+            "(!has(self.begunBy) || self.begunBy == oldSelf.begunBy)",
+            f"begunBy {_FIXED}",
         ),
     ]
 

@@ -120,6 +120,7 @@ def write_begin(transaction: GlobalTransaction) -> str:
             "ttlSeconds": transaction.ttl.total_seconds(),
             "begunAt": format_time(transaction.begun_at),
         }
+        | ({"begunBy": transaction.begun_by} if transaction.begun_by else {})
     )
 
 
@@ -139,6 +140,7 @@ def read_begin(xid: Xid, value: str, decision: Decision | None) -> GlobalTransac
             policy=told["policy"],
             ttl=timedelta(seconds=told["ttlSeconds"]),
             begun_at=parse_time(told["begunAt"]),
+            begun_by=told.get("begunBy", ""),
             decision=decision,
             state=_STATES[decision.outcome] if decision else State.ACTIVE,
         )

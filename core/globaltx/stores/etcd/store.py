@@ -289,9 +289,9 @@ class EtcdStore:
             if answer.succeeded:
                 return
             found = record_of(self.keys, born.xid, answer.found(0)).snapshot()
-        initiator = found and found.transaction.initiator
-        if initiator != born.initiator:
-            message = f"{born.xid} was begun by {initiator or 'somebody'} already"
+        if found is None or not born.same_begin(found.transaction):
+            by = found.transaction.initiator if found else "somebody"
+            message = f"{born.xid} was begun by {by} already"
             raise XidTakenError(message)
 
     async def _join(self, branch: Branch) -> Branch:

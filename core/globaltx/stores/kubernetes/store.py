@@ -187,9 +187,9 @@ class KubernetesStore:
                 await self._client.create(TRANSACTIONS, transaction_to_resource(transaction), xid.namespace)
             except AlreadyExistsError as error:
                 found = await self._records.transaction(xid)
-                initiator = found and found.transaction.initiator
-                if initiator != transaction.initiator:
-                    message = f"{xid} was begun by {initiator or 'somebody'} already"
+                if found is None or not transaction.same_begin(found.transaction):
+                    by = found.transaction.initiator if found else "somebody"
+                    message = f"{xid} was begun by {by} already"
                     raise XidTakenError(message) from error
 
     async def _join(self, branch: Branch) -> Branch:
