@@ -17,6 +17,7 @@ from globaltx.stores.etcd.client import EtcdClient
 from globaltx.stores.etcd.errors import CompactedError
 from globaltx.stores.etcd.requests import Txn, delete
 from globaltx.stores.etcd.store import EtcdStore
+from globaltx.transaction.calls import Calls, Reservation
 from globaltx.transaction.model import Decision, GlobalTransaction, Mode
 from globaltx.transaction.states import Outcome, State
 from globaltx_operator.cache import Cache
@@ -81,6 +82,24 @@ async def gone(store: EtcdStore, xid: Xid) -> bool:
     except UnknownTransactionError:
         return True
     return False
+
+
+async def test_a_reservation_brings_the_deadline_forward(
+    client: EtcdClient, store: EtcdStore, prefix: str
+) -> None:
+    xid = any_xid("t")
+    await store.begin(GlobalTransaction(xid, "shop", HOUR))
+    reservation = Reservation(timedelta(seconds=3), "/state", timedelta(seconds=2))
+    await store.join(branch(xid), Mode.TCD, Calls("/confirm", "", reservation=reservation))
+    async with leading(client, prefix):
+
+        async def decided() -> bool:
+            return (await store.read(xid)).transaction.decision is not None
+
+        await eventually(decided)
+    found = (await store.read(xid)).transaction.decision
+    assert found is not None
+    assert (found.outcome, found.reason) == (Outcome.ROLLBACK, Reason.DEADLINE_EXCEEDED)
 
 
 async def test_it_rolls_back_at_the_deadline_and_only_then(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from globaltx.coordinator.reasons import Reason
 from globaltx.manifest.resources import branch_to_resource
 from globaltx.stores.kubernetes.resource import BRANCHES, TRANSACTIONS
-from globaltx.transaction.model import Branch, BranchId
+from globaltx.transaction.calls import Calls, Reservation
+from globaltx.transaction.model import Branch, BranchId, Mode
 from globaltx.transaction.states import State
 from tests.operator.replicas import eventually
 
@@ -80,6 +82,22 @@ async def test_at_the_deadline_an_undecided_transaction_is_rolled_back(field: Fi
     assert found["spec"]["outcomeReason"] == Reason.DEADLINE_EXCEEDED
     assert found["spec"]["decidedBy"] == "globaltx-operator"
     assert ("GlobalTransaction", "DeadlineExceeded") in await field.events(xid)
+
+
+@pytest.mark.usefixtures("replicas")
+async def test_a_reservation_brings_the_deadline_forward(field: Field) -> None:
+    xid = await field.begin_with_branches("order")
+    reservation = Reservation(timedelta(seconds=15), "/state", timedelta(seconds=10))
+    calls = Calls("/confirm", "", reservation=reservation)
+    await field.store.join(BranchId(xid, "account", "debit.1"), Mode.TCD, calls)
+
+    async def decided() -> str | None:
+        found = await field.transaction(xid)
+        assert found is not None
+        reason: str | None = found["spec"].get("outcomeReason")
+        return reason
+
+    assert await eventually("it is rolled back", decided) == Reason.DEADLINE_EXCEEDED
 
 
 @pytest.mark.usefixtures("replicas")
