@@ -11,13 +11,14 @@ import itertools
 import re
 from collections import defaultdict
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pymysql
 from pymysql.constants import CLIENT
 
 from globaltx.transaction.states import Outcome, State
-from tests.sidecar.mysql.harness import hint
+from tests.sidecar.mysql.harness import hint, in_transaction
 from tests.twin.wire import Answer, send
 
 if TYPE_CHECKING:
@@ -100,12 +101,16 @@ class Pair:
                 answers.append(send(connections[step.connection], step, sql))
                 assert answers[-1].error not in _FREE_OF_CONFLICT, (step.text(), answers[-1])
                 _check_refusal(step, answers[-1])
+                if answers[-1].error == REFUSED and not in_transaction(connections[step.connection]):
+                    answers[-1] = replace(answers[-1], ended=True)
         return answers
 
     def _without(self, case: Case, answers: Sequence[Answer]) -> None:
         with self._of_plain.lent(case.connections) as connections:
             for step, answer in zip(case.steps, answers, strict=True):
                 if answer.error == REFUSED:
+                    if answer.ended:  # what had run before it was rolled back with it
+                        connections[step.connection].query("ROLLBACK")
                     continue
                 sql = step.sql.replace("{xid}", "").replace("{name}", "")
                 plain = send(connections[step.connection], step, sql)

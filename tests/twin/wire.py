@@ -28,6 +28,8 @@ class Answer:
     insert_id: int = 0
     warnings: int = 0
     rows: tuple[Any, ...] = ()
+    ended: bool = False
+    """It was refused, and no local transaction is open behind it."""
 
     def same(self, other: Answer) -> bool:
         """Whether a client can tell no difference; of errors, both are some error."""
