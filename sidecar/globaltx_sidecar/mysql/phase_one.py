@@ -276,8 +276,7 @@ def _execute(standing: Standing, packet: Packet) -> Work:
             raise _unknown_statement()
         yield PassOn(packet.raw)
         return
-    if prepared.lost:
-        raise _unknown_statement()
+    _check_kept(prepared)
     xid = prepared.xid or standing.carried or standing.pinned
     if xid is None and not (prepared.sets_xid or prepared.global_lock):
         yield from _execute_without_xid(standing, prepared, packet)
@@ -365,6 +364,22 @@ def _bound(
     except ValueError as error:
         raise errors.refuse(Reason.STATEMENT_NOT_UNDOABLE, str(error)) from error
     return Wanted(xid, change, sql, settings, parameters, execute)
+
+
+def _check_kept(prepared: Prepared) -> None:
+    """See that all that belongs to an execute could be kept.
+
+    Raises:
+        RefusedError: it could not.
+    """
+    if prepared.lost:
+        raise _unknown_statement()
+    if prepared.long_data_missed:
+        prepared.reset()
+        details = (
+            "more long data than can be kept for it; send it in pieces of less than 16 MiB, 64 MiB in all"
+        )
+        raise errors.refuse(Reason.STATEMENT_NOT_UNDOABLE, details)
 
 
 def _unknown_statement() -> errors.RefusedError:

@@ -31,12 +31,14 @@ from globaltx_sidecar.mysql.intake import Intake
 from globaltx_sidecar.mysql.local import Standing
 from globaltx_sidecar.mysql.login import Login
 from globaltx_sidecar.mysql.packets import (
+    HEADER_LENGTH,
     PAYLOAD_LENGTH_MAX,
     Capability,
     Command,
     PacketError,
     Status,
     frame,
+    statement_id_of,
 )
 from globaltx_sidecar.mysql.replies import Collector
 from globaltx_sidecar.mysql.results import SILENT, Follower, Shape
@@ -86,6 +88,7 @@ class Session:
         self._nonce = b""
         self._intake = Intake()
         self._open_road = False
+        self._drops_silently = False
         self._worker: Worker | None = None
         self._follower = Follower(deprecate_eof=False)
         self._standing = Standing(resource, schema, lock_wait_seconds, self._follower, rows_max, guards)
@@ -295,7 +298,7 @@ class Session:
             return False
         packet_head = self._intake.look(length)
         if length == PAYLOAD_LENGTH_MAX:
-            self._drop(length)
+            self._drop(head, length)
             return True
         if packet_head is None:
             return False
@@ -304,20 +307,26 @@ class Session:
         commands += self._worked(self._worker.begin(), proceed=False)
         return True
 
-    def _drop(self, length: int) -> None:
+    def _drop(self, head: bytes, length: int) -> None:
         """Let a command go by that is too large to be looked into.
 
         Raises:
-            PacketError: it is one that gets no answer.
+            PacketError: it is one that makes no sense at this size.
         """
-        if self._intake.command in SILENT:
-            message = f"a command under an xid of {PAYLOAD_LENGTH_MAX} bytes or more"
+        command = self._intake.command
+        if command in SILENT and command != Command.STMT_SEND_LONG_DATA:
+            message = f"a command without an answer of {PAYLOAD_LENGTH_MAX} bytes or more"
             raise PacketError(message)
+        self._drops_silently = command == Command.STMT_SEND_LONG_DATA
+        if self._drops_silently:
+            self._standing.statements.miss_long_data(statement_id_of(head[HEADER_LENGTH:]))
         self._intake.stream(length)
         self._intake.dropping = True
 
     def _told_too_large(self) -> list[SessionCommand]:
         self._intake.dropping = False
+        if self._drops_silently:
+            return []
         details = "a command of 16 MiB or more cannot be undone automatically; send its rows in smaller ones"
         refused = errors.refuse(Reason.STATEMENT_NOT_UNDOABLE, details)
         answer = frame(refused.error.encode(), (self._intake.sequence + 1) & 0xFF)

@@ -41,6 +41,8 @@ class Prepared:
     long_data: dict[int, bytearray] = field(default_factory=dict)
     long_data_at_server: bool = False
     """Some of it was passed on before anybody knew that it would be needed here."""
+    long_data_missed: bool = False
+    """There was too much of it to be kept: it must not be executed without."""
     sets_xid: bool = False
     """It is a ``SET @globaltx_xid = ...``."""
     global_lock: bool = False
@@ -51,7 +53,7 @@ class Prepared:
     @property
     def concerned(self) -> bool:
         """Whether it must be looked into wherever it is executed."""
-        return self.xid is not None or self.sets_xid or self.global_lock
+        return self.long_data_missed or self.xid is not None or self.sets_xid or self.global_lock
 
     def note_types(self, payload: bytes) -> None:
         """Remember the parameters' types of an execute: the next ones may leave them out."""
@@ -72,17 +74,19 @@ class Prepared:
     def keep_long_data(self, payload: bytes) -> None:
         """Keep what a COM_STMT_SEND_LONG_DATA adds to a parameter.
 
+        What is too much is not kept, and the execute will be refused.
+
         Raises:
-            PacketError: it is cut off, names no parameter, or there is too much of it.
+            PacketError: it is cut off, or names no parameter.
         """
         index = int.from_bytes(payload[5:_LONG_DATA_AT], "little")
         if len(payload) < _LONG_DATA_AT or index >= self.parameters:
             message = "long data for a parameter that the statement does not have"
             raise PacketError(message)
         kept = sum(len(data) for data in self.long_data.values()) + len(payload) - _LONG_DATA_AT
-        if kept > LONG_DATA_BYTES_MAX:
-            message = f"more than {LONG_DATA_BYTES_MAX} bytes of long data for one statement"
-            raise PacketError(message)
+        if kept > LONG_DATA_BYTES_MAX or self.long_data_missed:
+            self.miss_long_data()
+            return
         self.long_data.setdefault(index, bytearray()).extend(payload[_LONG_DATA_AT:])
 
     def packets(self, payload: bytes) -> bytes:
@@ -107,7 +111,12 @@ class Prepared:
     def reset(self) -> None:
         """Forget the long data, as an execute and COM_STMT_RESET do."""
         self.long_data.clear()
-        self.long_data_at_server = False
+        self.long_data_at_server = self.long_data_missed = False
+
+    def miss_long_data(self) -> None:
+        """Keep nothing more of it, and remember that."""
+        self.long_data.clear()
+        self.long_data_missed = True
 
 
 class Statements:
@@ -151,6 +160,12 @@ class Statements:
         if self._under_way(statement_id):
             return self._preparing[-1]
         return self._changing.get(self._known(statement_id))
+
+    def miss_long_data(self, statement_id: int) -> None:
+        """Long data of a statement was too much to be kept."""
+        prepared = self.get(statement_id)
+        if prepared is not None:
+            prepared.miss_long_data()
 
     def close(self, statement_id: int) -> None:
         """COM_STMT_CLOSE."""

@@ -752,6 +752,36 @@ def test_long_data_with_the_hint(proxy: Proxy) -> None:
     ]
 
 
+@pytest.mark.parametrize("pieces", [[(1 << 24) - 1 - 7], [(1 << 24) + 1000], [400, 700]], ids=str)
+def test_long_data_that_cannot_be_kept_is_refused_with_its_execute(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch, pieces: list[int]
+) -> None:
+    """It gets no answer of its own, so that the execute must not go without it; the connection goes on."""
+    monkeypatch.setattr("globaltx_sidecar.mysql.statements.LONG_DATA_BYTES_MAX", 1000)
+    xid = proxy.begin()
+    with proxy.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"SET @globaltx_xid = '{xid}'")
+
+        def command(number: int, payload: bytes, answers: int) -> list[bytes]:
+            connection._execute_command(number, payload)
+            connection._result = None
+            return [connection._read_packet()._data for _ in range(answers)]
+
+        told = command(0x16, b"INSERT INTO keyed (code, data) VALUES ('long', ?)", 3)  # one parameter, an EOF
+        statement_id = told[0][1:5]
+        execute = statement_id + b"\0\1\0\0\0" + b"\0\1\xfc\0"
+        for size in pieces:
+            command(0x18, statement_id + b"\0\0" + b"x" * size, 0)
+        with pytest.raises(pymysql.MySQLError) as error:
+            command(0x17, execute, 1)
+        assert refused(error, "StatementNotUndoable")
+        command(0x18, statement_id + b"\0\0" + b"x" * 20, 0)
+        assert command(0x17, execute, 1)[0][0] == 0
+        assert connection.ping() is None
+    assert proxy.place.rows("SELECT code, LENGTH(data) FROM keyed") == [("long", 20)]
+    assert [row[0] for row in undo(proxy.place)] == ["keyed"]
+
+
 # Other clients
 
 

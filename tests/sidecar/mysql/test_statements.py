@@ -66,8 +66,13 @@ def test_long_data_adds_up_within_bounds() -> None:
         with pytest.raises(PacketError):
             prepared.keep_long_data(payload)
     prepared.keep_long_data(b"\x18\1\0\0\0\0\0" + b"x" * LONG_DATA_BYTES_MAX)
-    with pytest.raises(PacketError, match="long data"):
+    missed = [prepared.concerned]
+    for _ in range(2):
         prepared.keep_long_data(b"\x18\1\0\0\0\1\0x")
+        missed.append(prepared.concerned and not prepared.long_data)
+    prepared.reset()
+    missed.append(prepared.concerned)
+    assert missed == [False, True, True, False]
 
 
 def test_an_execute_of_its_own_brings_types_and_long_data_along() -> None:
