@@ -1,10 +1,10 @@
-"""What can go wrong at each step of TCC, as faults of what stands before the first bank."""
+"""What can go wrong at each step of a mode that works by calls, as faults of what stands before one app."""
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dev.waiting import wait_for
 from tests.sidecar.bank.between import answered, lost_answer, lost_request, repeated
@@ -12,13 +12,38 @@ from tests.sidecar.bank.between import answered, lost_answer, lost_request, repe
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.sidecar.bank.between import Answer
-    from tests.sidecar.bank.stage import Banks
-    from tests.sidecar.programs import Program
+    from tests.sidecar.bank.between import Answer, Between
+    from tests.sidecar.programs import Program, SidecarProgram
 
 STEPS = ("try", "confirm", "cancel")
 QUERIES = {"try": "", "confirm": "", "cancel": "?fail"}
 MOMENT_SECONDS = 120.0
+
+
+class Participant(Protocol):
+    """Whom faults happen to."""
+
+    service: Program
+    sidecar: SidecarProgram
+    between: Between
+
+
+class Staged(Protocol):
+    """A sample in which they happen; ``a`` is the participant that they happen to."""
+
+    service: Program
+    sidecar: SidecarProgram
+    operator: Program
+
+    @property
+    def a(self) -> Participant:
+        """The participant."""
+
+    def outcomes(self) -> dict[str, str]:
+        """The transactions that there are, each with its outcome or an empty text."""
+
+    def rolled_back(self, undecided: set[str]) -> bool:
+        """Whether the youngest of these transactions has the outcome Rollback."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +52,7 @@ class Case:
 
     name: str
     fault: Any = None
-    victim: Callable[[Banks], Program] | None = None
+    victim: Callable[[Staged], Program] | None = None
     before: bool = True
     times: int = 1
 
@@ -35,7 +60,7 @@ class Case:
 class Hit:
     """A fault that tells when it was met, and what it killed."""
 
-    def __init__(self, banks: Banks, step: str, case: Case) -> None:
+    def __init__(self, banks: Staged, step: str, case: Case) -> None:
         self._banks, self._step, self._case = banks, step, case
         self.met = threading.Event()
         self.killed: Program | None = None
@@ -56,9 +81,9 @@ class Hit:
         return forward() if self._case.before else answer
 
 
-def slow(forward: Callable[[], Answer], banks: Banks, step: str) -> Answer | None:
-    """A try that goes through once its transaction is decided; a call that is made again meanwhile."""
-    if step == "try":
+def slow(forward: Callable[[], Answer], banks: Staged, step: str) -> Answer | None:
+    """A first request that goes through once all is decided; a call that is made again meanwhile."""
+    if step in {"try", "step"}:
         known = set(banks.outcomes())
         wait_for("the deadline", lambda: banks.rolled_back(known), seconds=MOMENT_SECONDS, every=0.1)
     else:
@@ -72,7 +97,7 @@ def plain(fault: Any) -> Any:
     return lambda forward, _banks, _step: fault(forward)
 
 
-VICTIMS: dict[str, Callable[[Banks], Program]] = {
+VICTIMS: dict[str, Callable[[Staged], Program]] = {
     "the participant": lambda banks: banks.a.service,
     "the participant's sidecar": lambda banks: banks.a.sidecar,
     "the initiator": lambda banks: banks.service,

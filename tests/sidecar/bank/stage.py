@@ -20,8 +20,6 @@ from tests.sidecar.bank.between import Between
 from tests.sidecar.programs import BIN, Program, SidecarProgram, get
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from dev.cluster.cluster import Cluster
     from globaltx.coordinator.policy import HttpCapture, Route
 
@@ -34,9 +32,9 @@ REFUSALS = 4
 _ENDS = {"Committed", "RolledBack"}
 
 
-def routes(name: str) -> HttpCapture:
-    """What a policy of the example captures."""
-    manifests = yaml.safe_load_all((SAMPLE / "manifests" / "policy.yaml").read_text())
+def routes(name: str, sample: Path = SAMPLE) -> HttpCapture:
+    """What a policy of an example captures."""
+    manifests = yaml.safe_load_all((sample / "manifests" / "policy.yaml").read_text())
     capture = next(read_policy(each).http for each in manifests if each["metadata"]["name"] == name)
     assert capture is not None
     return replace(capture, routes=tuple(map(_hasty, capture.routes)))
@@ -44,7 +42,8 @@ def routes(name: str) -> HttpCapture:
 
 def _hasty(route: Route) -> Route:
     tcc = None if route.tcc is None else replace(route.tcc, refusals_max=REFUSALS)
-    return replace(route, timeout=TIMEOUT, tcc=tcc)
+    saga = None if route.saga is None else replace(route.saga, refusals_max=REFUSALS)
+    return replace(route, timeout=TIMEOUT, tcc=tcc, saga=saga)
 
 
 class Bank:
@@ -71,13 +70,84 @@ class Bank:
         return found
 
 
-class Banks:
-    """The sample, running."""
+class Stage:
+    """A sample, running, with its operator."""
 
     def __init__(self, cluster: Cluster, namespace: str, folder: Path) -> None:
         self.cluster = cluster
         self.namespace = namespace
         self._stack = ExitStack()
+        self.betweens: tuple[Between, ...] = ()
+        """What stands between the participants and their sidecars."""
+        self.programs: tuple[Program, ...] = ()
+        """All of them."""
+        listening = free_port()
+        self.operator = Program(
+            name="operator",
+            command=[
+                *(str(BIN / "globaltx-operator"), "--namespace", namespace, "--namespaces", namespace),
+                *("--host", LOOPBACK, "--port", str(listening)),
+            ],
+            ready=f"http://{LOOPBACK}:{listening}/readyz",
+            log=folder / "operator.log",
+            environment={"KUBECONFIG": str(cluster.kubeconfig), "POD_NAME": "operator-0"},
+        )
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            for between in self.betweens:
+                stack.enter_context(between)
+            for program in self.programs:
+                program.launch()
+                stack.callback(program.kill)
+            for program in self.programs:
+                program.wait_ready(60)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def outcomes(self) -> dict[str, str]:
+        """The transactions that there are, each with its outcome or an empty text."""
+        return self._spec("globaltransactions", ".spec.outcome")
+
+    def settled(self, before: set[str], seconds: float = 240) -> str:
+        """Wait until the one new transaction and its branches have ended, and give its outcome."""
+
+        def ended() -> bool:
+            states = self._spec("globaltransactions", ".status.state")
+            new = [state for name, state in states.items() if name not in before]
+            branches = self._spec("branches", ".status.state").values()
+            return len(new) == 1 and {*new, *branches} <= _ENDS
+
+        wait_for("the transaction to be settled", ended, seconds=seconds, every=0.1)
+        return next(outcome for name, outcome in self.outcomes().items() if name not in before)
+
+    def rolled_back(self, undecided: set[str]) -> bool:
+        """Whether the youngest of these transactions has the outcome Rollback."""
+        return self.outcomes()[max(undecided)] == "Rollback"
+
+    def wait_for_branch(self, state: str) -> None:
+        """Wait until some branch stands so."""
+        wait_for(
+            f"a branch in {state}",
+            lambda: state in self._spec("branches", ".status.state").values(),
+            seconds=MOMENT_SECONDS,
+            every=0.1,
+        )
+
+    def _spec(self, kind: str, field: str) -> dict[str, str]:
+        path = f"jsonpath={{range .items[*]}}{{.metadata.name}}={{{field}}}{{'\\n'}}{{end}}"
+        said = self.cluster.kubectl("get", kind, "-n", self.namespace, "-o", path)
+        return dict(line.split("=", 1) for line in said.splitlines() if line)
+
+
+class Banks(Stage):
+    """Two banks and a transfer service."""
+
+    def __init__(self, cluster: Cluster, namespace: str, folder: Path) -> None:
+        super().__init__(cluster, namespace, folder)
         self.a, self.b = (Bank(name, folder, cluster, namespace) for name in ("bank-a", "bank-b"))
         port, capture = free_port(), routes("transfer")
         http = HttpSettings(port, capture.routes, free_port(), LOOPBACK, edge=capture.edge)
@@ -97,38 +167,9 @@ class Banks:
                 "TO_URL": self.b.sidecar.url,
             },
         )
-        listening = free_port()
-        self.operator = Program(
-            name="operator",
-            command=[
-                *(str(BIN / "globaltx-operator"), "--namespace", namespace, "--namespaces", namespace),
-                *("--host", LOOPBACK, "--port", str(listening)),
-            ],
-            ready=f"http://{LOOPBACK}:{listening}/readyz",
-            log=folder / "operator.log",
-            environment={"KUBECONFIG": str(cluster.kubeconfig), "POD_NAME": "operator-0"},
-        )
-
-    @property
-    def programs(self) -> Sequence[Program]:
-        """All of them."""
+        self.betweens = (self.a.between, self.b.between)
         banks = (self.a.sidecar, self.a.service, self.b.sidecar, self.b.service)
-        return (self.operator, self.sidecar, self.service, *banks)
-
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            stack.enter_context(self.a.between)
-            stack.enter_context(self.b.between)
-            for program in self.programs:
-                program.launch()
-                stack.callback(program.kill)
-            for program in self.programs:
-                program.wait_ready(60)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
+        self.programs = (self.operator, self.sidecar, self.service, *banks)
 
     def transfer(self, amount: int = 30, query: str = "") -> int:
         """Send a client's request and give the status; 0 when there was no answer."""
@@ -138,35 +179,6 @@ class Banks:
             url, method="POST", body=body, seconds=CALL_SECONDS, headers={"Content-Type": "application/json"}
         )[0]
 
-    def outcomes(self) -> dict[str, str]:
-        """The transactions that there are, each with its outcome or an empty text."""
-        return self._spec("globaltransactions", ".spec.outcome")
-
-    def settled(self, before: set[str], seconds: float = 240) -> str:
-        """Wait until the one new transaction and its branches have ended, and give its outcome."""
-
-        def ended() -> bool:
-            states = self._spec("globaltransactions", ".status.state")
-            new = [state for name, state in states.items() if name not in before]
-            branches = self._spec("branches", ".status.state").values()
-            return len(new) == 1 and {*new, *branches} <= _ENDS
-
-        wait_for("the transfer to be settled", ended, seconds=seconds, every=0.1)
-        return next(outcome for name, outcome in self.outcomes().items() if name not in before)
-
-    def rolled_back(self, undecided: set[str]) -> bool:
-        """Whether the youngest of these transactions has the outcome Rollback."""
-        return self.outcomes()[max(undecided)] == "Rollback"
-
-    def wait_for_branch(self, state: str) -> None:
-        """Wait until some branch stands so."""
-        wait_for(
-            f"a branch in {state}",
-            lambda: state in self._spec("branches", ".status.state").values(),
-            seconds=MOMENT_SECONDS,
-            every=0.1,
-        )
-
     def balances(self) -> tuple[int, int]:
         """What the two accounts hold."""
         one, two = self.a.look(), self.b.look()
@@ -175,8 +187,3 @@ class Banks:
     def open_reservations(self) -> int:
         """How many reservations were neither confirmed nor cancelled."""
         return sum(int(each.look()["reservations"].get("tried", 0)) for each in (self.a, self.b))
-
-    def _spec(self, kind: str, field: str) -> dict[str, str]:
-        path = f"jsonpath={{range .items[*]}}{{.metadata.name}}={{{field}}}{{'\\n'}}{{end}}"
-        said = self.cluster.kubectl("get", kind, "-n", self.namespace, "-o", path)
-        return dict(line.split("=", 1) for line in said.splitlines() if line)
