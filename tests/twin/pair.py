@@ -208,8 +208,8 @@ def _dump(connection: Any) -> dict[str, Any]:
             key = ",".join(f"`{name}`" for name, _, primary, _ in columns if primary) or "1"
             cursor.execute(f"SELECT {shown} FROM {table} ORDER BY {key}")
             found[table] = [dict(zip([name for name, *_ in columns], row, strict=True)) for row in cursor]
-            # Of virtual columns MariaDB counts what an earlier statement has left in its buffers.
-            if not any("VIRTUAL" in extra for *_, extra in columns):
+            # With generated columns MariaDB counts what an earlier statement has left in its buffers.
+            if not any(re.match("(VIRTUAL|STORED) GENERATED", extra) for *_, extra in columns):
                 cursor.execute(f"CHECKSUM TABLE {table}")
                 found[f"{table} CHECKSUM"] = cursor.fetchall()[0][1]
         cursor.execute(_BEGINNING)
