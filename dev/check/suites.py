@@ -96,18 +96,18 @@ DEEP = (
                 "-m",
                 f"clients and {'' if database == 'MySQL' else 'not '}mysql",
                 "-k",
-                f"{folder}-",
+                chosen,
                 "tests/clients",
             ),
             ("linux", database.lower(), *needs),
         )
         for database in ("MariaDB", "MySQL")
-        for language, folder, needs in (
-            ("Go", "go", ("a go client",)),
-            ("Java", "java", ("java",)),
-            ("Node", "node", ("node",)),
-            ("PHP", "php", ("php",)),
-            ("Python", "python", ()),
+        for language, chosen, needs in (
+            ("Go", "go- and not django-", ("a go client",)),
+            ("Java", "java-", ("java",)),
+            ("Node", "node-", ("node",)),
+            ("PHP", "php-", ("php",)),
+            ("Python", "python-", ()),
         )
     ),
 )
