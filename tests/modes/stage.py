@@ -73,13 +73,3 @@ class Stage:
         self.refusals = self.refusals + 1 if verdict is Verdict.REFUSED else 0
         stuck = self.mode.conflict(duty, int(status), self.refusals)
         yield f"{stuck.state}, {stuck.reason}: {stuck.message}" if stuck else f"{verdict}, call again"
-
-
-def played(text: str, stage: Stage) -> str:
-    blocks = []
-    for block in text.strip().split("\n\n"):
-        commands = block.partition("\n----")[0]
-        lines = [line for line in commands.splitlines() if not line.startswith("#")]
-        reaction = [told for line in lines for told in stage.play(line)]
-        blocks.append("\n".join([commands, "----", *reaction]))
-    return "\n\n".join(blocks) + "\n"

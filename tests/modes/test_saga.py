@@ -6,7 +6,6 @@ A block tells of steps and of what becomes of them, and after ``----`` stands wh
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from globaltx.modes.tcc import Call
 from globaltx.transaction.calls import Calls, Order, Step
 from globaltx.transaction.model import Branch, Mode
 from globaltx.transaction.states import Outcome, State
+from tests.golden import check
 from tests.modes.stage import XID
 
 if TYPE_CHECKING:
@@ -88,28 +88,13 @@ class Saga:
         return f"waits for {', '.join(first)}" if first else f"call {duty.operation} {duty.path}"
 
 
-def played(text: str) -> str:
-    blocks = []
-    stage = Saga()
-    for block in text.strip().split("\n\n"):
-        commands = block.partition("\n----")[0]
-        lines = [line for line in commands.splitlines() if not line.startswith("#")]
-        reaction = [told for line in lines for told in stage.play(line)]
-        blocks.append("\n".join([commands, "----", *reaction]))
-    return "\n\n".join(blocks) + "\n"
-
-
 def test_there_are_scenarios() -> None:
     assert FILES
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_scenario(file: Path) -> None:
-    text = file.read_text()
-    answer = played(text)
-    if os.environ.get("REWRITE"):
-        file.write_text(answer)
-    assert answer == text
+    check(file, Saga())
 
 
 NAMES = ("a", "b", "c", "d", "e")

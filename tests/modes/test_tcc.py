@@ -6,7 +6,6 @@ asks for. ``REWRITE=1 pytest tests/modes`` writes the reactions anew: review the
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,8 @@ from globaltx.modes import tcc
 from globaltx.modes.tcc import Verdict
 from globaltx.transaction.calls import Calls
 from globaltx.transaction.model import RESOURCE_LENGTH_MAX
-from tests.modes.stage import XID, Stage, played
+from tests.golden import check
+from tests.modes.stage import XID, Stage
 
 FOLDER = Path(__file__).parent.parent / "scenarios" / "tcc"
 FILES = sorted(FOLDER.glob("*.txt"))
@@ -30,11 +30,7 @@ def test_there_are_scenarios() -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_scenario(file: Path) -> None:
-    text = file.read_text()
-    answer = played(text, Stage())
-    if os.environ.get("REWRITE"):
-        file.write_text(answer)
-    assert answer == text
+    check(file, Stage())
 
 
 def test_the_mode_s_word_is_a_reason() -> None:

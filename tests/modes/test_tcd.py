@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,8 @@ from globaltx.modes.tcc import Call
 from globaltx.transaction.calls import Calls
 from globaltx.transaction.model import Branch, BranchId, Mode
 from globaltx.transaction.states import Outcome
-from tests.modes.stage import XID, Stage, played
+from tests.golden import check
+from tests.modes.stage import XID, Stage
 
 FOLDER = Path(__file__).parent.parent / "scenarios" / "tcd"
 FILES = sorted(FOLDER.glob("*.txt"))
@@ -27,11 +27,7 @@ def test_there_are_scenarios() -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_scenario(file: Path) -> None:
-    text = file.read_text()
-    answer = played(text, Stage(Mode.TCD))
-    if os.environ.get("REWRITE"):
-        file.write_text(answer)
-    assert answer == text
+    check(file, Stage(Mode.TCD))
 
 
 def test_the_mode_s_word_is_a_reason() -> None:
