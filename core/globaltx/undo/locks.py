@@ -10,7 +10,8 @@ then sees it, so that no local commit can slip in behind a rollback.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
 
 from globaltx.transaction.xid import InvalidXidError, Xid
 from globaltx.undo import keys, literal, values
@@ -290,6 +291,14 @@ def select_standing(schema: str, xids: Collection[Xid], rows_max: int) -> str:
         f" WHERE xid IN ({_xids(xids)}) AND table_name<>X''"
         f" ORDER BY created_at DESC,position DESC LIMIT {int(rows_max)}"
     )
+
+
+def keys_by_table(records: Iterable[Sequence[Any]]) -> dict[bytes, list[bytes]]:
+    """Give the keys of records, which begin with table and key, by table; sorted, as they are locked."""
+    tables: dict[bytes, list[bytes]] = defaultdict(list)
+    for table_name, row_key, *_ in records:
+        tables[table_name].append(row_key)
+    return {table_name: sorted(row_keys) for table_name, row_keys in tables.items()}
 
 
 def delete_records(schema: str, table_name: bytes, row_keys: Iterable[bytes], xids: Collection[Xid]) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections import defaultdict
 from typing import TYPE_CHECKING, TypeVar
 
 from pymysql.err import MySQLError
@@ -135,12 +134,9 @@ class PhaseTwo:
 
     async def _delete(self, session: Session, found: Iterable[Row], xids: Sequence[Xid]) -> None:
         """Delete records by table and keys, portion by portion."""
-        by_table: dict[bytes, list[bytes]] = defaultdict(list)
-        for table_name, row_key in found:
-            by_table[table_name].append(row_key)
-        for table_name, row_keys in by_table.items():
+        for table_name, row_keys in locks.keys_by_table(found).items():
             for first in range(0, len(row_keys), KEYS_MAX):
-                portion = sorted(row_keys)[first : first + KEYS_MAX]
+                portion = row_keys[first : first + KEYS_MAX]
                 await session.rows(locks.delete_records(self._schema, table_name, portion, xids))
 
     async def _undo_all(self, session: Session, xid: Xid, resolutions: Sequence[Resolution]) -> Restored:

@@ -14,7 +14,6 @@ number of records that were deleted. So rows are locked before their records, as
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -141,11 +140,8 @@ class Together:
 
     def _deletes(self, found: Sequence[Row], xids: Sequence[Xid]) -> list[str]:
         """Write the DELETEs of the records, each with the question how many it found."""
-        tables: dict[bytes, list[bytes]] = defaultdict(list)
-        for table_name, row_key, *_ in found:
-            tables[table_name].append(row_key)
         return [
             text
-            for name, row_keys in sorted(tables.items())
-            for text in (locks.delete_records(self._schema, name, sorted(row_keys), xids), _COUNT)
+            for name, row_keys in sorted(locks.keys_by_table(found).items())
+            for text in (locks.delete_records(self._schema, name, row_keys, xids), _COUNT)
         ]

@@ -184,8 +184,8 @@ def _ask(
         RefusedError: it gives more than can be kept, or checked.
     """
     check = read.check(committed)
+    text = read.statement.text(read.mode)
     if read.packet is None:
-        text = read.statement.text(read.mode)
         arrived = yield from run(standing, [*opening, text, aftermath.WARNINGS, *check], verbatim=True)
     else:
         arrived = yield from _executed(standing, read.packet, opening, check)
@@ -193,7 +193,7 @@ def _ask(
         raise ServerError(arrived.error)
     result, shown, *_ = arrived.results[len(opening) :]
     _check_size(result)
-    return Told(result, shown, calculates=_CALCULATES in read.statement.text(read.mode).lower()), arrived
+    return Told(result, shown, calculates=_CALCULATES in text.lower()), arrived
 
 
 def _holder(standing: Standing, read: Read, error: Err) -> Generator[Step, Any, Xid]:
