@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from globaltx.stores.kubernetes.lines import LineTooLongError
+from globaltx.stores.lines import LineTooLongError
 
 if TYPE_CHECKING:
     import aiohttp

@@ -24,7 +24,7 @@ from globaltx.stores.etcd.errors import (
     error_of,
     told_error,
 )
-from globaltx.stores.kubernetes.lines import Lines, LineTooLongError
+from globaltx.stores.lines import Lines, LineTooLongError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable

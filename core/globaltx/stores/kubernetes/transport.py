@@ -19,7 +19,7 @@ from yarl import URL
 from globaltx import __version__
 from globaltx.stores import answers
 from globaltx.stores.kubernetes.errors import UnavailableError, error_of
-from globaltx.stores.kubernetes.lines import Lines, LineTooLongError
+from globaltx.stores.lines import Lines, LineTooLongError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping

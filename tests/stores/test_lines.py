@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from globaltx.stores.kubernetes.lines import Lines, LineTooLongError
+from globaltx.stores.lines import Lines, LineTooLongError
 
 
 def cut(text: bytes, places: list[int]) -> list[bytes]:
