@@ -21,7 +21,7 @@ from bench.figures import Figure, table
 from bench.options import Options
 from bench.page import PAGE, filled
 from bench.picture import svg
-from bench.rows import coordination, growth, local, order, plain, settle
+from bench.rows import calls, coordination, growth, local, order, plain, settle
 from bench.stores import KINDS
 from dev.progress import say, step
 from globaltx import __version__
@@ -38,6 +38,8 @@ ROWS: dict[str, Callable[[Options], list[Figure]]] = {
     "order": order.measure,
     "order, kubernetes": order.kubernetes,
     "hot": order.hot,
+    "tcc": calls.tcc,
+    "saga": calls.saga,
     "settle": settle.measure,
     "growth": growth.measure,
 }

@@ -39,6 +39,8 @@ from tests.sidecar.programs import (
 from tests.sidecar.shop.stage import SQL
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from bench.stores import Measured
 
 NAME = "bench"
@@ -86,6 +88,12 @@ class Control:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
+    def sidecar(self, settings: SidecarSettings) -> SidecarProgram:
+        """A sidecar that uses the store, not started yet."""
+        etcd = EtcdSettings(self.etcd.endpoints) if self.etcd else None
+        settings = replace(settings, control_port=free_port(), etcd=etcd)
+        return SidecarProgram(settings, self._folder, self.cluster.kubeconfig, _ACCOUNT)
+
 
 def _operator(folder: Path, cluster: Cluster, etcd: Etcd | None) -> Program:
     port = free_port()
@@ -127,26 +135,24 @@ class Shop:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             control = stack.enter_context(Control(folder, self._store))
-            self._etcd = control.etcd
+            self._sidecar = control.sidecar
             self.cluster, self.measured, self.operator = control.cluster, control.measured, control.operator
             sql = SQL + _PRODUCTS_SQL
             self.database = stack.enter_context(MariaDB.up(f"{NAME}-shop", sql=sql, options=OPTIONS))
-            self._start(stack, folder)
+            self._start(stack)
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def _start(self, stack: ExitStack, folder: Path) -> None:
+    def _start(self, stack: ExitStack) -> None:
         order, product = (datasource(name, name, self.database.port) for name in ("order", "product"))
         application = free_port()
-        self.order = self._sidecar(folder, SidecarSettings("default", "order-svc", datasources=(order,)))
-        self.product = self._sidecar(
-            folder, SidecarSettings("default", "product-svc", datasources=(product,))
-        )
+        self.order = self._sidecar(SidecarSettings("default", "order-svc", datasources=(order,)))
+        self.product = self._sidecar(SidecarSettings("default", "product-svc", datasources=(product,)))
         http = http_settings(application, _ROUTES)
-        self.front = self._sidecar(folder, SidecarSettings("default", "aggregation-svc", http=http))
+        self.front = self._sidecar(SidecarSettings("default", "aggregation-svc", http=http))
         programs = (self.order, self.product, self.front)
         for each in programs:
             each.launch()
@@ -161,11 +167,6 @@ class Shop:
         for sidecar, name in ((self.order, "order"), (self.product, "product")):
             part = f"undo table of {name}"
             wait_for(part, partial(_is_up, sidecar, part), seconds=30)
-
-    def _sidecar(self, folder: Path, settings: SidecarSettings) -> SidecarProgram:
-        etcd = EtcdSettings(self._etcd.endpoints) if self._etcd else None
-        settings = replace(settings, control_port=free_port(), etcd=etcd)
-        return SidecarProgram(settings, folder, self.cluster.kubeconfig, _ACCOUNT)
 
     def _application(self, order: int, product: int, port: int = 0) -> contextlib.AbstractContextManager[int]:
         flags = [
@@ -189,14 +190,18 @@ class Shop:
 
     def cpu_seconds(self) -> float:
         """The CPU time that the sidecars and the operator have taken together."""
-        programs = (self.order, self.product, self.front, self.operator)
-        return sum(cpu_seconds(each.process.pid) for each in programs if each.process is not None)
+        return cpu_of((self.order, self.product, self.front, self.operator))
 
     def resident_mib(self, program: Program) -> float:
         """The memory that one of the programs keeps."""
         if program.process is None:  # a bug: they were started
             raise RuntimeError
         return float(psutil.Process(program.process.pid).memory_info().rss) / 2**20
+
+
+def cpu_of(programs: Iterable[Program]) -> float:
+    """The CPU time that programs that were started have taken together, in seconds."""
+    return sum(cpu_seconds(each.process.pid) for each in programs if each.process is not None)
 
 
 def _is_up(sidecar: SidecarProgram, part: str) -> bool:

@@ -2,6 +2,7 @@
 //
 //	driver load  -work NAME ...   sends work from several clients, prints one line of JSON
 //	driver serve -listen ADDR ... is the order sample's application, both of its databases in one process
+//	driver bank  -listen ADDR ... is an application with accounts, and asks two of its kind for payments
 //	driver delay -listen ADDR ... passes bytes on, each so much later
 package main
 
@@ -11,9 +12,9 @@ import (
 )
 
 func main() {
-	commands := map[string]func([]string) error{"load": load, "serve": serve, "delay": delay}
+	commands := map[string]func([]string) error{"load": load, "serve": serve, "bank": serveBank, "delay": delay}
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "driver load|serve|delay [flags]")
+		fmt.Fprintln(os.Stderr, "driver load|serve|bank|delay [flags]")
 		os.Exit(2)
 	}
 	if err := commands[os.Args[1]](os.Args[2:]); err != nil {
