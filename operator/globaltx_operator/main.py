@@ -28,6 +28,7 @@ from globaltx.stores.kubernetes.errors import KubernetesError
 from globaltx.stores.kubernetes.lease import Elector
 from globaltx.stores.kubernetes.resource import BRANCHES, POLICIES, TRANSACTIONS
 from globaltx_operator import handlers, log
+from globaltx_operator.bundled import BundledEtcd, BundledOptions
 from globaltx_operator.cache import Cache
 from globaltx_operator.carry_out import CarryOut
 from globaltx_operator.election import Leadership
@@ -98,7 +99,23 @@ async def run(settings: OperatorSettings) -> int:
                 _log.error("%s", error)
                 return 1
             replica.keep_in(await stack.enter_async_context(EtcdClient(etcd)), settings.etcd.prefix)
+            if (options := _bundled(settings)) is not None:
+                own = BundledEtcd(client, options, settings.etcd.endpoints)
+                replica.keep(await stack.enter_async_context(own))
         return await replica.run()
+
+
+def _bundled(settings: OperatorSettings) -> BundledOptions | None:
+    if settings.etcd is None or not settings.etcd_bundled:
+        return None
+    return BundledOptions(
+        settings.etcd_bundled,
+        len(settings.etcd.endpoints),
+        settings.namespace,
+        settings.etcd_credentials,
+        settings.etcd.prefix,
+        settings.namespaces,
+    )
 
 
 @dataclass(slots=True)
@@ -122,6 +139,7 @@ class Replica:
         self._readiness = Readiness()
         self._keeper: EtcdKeeper | None = None
         self._projector: Projector | None = None
+        self._bundled: BundledEtcd | None = None
         self._stopping = asyncio.Event()
         self._parts: list[_Part] = []  # in the order in which they are stopped
 
@@ -138,6 +156,11 @@ class Replica:
             projector=self._projector,
         )
         self._readiness.needs("the watch of etcd", self._keeper.is_well)
+
+    def keep(self, bundled: BundledEtcd) -> None:
+        """See to the chart's own etcd, too."""
+        self._bundled = bundled
+        self._readiness.needs("what enters the chart's etcd", bundled.entered.is_set)
 
     def _projects(self) -> Projector | None:
         settings = self._settings
@@ -194,6 +217,8 @@ class Replica:
 
     async def _start(self) -> None:
         self._parts.append(_Part(asyncio.create_task(self._campaign(), name="leader")))
+        if self._bundled is not None:
+            self._parts.append(_Part(asyncio.create_task(self._bundled.run(), name="the chart's etcd")))
         if self._settings.injection is not None:
             webhook = asyncio.create_task(self._webhook(self._settings.injection), name="webhook")
             self._parts.append(_Part(webhook))
@@ -236,7 +261,8 @@ class Replica:
             host=settings.host,
             port=settings.webhook_port,
         )
-        await run_webhook(self._client, options, ready=ready)
+        admit = None if self._bundled is None else self._bundled.admit
+        await run_webhook(self._client, options, ready=ready, admit=admit)
 
     async def _watches(self) -> _Part:
         """Start kopf. It takes the signals for itself and, at its end, ends what began after it."""

@@ -45,6 +45,8 @@ class OperatorSettings:
     etcd: EtcdSettings | None = None
     """The etcd that transactions are kept in; None: in Kubernetes."""
     etcd_credentials: Path = Path(ETCD_FOLDER)
+    etcd_bundled: str = ""
+    """The name of the chart's own etcd, whose certificates and users are made here; empty: it has none."""
     etcd_compact_seconds: float = 300.0
     etcd_projection_rate: float = 50.0
     """Writes a second by which transactions in etcd are shown as resources; 0: none are."""
@@ -94,6 +96,7 @@ def _etcd_options(option: Callable[..., None]) -> None:
     option("etcd-prefix", DEFAULT_PREFIX, "what its keys begin with", type=_prefix)
     option("etcd-secrets", "", "Secrets that sidecars enter it with, by commas", type=_list)
     option("etcd-credentials", ETCD_FOLDER, "folder with what the operator itself enters it with", type=Path)
+    option("etcd-bundled", "", "name of the chart's own etcd, whose certificates and users are made here")
     option("etcd-compact-seconds", 300.0, "how often its history is thrown away; 0: never", type=float)
     option("etcd-projection-rate", 50.0, "writes a second to show what it keeps; 0: never", type=float)
 
@@ -132,6 +135,7 @@ def parse(
         injection=_injection(found),
         etcd=_etcd(found),
         etcd_credentials=found.etcd_credentials,
+        etcd_bundled=found.etcd_bundled,
         etcd_compact_seconds=found.etcd_compact_seconds,
         etcd_projection_rate=found.etcd_projection_rate,
         workers=found.workers,

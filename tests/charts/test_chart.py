@@ -16,6 +16,7 @@ from tests.charts.conftest import CHART, CRDS, GOLDENS, rendered, template
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+BUNDLED = ("store.type=etcd", "store.etcd.bundled.enabled=true")
 CASES = {
     "default": (),
     "namespaced": ("watchNamespaces={shop,bank}", "rbac.checkSecrets=true"),
@@ -27,6 +28,20 @@ CASES = {
         "store.etcd.prefix=/shop/",
         "store.etcd.compactSeconds=0",
     ),
+    "etcd-bundled": BUNDLED,
+    "etcd-bundled-3": (
+        *BUNDLED,
+        "store.etcd.bundled.replicas=3",
+        "store.etcd.bundled.image=registry.example/etcd@sha256:1234",
+        "store.etcd.bundled.size=20Gi",
+        "store.etcd.bundled.storageClass=fast",
+        "store.etcd.bundled.quotaMebibytes=8192",
+        "store.etcd.bundled.nodeSelector.disk=ssd",
+        "store.etcd.bundled.priorityClassName=system-cluster-critical",
+        "image.pullSecrets={registry}",
+        "watchNamespaces={shop,bank}",
+    ),
+    "etcd-bundled-trial": (*BUNDLED, "store.etcd.bundled.ephemeral=true", "networkPolicy.enabled=false"),
     "chosen": (
         "image.operator=registry.example/globaltx/operator:2",
         "image.sidecar=registry.example/globaltx/sidecar:2",
@@ -103,11 +118,48 @@ def test_schema_knows_every_value_and_no_other() -> None:
         "store.type=etcd",
         "store.etcd.endpoints={etcd:2379}",
         "sidecar.resources.limits.memory=lots",
+        "store.etcd.bundled.enabled=true",
     ],
 )
 def test_wrong_value_is_refused_by_name(value: str, helm: Callable[..., str]) -> None:
     with pytest.raises(ToolError, match=value.partition(".")[0].partition("=")[0]):
         template(helm, value)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("store.etcd.bundled.replicas=0", "replicas.*one of 1, 3"),
+        ("store.etcd.bundled.replicas=2", "replicas.*one of 1, 3"),
+        ("store.etcd.bundled.replicas=5", "replicas.*one of 1, 3"),
+        ("store.etcd.bundled.size=large", "size"),
+        ("store.etcd.bundled.quotaMebibytes=10", "quotaMebibytes"),
+        ("store.etcd.bundled.persistence=1", "persistence"),
+        ("store.etcd.endpoints={https://etcd:2379}", "endpoints"),
+        ("store.etcd.tlsSecretName=mine", "tlsSecretName"),
+        ("store.etcd.credentialsSecretName=mine", "credentialsSecretName"),
+    ],
+)
+def test_own_etcd_refuses_what_does_not_go_with_it(value: str, said: str, helm: Callable[..., str]) -> None:
+    with pytest.raises(ToolError, match=said):
+        template(helm, *BUNDLED, value)
+
+
+@pytest.mark.parametrize("case", ["etcd-bundled", "etcd-bundled-3"])
+def test_own_etcd_has_no_secret_in_the_manifests(case: str, helm: Callable[..., str]) -> None:
+    assert not [each for each in rendered(helm, *CASES[case]) if each["kind"] == "Secret"]
+
+
+def test_own_etcd_of_an_upgrade_cannot_change_its_members(helm: Callable[..., str]) -> None:
+    """Whoever applies it: the selector of a StatefulSet cannot be changed."""
+    selectors = [
+        each["spec"]["selector"]["matchLabels"]
+        for case in ("etcd-bundled", "etcd-bundled-3")
+        for each in rendered(helm, *CASES[case])
+        if each["kind"] == "StatefulSet"
+    ]
+    assert len(selectors) == 2
+    assert selectors[0] != selectors[1]
 
 
 def test_with_named_namespaces_the_operator_has_no_rights_elsewhere(helm: Callable[..., str]) -> None:

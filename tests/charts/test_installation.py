@@ -106,6 +106,54 @@ def test_upgrade_keeps_the_trust_that_the_operator_filled_in(cluster: Cluster) -
     assert configuration["webhooks"][0]["clientConfig"]["caBundle"] == CERTIFICATE
 
 
+OWN_ETCD = ("--set=store.type=etcd", "--set=store.etcd.bundled.enabled=true")
+
+
+@pytest.mark.usefixtures("said")
+def test_own_etcd_is_taken_holds_to_restricted_and_keeps_its_members(cluster: Cluster) -> None:
+    said = cluster.helm("upgrade", *RELEASE, *OWN_ETCD)
+    assert "kubectl -n globaltx-system rollout status statefulset/globaltx-etcd" in said
+    assert "An uninstallation leaves the data of the etcd too" in said
+    cluster.helm("upgrade", *RELEASE, *OWN_ETCD, "--set=store.etcd.bundled.quotaMebibytes=1024")
+    with pytest.raises(ToolError, match=r"globaltx-etcd has 1 members.*cannot make it 3"):
+        cluster.helm("upgrade", *RELEASE, *OWN_ETCD, "--set=store.etcd.bundled.replicas=3")
+    [etcd] = objects(cluster, "statefulsets")
+    template = etcd["spec"]["template"]
+    claim = {"name": "data", "emptyDir": {}}
+    spec = template["spec"] | {"volumes": [*template["spec"]["volumes"], claim]}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "etcd", "namespace": "strict"},
+        "spec": spec | {"serviceAccountName": "x"},
+    }
+    cluster.kubectl("create", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump(pod))
+
+
+@pytest.mark.usefixtures("said")
+def test_the_operator_may_write_its_own_secrets_and_no_others(cluster: Cluster) -> None:
+    def create(namespace: str, name: str, **more: Any) -> None:
+        body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace}}
+        body["metadata"] |= more.pop("metadata", {})
+        account = "system:serviceaccount:globaltx-system:globaltx-operator"
+        words = ("create", f"--as={account}", "--dry-run=server", "-f", "-")
+        cluster.kubectl(*words, stdin=yaml.safe_dump(body | more))
+
+    create("default", "globaltx-etcd")
+    create("globaltx-system", "globaltx-etcd-root")
+    token: dict[str, Any] = {
+        "metadata": {"annotations": {"kubernetes.io/service-account.name": "default"}},
+        "type": "kubernetes.io/service-account-token",
+    }
+    for namespace, name, more in (
+        ("default", "globaltx-etcd", token),
+        ("default", "other", {}),
+        ("globaltx-system", "globaltx-etcd", {}),
+    ):
+        with pytest.raises(ToolError, match="and no others"):
+            create(namespace, name, **more)
+
+
 @pytest.mark.usefixtures("said")
 def test_without_operator_only_pods_that_asked_are_blocked_and_after_uninstalling_none(
     cluster: Cluster,

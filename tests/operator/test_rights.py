@@ -11,9 +11,15 @@ import yaml
 
 from globaltx.stores.etcd.access import EtcdAccess
 from globaltx.stores.etcd.client import EtcdClient
+from globaltx.stores.etcd.errors import EtcdUnavailableError
 from globaltx.stores.etcd.store import EtcdStore
+from globaltx.stores.kubernetes.access import from_kubeconfig
+from globaltx.stores.kubernetes.client import KubernetesClient
+from globaltx.stores.kubernetes.errors import ForbiddenError
 from globaltx.stores.kubernetes.resource import SECRETS
 from globaltx.transaction.states import Outcome, State
+from globaltx_operator.bundled import BundledEtcd, BundledOptions
+from globaltx_operator.bundled.options import SECRET
 from tests.operator.replicas import Replica
 from tests.operator.test_policies import DATASOURCE, ROUTE, Policies
 from tests.operator.test_projection import Kept
@@ -110,3 +116,38 @@ async def test_they_are_enough_to_show_what_an_etcd_keeps(
     finally:
         await replica.end()
     assert " cannot " not in replica.log
+
+
+@pytest.mark.parametrize("few", [False, True], ids=["all namespaces", "a few namespaces"])
+async def test_they_are_enough_for_an_etcd_of_the_chart_and_reach_no_other_secret(
+    control_plane: Cluster,
+    field: Field,
+    tmp_path: Path,
+    few: bool,  # noqa: FBT001  a parameter of the test
+) -> None:
+    namespace = field.namespace
+    values = ["store.type=etcd", "store.etcd.bundled.enabled=true"]
+    values += [f"watchNamespaces={{{namespace}}}"] if few else []
+    manifests = await asyncio.to_thread(rights, control_plane, namespace, *values)
+    await asyncio.to_thread(control_plane.kubectl, "apply", "-n", namespace, "-f", "-", stdin=manifests)
+    account = f"globaltx-{namespace}-operator"
+    token = await asyncio.to_thread(control_plane.kubectl, "-n", namespace, "create", "token", account)
+    config = tmp_path / "kubeconfig"
+    config.write_text(kubeconfig(control_plane, token.strip()))
+    name, served = f"globaltx-{namespace}-etcd", (namespace,) if few else ()
+    options = BundledOptions(name, 1, namespace, tmp_path / "own", "/globaltx/", served)
+    async with (
+        KubernetesClient(from_kubeconfig(str(config))) as client,
+        BundledEtcd(client, options, ("https://127.0.0.1:1",)) as bundled,
+    ):
+        with pytest.raises(EtcdUnavailableError):  # after all its own Secrets
+            await bundled.round()
+        await bundled.admit(namespace)
+        where = namespace if few else None
+        listing = await client.list(SECRETS, where, fields=f"metadata.name={SECRET}")
+        assert namespace in {each["metadata"]["namespace"] for each in listing.items}
+        await field.client.create(SECRETS, {"metadata": {"name": "database"}}, namespace)
+        with pytest.raises(ForbiddenError):
+            await client.list(SECRETS, where)
+        with pytest.raises(ForbiddenError):
+            await client.get(SECRETS, "database", namespace)

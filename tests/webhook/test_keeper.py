@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from globaltx.manifest.injection import InjectionOptions
 from globaltx.stores.kubernetes.client import PatchKind
 from globaltx.stores.kubernetes.resource import MUTATING_WEBHOOKS, POLICIES, SECRETS
+from globaltx_operator.shared import held
 from globaltx_operator.webhook import WebhookOptions
 from globaltx_operator.webhook.certificate import Lifetimes, Material
 from globaltx_operator.webhook.configurations import carried
-from globaltx_operator.webhook.keeper import CertificateKeeper, _decoded
+from globaltx_operator.webhook.keeper import CertificateKeeper
 from tests.webhook.conftest import pod, sidecar, until
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ async def injected(webhook: Webhook) -> bool:
 
 async def shared(client: KubernetesClient, namespace: str) -> Material:
     secret = await client.get(SECRETS, SECRET, namespace)
-    return Material.from_data(_decoded(secret["data"]))
+    return Material.from_data(held(secret).texts())
 
 
 class Load:

@@ -74,9 +74,76 @@ matchExpressions:
   resources: [secrets]
   verbs: [get]
 {{- end }}
+{{- if include "globaltx.bundled" . }}
+# What sidecars enter the chart's etcd by. The right to create cannot be given for one name only, so a
+# ValidatingAdmissionPolicy refuses the operator all others.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create]
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [globaltx-etcd]
+  verbs: [get, list, update]
+{{- end }}
+{{- end -}}
+
+{{/* Whether the store is an etcd of the chart's own: "true" or nothing. */}}
+{{- define "globaltx.bundled" -}}
+{{- if and (eq .Values.store.type "etcd") .Values.store.etcd.bundled.enabled -}}true{{- end -}}
+{{- end -}}
+
+{{/* What the chart's own etcd is called: StatefulSet, Service, and what its Secrets begin with. */}}
+{{- define "globaltx.etcd" -}}
+{{ include "globaltx.name" . }}-etcd
+{{- end -}}
+
+{{- define "globaltx.etcdSelector" -}}
+app.kubernetes.io/name: globaltx-etcd
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "globaltx.etcdLabels" -}}
+{{ include "globaltx.etcdSelector" . }}
+app.kubernetes.io/part-of: globaltx
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{/* One member's name in the cluster's DNS: (list root number). */}}
+{{- define "globaltx.etcdHost" -}}
+{{- $root := first . -}}
+{{- $etcd := include "globaltx.etcd" $root -}}
+{{- printf "%s-%d.%s.%s.svc" $etcd (int (last .)) $etcd $root.Release.Namespace -}}
+{{- end -}}
+
+{{/* Where the store's etcd is, by commas. */}}
+{{- define "globaltx.etcdEndpoints" -}}
+{{- $endpoints := .Values.store.etcd.endpoints -}}
+{{- if include "globaltx.bundled" . -}}
+{{- $endpoints = list -}}
+{{- range until (int .Values.store.etcd.bundled.replicas) -}}
+{{- $endpoints = append $endpoints (printf "https://%s:2379" (include "globaltx.etcdHost" (list $ .))) -}}
+{{- end -}}
+{{- end -}}
+{{- join "," $endpoints -}}
 {{- end -}}
 
 {{/* The Secrets that enter the store's etcd, by commas. */}}
 {{- define "globaltx.etcdSecrets" -}}
+{{- if include "globaltx.bundled" . -}}
+globaltx-etcd
+{{- else -}}
 {{- join "," (compact (list .Values.store.etcd.tlsSecretName .Values.store.etcd.credentialsSecretName)) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The Secrets of the operator's own namespace that it writes. */}}
+{{- define "globaltx.ownSecrets" -}}
+{{- $names := list (printf "%s-webhook-certificate" (include "globaltx.name" .)) -}}
+{{- if include "globaltx.bundled" . -}}
+{{- range list "authorities" "root" "server" -}}
+{{- $names = append $names (printf "%s-%s" (include "globaltx.etcd" $) .) -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $names -}}
 {{- end -}}

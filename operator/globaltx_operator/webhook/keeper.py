@@ -9,24 +9,22 @@ are open go on, new ones get the new certificate.
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import logging
 import random
 import ssl
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from globaltx.stores.kubernetes.errors import ConflictError, KubernetesError, NotFoundError
-from globaltx.stores.kubernetes.resource import SECRETS
+from globaltx.stores.kubernetes.errors import ConflictError, KubernetesError
 from globaltx.stores.kubernetes.watcher import Backoff
+from globaltx_operator import shared
 from globaltx_operator.webhook.certificate import BadMaterialError, Material, renewed
 from globaltx_operator.webhook.configurations import carried, publish
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from globaltx.stores.kubernetes.client import KubernetesClient
     from globaltx_operator.webhook.options import WebhookOptions
@@ -85,15 +83,15 @@ class CertificateKeeper:
 
     async def _step(self) -> bool:
         """Read, renew, write, load, publish; True when there is more to do at once."""
-        shared, version = await self._read()
-        material = shared or self.material  # a Secret that was deleted is written again as it was
+        written, version = await self._read()
+        material = written or self.material  # a Secret that was deleted is written again as it was
         bundles = await carried(self._client, self._options.configuration)
         trusted = material is not None and all(material.authorities[0] in each for each in bundles)
         options = self._options
         following = renewed(material, options.hosts, options.lifetimes, self._clock(), trusted=trusted)
         wanted = following or material
         assert wanted is not None  # noqa: S101  `renewed` makes one where there is none
-        if wanted != shared:
+        if wanted != written:
             try:
                 await self._write(wanted, version)
             except ConflictError:
@@ -104,30 +102,18 @@ class CertificateKeeper:
 
     async def _read(self) -> tuple[Material | None, str | None]:
         options = self._options
-        try:
-            secret = await self._client.get(SECRETS, options.secret, options.namespace)
-        except NotFoundError:
+        held = await shared.read(self._client, options.secret, options.namespace)
+        if held is None:
             return None, None
-        version = str(secret["metadata"]["resourceVersion"])
         try:
-            return Material.from_data(_decoded(secret.get("data") or {})), version
-        except (BadMaterialError, binascii.Error, UnicodeDecodeError) as error:
+            return Material.from_data(held.texts()), held.version
+        except (BadMaterialError, shared.UnreadableError) as error:
             _log.warning("the Secret %s is made anew: %s", options.secret, error)
-            return None, version
+            return None, held.version
 
     async def _write(self, material: Material, version: str | None) -> None:
         options = self._options
-        metadata: dict[str, Any] = {
-            "name": options.secret,
-            "namespace": options.namespace,
-            "labels": {"app.kubernetes.io/managed-by": "globaltx-operator"},
-        }
-        body: dict[str, Any] = {"metadata": metadata, "type": "Opaque", "data": _encoded(material.to_data())}
-        if version is None:
-            await self._client.create(SECRETS, body, options.namespace)
-        else:
-            metadata["resourceVersion"] = version
-            await self._client.replace(SECRETS, body, options.namespace)
+        await shared.write(self._client, options.secret, options.namespace, material.to_data(), version)
 
     def _load(self, material: Material) -> None:
         if material == self.material:
@@ -144,11 +130,3 @@ def load(context: ssl.SSLContext, material: Material) -> None:
         chain = Path(folder) / "chain.pem"
         chain.write_text(material.key + material.certificate, encoding="ascii")
         context.load_cert_chain(chain)
-
-
-def _encoded(texts: Mapping[str, str]) -> dict[str, str]:
-    return {name: base64.b64encode(text.encode()).decode() for name, text in texts.items()}
-
-
-def _decoded(data: Mapping[str, str]) -> dict[str, str]:
-    return {name: base64.b64decode(text).decode() for name, text in data.items()}

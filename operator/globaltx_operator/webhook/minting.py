@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -36,12 +37,27 @@ _SIGNS = x509.KeyUsage(
 )
 
 
-def make_authority(span: Span) -> tuple[str, str]:
+def _named(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Who bears a certificate, and what it is good for."""
+
+    subject: x509.Name
+    usages: tuple[x509.ObjectIdentifier, ...]
+
+
+WEBHOOK = Use(_named("globaltx webhook"), (ExtendedKeyUsageOID.SERVER_AUTH,))
+
+
+def make_authority(span: Span, what: str = "webhook") -> tuple[str, str]:
     """Make a certificate authority that holds from the one time to the other, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     serial = x509.random_serial_number()
     # A chain is looked up by name: the serial number in it keeps authorities apart.
-    name = _named(f"globaltx webhook authority {serial:x}"[:64])
+    name = _named(f"globaltx {what} authority {serial:x}"[:64])
     certificate = (
         _builder(key, span)
         .subject_name(name)
@@ -55,24 +71,31 @@ def make_authority(span: Span) -> tuple[str, str]:
     return write_certificate(certificate), _write_key(key)
 
 
-def make_certificate(authority: str, authority_key: str, hosts: Sequence[str], span: Span) -> tuple[str, str]:
-    """Make a serving certificate for names and addresses, signed by the authority, and its key."""
+def make_certificate(
+    authority: str,
+    authority_key: str,
+    hosts: Sequence[str],
+    span: Span,
+    use: Use = WEBHOOK,
+) -> tuple[str, str]:
+    """Make a certificate for names and addresses, signed by the authority, and its key."""
     signer = read_key(authority_key)
     key = ec.generate_private_key(ec.SECP256R1())
-    certificate = (
+    made = (
         _builder(key, span)
-        .subject_name(_named("globaltx webhook"))
+        .subject_name(use.subject)
         .issuer_name(read_certificate(authority).subject)
         .serial_number(x509.random_serial_number())
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName(alternative_names(hosts)), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(list(use.usages)), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
         )
-        .sign(signer, hashes.SHA256())
     )
-    return write_certificate(certificate), _write_key(key)
+    if hosts:
+        names = x509.SubjectAlternativeName(alternative_names(hosts))
+        made = made.add_extension(names, critical=False)
+    return write_certificate(made.sign(signer, hashes.SHA256())), _write_key(key)
 
 
 def alternative_names(hosts: Sequence[str]) -> list[x509.GeneralName]:
@@ -118,10 +141,6 @@ def read_key(pem: str) -> ec.EllipticCurvePrivateKey:
 
 def _write_key(key: ec.EllipticCurvePrivateKey) -> str:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-
-
-def _named(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
 def _builder(key: ec.EllipticCurvePrivateKey, span: Span) -> x509.CertificateBuilder:

@@ -19,17 +19,25 @@ from globaltx_operator.webhook.rolebinding import bind_role
 from globaltx_operator.webhook.validate import matters, refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from globaltx.coordinator.policy import Policy
     from globaltx.stores.kubernetes.client import KubernetesClient
     from globaltx_operator.webhook.admission import AdmissionRequest
+
+    Admit = Callable[[str], Awaitable[None]]
+    """Lets the sidecars of a namespace into the store."""
 
 
 class Reviewer:
     """Answers the two kinds of review; a fault of the API server is an answer too, to be retried."""
 
-    def __init__(self, client: KubernetesClient, options: InjectionOptions) -> None:
+    def __init__(
+        self, client: KubernetesClient, options: InjectionOptions, admit: Admit | None = None
+    ) -> None:
         self._client = client
         self._options = options
+        self._admit = admit
 
     async def inject(self, request: AdmissionRequest) -> dict[str, Any]:
         """Answer whether and how a pod is injected."""
@@ -62,8 +70,10 @@ class Reviewer:
             account = request.object["spec"].get("serviceAccountName") or "default"
             try:
                 await bind_role(self._client, request.namespace, account)
+                if self._admit is not None:
+                    await self._admit(request.namespace)
             except KubernetesError as error:
-                return _failed(request, f"the sidecar's role could not be given to {account!r}", error)
+                return _failed(request, f"the sidecar's rights could not be given to {account!r}", error)
         return allowed(request, patch)
 
     async def _policies(self, namespace: str) -> tuple[dict[str, Any], ...]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from globaltx.stores.kubernetes.client import KubernetesClient
     from globaltx_operator.webhook.options import WebhookOptions
+    from globaltx_operator.webhook.reviewer import Admit
 
 
 async def run_webhook(
@@ -23,6 +24,7 @@ async def run_webhook(
     *,
     ready: asyncio.Event | None = None,
     clock: Callable[[], datetime] = utc_now,
+    admit: Admit | None = None,
 ) -> None:
     """Serve until cancelled; ``ready`` is set once requests would be answered with a trusted certificate.
 
@@ -33,7 +35,7 @@ async def run_webhook(
     async with asyncio.TaskGroup() as group:
         group.create_task(keeper.run(), name="webhook certificate")
         await keeper.loaded.wait()
-        app = server.application(Reviewer(client, options.injection))
+        app = server.application(Reviewer(client, options.injection, admit))
         runner = await server.start(app, options.host, options.port, keeper.context)
         try:
             await keeper.trusted.wait()

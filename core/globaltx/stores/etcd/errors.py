@@ -16,7 +16,8 @@ _OUT_OF_RANGE = 11
 _INVALID, _NOT_FOUND, _DENIED, _PRECONDITION, _UNIMPLEMENTED = 3, 5, 7, 9, 12
 _FOR_GOOD = frozenset({_INVALID, _NOT_FOUND, _DENIED, _PRECONDITION, _UNIMPLEMENTED})
 _NO_SPACE = "database space exceeded"
-_OLD_TOKEN = ("invalid auth token", "revision of auth store is old")
+# The last one is what who had no need of a token yet is told once users are asked for.
+_OLD_TOKEN = ("invalid auth token", "revision of auth store is old", "user name is empty")
 _GATEWAY_MISSING = "is the gRPC gateway of this etcd enabled (--enable-grpc-gateway)?"
 
 

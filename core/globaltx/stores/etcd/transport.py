@@ -154,6 +154,8 @@ class Transport:
         except TimeoutError as error:
             message = f"{path}: no answer within {self._timeout:g} s from {self._endpoint()}"
             self._next(self._member)
+            # An etcd that lost its data does not refuse an old token: it waits until its history is as long.
+            self._token = None
             raise EtcdUnavailableError(message) from error
 
     @asynccontextmanager

@@ -1,0 +1,65 @@
+"""Who may do what in the chart's own etcd: root, and a user for each namespace's sidecars.
+
+A sidecar's user reads and writes the keys of its own namespace, so that a pod that was taken over cannot
+decide about the transactions of others. Every call here may be repeated.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from globaltx.stores.etcd.errors import EtcdRefusedError
+from globaltx.stores.etcd.requests import prefix_range
+from globaltx_operator.bundled.material import ROOT, user_of
+
+if TYPE_CHECKING:
+    from globaltx.stores.etcd.client import EtcdClient
+
+_THERE = "already exists"
+
+
+class Users:
+    """The users of one etcd, as its root sees them; every call raises the errors of the client."""
+
+    def __init__(self, client: EtcdClient, prefix: str) -> None:
+        self._client = client
+        self._prefix = prefix
+        self._locked = False
+
+    async def lock_up(self, password: str) -> set[str]:
+        """Let nobody in without a user from now on; who the users are.
+
+        Raises:
+            EtcdRefusedError: it is locked up already, by another password.
+        """
+        known = set(await self._names())
+        if self._locked and ROOT in known:
+            return known
+        if ROOT not in known:
+            await self._add("user", name=ROOT, password=password)
+        await self._add("role", name=ROOT)
+        await self._client.request("auth/user/grant", {"user": ROOT, "role": ROOT})
+        await self._client.request("auth/enable", {})
+        self._locked = True
+        return known
+
+    async def admit(self, namespace: str, password: str) -> None:
+        """Let the sidecars of a namespace in, to the keys of that namespace."""
+        name = user_of(namespace)
+        await self._add("role", name=name)
+        span = prefix_range(f"{self._prefix}{namespace}/")
+        permission = {"permType": "READWRITE", "key": span["key"], "range_end": span["rangeEnd"]}
+        await self._client.request("auth/role/grant", {"name": name, "perm": permission})
+        await self._add("user", name=name, password=password)
+        await self._client.request("auth/user/grant", {"user": name, "role": name})
+
+    async def _names(self) -> list[str]:
+        told = await self._client.request("auth/user/list", {})
+        return list(told.get("users") or ())
+
+    async def _add(self, kind: str, **body: Any) -> None:
+        try:
+            await self._client.request(f"auth/{kind}/add", body)
+        except EtcdRefusedError as error:
+            if _THERE not in str(error):
+                raise
