@@ -9,8 +9,8 @@ BIN := $(VENV)/bin
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/ready ## a whole Kubernetes with globaltx, and an order across two databases (KEEP=1 leaves it running)
-	$(BIN)/python -m dev.demo
+demo: $(VENV)/ready ## a whole Kubernetes with globaltx, and an order across two databases (KEEP=1 leaves it running, STORE=etcd)
+	$(BIN)/python -m dev.demo $(if $(STORE),--store $(STORE))
 
 test: $(VENV)/ready ## install what the tests need, then lint, types and all tests
 	$(BIN)/python -m dev.check

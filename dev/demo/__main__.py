@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import sys
@@ -21,21 +22,25 @@ if TYPE_CHECKING:
     from dev.demo.places import Place
 
 NAMESPACE = manifests.NAMESPACE
+STORES = (deploy.KUBERNETES.type, deploy.ETCD)
 LOCK = state_root() / "_demo.lock"  # no cluster's name begins like this
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run it all; 0 only if everything held."""
+    parser = argparse.ArgumentParser(prog="python -m dev.demo", description=__doc__)
+    parser.add_argument("--store", choices=STORES, default=STORES[0], help="where transactions are kept")
+    store = parser.parse_args(arguments).store
     # A terminated demo cleans up as an interrupted one does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with alone(LOCK):
-        return _demo()
+        return _demo(store)
 
 
-def _demo() -> int:
+def _demo(store: str) -> int:
     started = time.monotonic()
     try:
-        place = _place()
+        place = _place(store)
     except ToolError as error:
         say(f"error: {error}")
         return 1
@@ -53,19 +58,20 @@ def _demo() -> int:
     return _leave(place, code)
 
 
-def _place() -> Place:
-    context = os.environ.get(places.CONTEXT)
-    return places.given(context, NAMESPACE) if context else places.local(NAMESPACE)
+def _place(store: str) -> Place:
+    if context := os.environ.get(places.CONTEXT):
+        return places.given(context, NAMESPACE, store=store)
+    return places.local(NAMESPACE, store=store)
 
 
 def _run(place: Place) -> int:
     """Deploy, place the orders, and show what came of them."""
     try:
         if place.installs:
-            deploy.install(place.kubectl, place.images)
+            deploy.install(place.kubectl, place.images, place.store)
         else:
             say("globaltx is installed in this cluster and is used as it is")
-        deploy.deploy(place.kubectl, place.images, place.database_manifests, NAMESPACE)
+        deploy.deploy(place.kubectl, place.images, place.database_manifests, NAMESPACE, place.store)
         results = _orders(Shop(place.kubectl, NAMESPACE, place.database))
         _show(place, results)
     except ToolError as error:

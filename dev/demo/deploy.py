@@ -35,7 +35,30 @@ class Images:
     """What a reference stands for, where the same one can come to stand for something new."""
 
 
-def install(kubectl: Kubectl, images: Images) -> None:
+@dataclass(frozen=True)
+class Store:
+    """Where transactions are kept."""
+
+    type: str
+    values: tuple[str, ...] = ()
+    """Of the chart, besides the type."""
+    etcd: str | None = None
+    """The StatefulSet of the chart's own etcd, if that is where."""
+
+
+KUBERNETES = Store("kubernetes")
+ETCD = "etcd"
+
+
+def own_etcd(image: str | None = None, *more: str) -> Store:
+    """Give the chart's own etcd, for a trial unless told otherwise."""
+    bundled = "store.etcd.bundled"
+    chosen = [f"{bundled}.enabled=true", *(more or (f"{bundled}.ephemeral=true",))]
+    chosen += [f"{bundled}.image={image}"] if image else []
+    return Store(ETCD, tuple(chosen), f"{RELEASE}-etcd")
+
+
+def install(kubectl: Kubectl, images: Images, store: Store = KUBERNETES) -> None:
     """Install or upgrade the chart, and its definitions, which helm installs but never upgrades."""
     if is_installed(kubectl):
         kubectl("apply", "--server-side", "--force-conflicts", "-f", str(manifests.CHART / "crds"))
@@ -49,21 +72,37 @@ def install(kubectl: Kubectl, images: Images) -> None:
             SYSTEM,
             "--create-namespace",
             *_values(images),
+            *(f"--set={each}" for each in (f"store.type={store.type}", *store.values)),
         )
         for crd in CRDS:
             kubectl("wait", "--for=condition=Established", f"crd/{crd}", f"--timeout={_READY_SECONDS}s")
     kubectl("label", "namespace", SYSTEM, SYSTEM_LABEL, "--overwrite")
     with step("the operator is ready"):
         rolled_out(kubectl, SYSTEM, f"{RELEASE}-operator")
+    if store.etcd:
+        with step("the etcd is ready"):
+            kubectl(
+                *("-n", SYSTEM, "rollout", "status", f"statefulset/{store.etcd}"),
+                f"--timeout={_READY_SECONDS}s",
+                timeout=_READY_SECONDS + 10,
+            )
 
 
-def deploy(kubectl: Kubectl, images: Images, database: Sequence[dict[str, Any]], namespace: str) -> None:
+def deploy(
+    kubectl: Kubectl,
+    images: Images,
+    database: Sequence[dict[str, Any]],
+    namespace: str,
+    store: Store = KUBERNETES,
+) -> None:
     """Deploy the sample with its database's names; the policies come before the pods."""
     sample = manifests.documents(
         manifests.moved(kubectl.kustomize(manifests.SAMPLE / "manifests"), namespace)
     )
     late = [each for each in sample if each["kind"] == "Deployment"]
     policies = [each for each in sample if each["kind"] == manifests.POLICY]
+    if store.etcd:
+        policies = list(manifests.with_projection(policies))
     early = [each for each in sample if each not in late and each not in policies]
     with step("apply the namespace, the Secrets, the Services and the database's names"):
         kubectl.apply(manifests.written([*early, *database]))
@@ -80,9 +119,9 @@ def deploy(kubectl: Kubectl, images: Images, database: Sequence[dict[str, Any]],
             timeout=_READY_SECONDS + 10,
         )
     with step("deploy the order sample, injected"):
-        late = list(
-            manifests.with_images(late, images.sample, _contents(images, images.sample, images.sidecar))
-        )
+        # Pods keep to the store that they were made with: another one makes new pods, too.
+        contents = f"{_contents(images, images.sample, images.sidecar)}-{store.type}"
+        late = list(manifests.with_images(late, images.sample, contents))
         kubectl.apply(manifests.written(late))
         _rolled_out(kubectl, namespace, late)
         _injected(kubectl, namespace)

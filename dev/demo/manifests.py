@@ -50,6 +50,12 @@ def with_images(manifests: Iterable[dict[str, Any]], sample: str, contents: str)
         yield manifest
 
 
+def with_projection(policies: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Let transactions in an etcd be shown until they are forgotten, as those in Kubernetes are."""
+    for policy in policies:
+        yield {**policy, "spec": {**policy["spec"], "projection": "All"}}
+
+
 def with_database(manifests: Iterable[dict[str, Any]], host: str, port: int) -> Iterator[dict[str, Any]]:
     """Point the EndpointSlices of ``database/outside.yaml`` to a server."""
     for manifest in manifests:

@@ -12,10 +12,11 @@ from dev.cluster.cluster import Cluster, remove
 from dev.cluster.state import Mode, clusters
 from dev.databases import MariaDB
 from dev.demo import deploy, manifests
-from dev.demo.deploy import Images
+from dev.demo.deploy import ETCD, KUBERNETES, Images, Store, own_etcd
 from dev.demo.kubectl import Kubectl
 from dev.demo.rows import PodDatabase, ServerDatabase
 from dev.errors import ToolError
+from dev.images import etcd
 from dev.images.build import build
 from dev.progress import step
 from globaltx import __version__
@@ -50,9 +51,12 @@ class Place:
     """What a person types to look at it."""
     leave: str
     """What a person types to take it away."""
+    store: Store
+    own_etcd: Callable[..., Store]
+    """Brings the chart's own etcd's image to where it is needed; takes values of the chart besides."""
 
 
-def local(namespace: str, name: str = NAME) -> Place:
+def local(namespace: str, name: str = NAME, *, store: str = KUBERNETES.type) -> Place:
     """Start what is missing on this machine: Kubernetes, MariaDB, the images.
 
     A cluster that is not the run's own is left running, and so is globaltx if it was in it.
@@ -60,6 +64,11 @@ def local(namespace: str, name: str = NAME) -> Place:
     cluster = Cluster.up(_name(name), Mode.FULL)
     server = MariaDB.up(name, bind=("127.0.0.1", cluster.bridge_ip), sql=_sql())
     images = _built(cluster)
+
+    def with_etcd(*more: str) -> Store:
+        _load(cluster, etcd.name(), etcd.ensure())
+        return own_etcd(etcd.name(), *more)
+
     kubectl = Kubectl(
         cluster.programs / "kubectl",
         cluster.programs / "helm",
@@ -81,10 +90,12 @@ def local(namespace: str, name: str = NAME) -> Place:
             f".venv/bin/python -m dev.cluster down --name {cluster.name}; "
             f".venv/bin/python -m dev.databases down --name {name}"
         ),
+        store=with_etcd() if store == ETCD else KUBERNETES,
+        own_etcd=with_etcd,
     )
 
 
-def given(context: str, namespace: str) -> Place:
+def given(context: str, namespace: str, *, store: str = KUBERNETES.type) -> Place:
     """Use the cluster of a context of the kubeconfig; MariaDB runs in it, in the sample's namespace.
 
     Images come from ``$GLOBALTX_REGISTRY``, or were loaded into the nodes before.
@@ -117,6 +128,8 @@ def given(context: str, namespace: str) -> Place:
             f"kubectl delete namespace {namespace}"
             + (f"; helm uninstall {deploy.RELEASE} -n {deploy.SYSTEM}" if installs else "")
         ),
+        store=own_etcd() if store == ETCD else KUBERNETES,
+        own_etcd=lambda *more: own_etcd(None, *more),
     )
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 AGGREGATION_PORT = 13000
 ANSWER_SECONDS = 90
 SETTLE_SECONDS = 120
+SHOW_SECONDS = 20
 ENDS = frozenset({"Committed", "RolledBack", "Conflict"})
 
 
@@ -63,8 +64,10 @@ class Shop:
         return {each["metadata"]["name"]: each for each in items}
 
     def new_transaction(self, before: set[str]) -> str:
-        """The one transaction that was not there before."""
-        new = set(self.transactions()) - before
+        """The one transaction that was not there before; one in an etcd is shown a moment later."""
+        new = wait_for(
+            "a new global transaction", lambda: set(self.transactions()) - before, seconds=SHOW_SECONDS
+        )
         if len(new) != 1:
             message = f"one request should begin one global transaction, it began {sorted(new)}"
             raise ToolError(message)
