@@ -13,6 +13,7 @@ from globaltx.transaction.states import ENDS, Outcome, State
 if TYPE_CHECKING:
     from globaltx.transaction.calls import Calls
     from globaltx.transaction.conflict import CarriedOut, Resolution, RowConflict
+    from globaltx.transaction.declared import Progress, SagaPlan
     from globaltx.transaction.xid import Xid
 
 MESSAGE_LENGTH_MAX = 1024
@@ -61,6 +62,10 @@ class GlobalTransaction:
     settled_at: datetime | None = None
     begun_by: str = ""
     """Tells one `begin` of the same xid from another, where an xid is made from a request's own id."""
+    saga: SagaPlan | None = None
+    """Set where a saga was declared as a whole; its branches are the steps, and one is made for each."""
+    pivoting: bool = False
+    """The saga's pivot is being called: from then on only its answer, or a person, decides."""
 
     def same_begin(self, other: GlobalTransaction) -> bool:
         """Whether another is the same, begun once more by who began it."""
@@ -113,6 +118,8 @@ class Branch:
     resolutions: tuple[Resolution, ...] = ()
     carried_out: tuple[CarriedOut, ...] = ()
     completed: int = 0
+    progress: Progress | None = None
+    """Set where it is a step of a declared saga, which whoever conducts the saga carries out."""
 
     @property
     def settled(self) -> bool:
