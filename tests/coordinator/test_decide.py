@@ -11,6 +11,7 @@ from globaltx.coordinator.conditions import Status, why
 from globaltx.coordinator.decide import UNKNOWN_AFTER, decide, decide_unknown
 from globaltx.coordinator.observed import Observed, ObservedBranch, Plan
 from globaltx.coordinator.reasons import Reason
+from globaltx.transaction.declared import Exchange, SagaPlan, StepPlan
 from globaltx.transaction.model import Branch, BranchId, Decision, GlobalTransaction, shorten
 from globaltx.transaction.states import IllegalMoveError, Outcome, State
 from globaltx.transaction.xid import Xid
@@ -54,6 +55,34 @@ def test_a_long_message_is_cut_so_that_it_is_not_written_again_and_again() -> No
 
 def test_a_person_may_have_a_reason_that_is_not_ours() -> None:
     assert why(Decision(Outcome.COMMIT, "Ticket4711", by="kim")) == "Commit, Ticket4711:  (by kim)"
+
+
+SAGA = SagaPlan((StepPlan("flight", Exchange("http://x/")), StepPlan("hotel", Exchange("http://x/"))))
+
+
+def test_a_saga_whose_pivot_is_called_is_rolled_back_by_no_deadline_and_no_deletion() -> None:
+    declared = replace(transaction(), saga=SAGA)
+    late = NOW + timedelta(hours=1)
+    assert decide(Observed(declared), late).take is not None
+    pivoting = Observed(replace(declared, pivoting=True))
+    assert decide(pivoting, late).take is None
+    assert decide(replace(pivoting, deleting=True), late).take is None
+    assert decide(pivoting, late).requeue_after is not None
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_a_saga_has_not_committed_while_a_step_is_not_even_registered(outcome: Outcome) -> None:
+    declared = replace(transaction(Decision(outcome, Reason.DECIDED_BY_PERSON)), saga=SAGA)
+    end = State.COMMITTED if outcome is Outcome.COMMIT else State.ROLLED_BACK
+    done = replace(BRANCH, branch=replace(BRANCH.branch, outcome=outcome, state=end))
+    seen = Observed(declared, Status(State.ACTIVE), (done,), complete=True)
+    status = decide(seen, NOW + timedelta(minutes=1)).status
+    assert status is not None
+    assert (status.state is end) == (outcome is Outcome.ROLLBACK)
+    other = replace(done, branch=replace(done.branch, id=BranchId(XID, "order", "other")))
+    both = decide(replace(seen, branches=(done, other)), NOW + timedelta(minutes=1)).status
+    assert both is not None
+    assert both.state is end
 
 
 def test_a_branch_without_transaction_is_reported_once_and_never_guessed_at() -> None:

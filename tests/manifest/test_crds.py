@@ -219,6 +219,88 @@ REFUSED = [
 ]
 
 
+URL = "http://flight:3000/bookings"
+SAGA = {"steps": [{"name": "flight", "request": {"url": URL}}]}
+DECLARED = {"mode": "Saga", "policy": "trip", "saga": SAGA}
+
+
+def step(name: str, **more: Any) -> Json:
+    return {"name": name, "request": {"url": URL}, **more}
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        (DECLARED | {"mode": "TCC"}, "a declared saga needs mode Saga"),
+        ({"mode": "Saga", "saga": SAGA}, "and policy"),
+        (DECLARED | {"saga": {"steps": []}}, "spec.saga.steps"),
+        (DECLARED | {"saga": {"steps": [step("a"), step("a")]}}, "each step needs a name of its own"),
+        (DECLARED | {"saga": {"steps": [step("a", dependsOn=["b"])]}}, "one that is named is not there"),
+        (DECLARED | {"saga": {"steps": [step("a", pivot=True), step("b", pivot=True)]}}, "one pivot at most"),
+        (DECLARED | {"saga": {"steps": [{"name": "a", "request": {"url": "ftp://x/"}}]}}, "url"),
+        (DECLARED | {"saga": {"steps": [{"name": "a", "request": {"url": "http://u@x/"}}]}}, "url"),
+    ],
+)
+async def test_a_wrong_saga_is_refused_by_a_sentence(
+    kubernetes: KubernetesClient, namespace: str, spec: Json, sentence: str
+) -> None:
+    with pytest.raises(InvalidError) as refusal:
+        await kubernetes.create(resources.TRANSACTIONS, transaction(**spec), namespace)
+    assert sentence in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"saga": {"recovery": "Forward"}}, "saga is fixed"),
+        ({"saga": {"steps": [step("flight", request={"url": URL + "/other"})]}}, "saga is fixed"),
+        ({"saga": None}, "saga is fixed"),
+        (
+            {"pivotAt": "2025-01-01T00:00:00Z", "outcome": "Rollback", "outcomeReason": "StepFailed"},
+            "the outcome is taken; the pivot must not be called any more",
+        ),
+    ],
+)
+async def test_a_saga_is_fixed(
+    kubernetes: KubernetesClient, namespace: str, change: Json, sentence: str
+) -> None:
+    made = await kubernetes.create(resources.TRANSACTIONS, transaction(**DECLARED), namespace)
+    with pytest.raises(InvalidError) as refusal:
+        await kubernetes.patch(resources.TRANSACTIONS, made["metadata"]["name"], {"spec": change}, namespace)
+    assert sentence in str(refusal.value)
+
+
+async def test_no_deadline_rolls_back_once_the_pivot_is_called(
+    kubernetes: KubernetesClient, namespace: str
+) -> None:
+    made = await kubernetes.create(resources.TRANSACTIONS, transaction(**DECLARED), namespace)
+    name, kind = made["metadata"]["name"], resources.TRANSACTIONS
+    await kubernetes.patch(kind, name, {"spec": {"pivotAt": "2025-01-01T00:00:00Z"}}, namespace)
+    late = {"outcome": "Rollback", "outcomeReason": "DeadlineExceeded"}
+    with pytest.raises(InvalidError, match="only its answer or a person decides now"):
+        await kubernetes.patch(kind, name, {"spec": late}, namespace)
+    with pytest.raises(InvalidError, match="pivotAt is set once"):
+        await kubernetes.patch(kind, name, {"spec": {"pivotAt": None}}, namespace)
+    person = {"outcome": "Rollback", "outcomeReason": "DecidedByPerson"}
+    await kubernetes.patch(kind, name, {"spec": person}, namespace)
+
+
+async def test_the_largest_saga_is_taken(kubernetes: KubernetesClient, namespace: str) -> None:
+    exchange = {
+        "url": URL + "/" + "x" * 2000,
+        "headers": [{"name": f"h{number}", "value": "x" * 1024} for number in range(16)],
+        "body": '"' + "x" * (8 * 1024) + '"',
+    }
+    names = [f"s{number}-" + "x" * 55 for number in range(32)]
+    steps = [
+        {"name": name, "request": exchange, "dependsOn": names[:index]} for index, name in enumerate(names)
+    ]
+    spec = DECLARED | {"saga": {"steps": steps}}
+    made = await kubernetes.create(resources.TRANSACTIONS, transaction(**spec), namespace)
+    outcome = {"outcome": "Rollback", "outcomeReason": "DecidedByPerson"}
+    await kubernetes.patch(resources.TRANSACTIONS, made["metadata"]["name"], {"spec": outcome}, namespace)
+
+
 @pytest.mark.parametrize("change", REFUSED, ids=lambda change: change.what)
 async def test_what_is_fixed_stays(kubernetes: KubernetesClient, namespace: str, change: Change) -> None:
     made = await kubernetes.create(change.kind, change.before, namespace)

@@ -51,7 +51,9 @@ def decide(seen: Observed, now: datetime) -> Plan:
 
 def _undecided(seen: Observed, now: datetime) -> Plan:
     deadline = seen.deadline
-    if seen.deleting:
+    if seen.transaction.pivoting:
+        deadline = None  # only the pivot's answer decides now, or a person
+    elif seen.deleting:
         return Plan(take=_rollback(Reason.DELETION_REQUESTED))
     if deadline is not None and now >= deadline:
         return Plan(take=_rollback(Reason.DEADLINE_EXCEEDED))
@@ -78,7 +80,8 @@ def _decided(seen: Observed, decision: Decision, now: datetime) -> Plan:
     outcome = decision.outcome
     stamps = tuple(_stamps(seen, outcome))
     open_branches = [each.branch for each in seen.branches if not _followed(each.branch, outcome)]
-    if not seen.complete and _must_be_complete(seen, now, ended=not open_branches):
+    ended = not open_branches and not _unregistered(seen, outcome)
+    if not seen.complete and _must_be_complete(seen, now, ended=ended):
         return Plan(stamp=stamps, complete=True)
     status = _status(seen, decision, open_branches, now)
     young = SHOWN_AFTER - _age(seen, now)
@@ -90,7 +93,13 @@ def _decided(seen: Observed, decision: Decision, now: datetime) -> Plan:
         status=None if status == seen.status else status,
         requeue_after=_review(seen, now),
     )
-    return plan if open_branches else _ended(seen, status, plan, now)
+    return _ended(seen, status, plan, now) if ended else plan
+
+
+def _unregistered(seen: Observed, outcome: Outcome) -> bool:
+    """Whether steps of a declared saga are still to come: Commit means all of them."""
+    saga = seen.transaction.saga
+    return saga is not None and outcome is Outcome.COMMIT and len(seen.branches) < len(saga.steps)
 
 
 def _passes_quickly(seen: Observed, status: Status) -> bool:
@@ -134,7 +143,8 @@ def _review(seen: Observed, now: datetime) -> timedelta:
 def _status(seen: Observed, decision: Decision, open_branches: list[Branch], now: datetime) -> Status:
     disputed = [_disputed(each, decision.outcome) for each in open_branches]
     refused = [each for each in disputed if each is not None]
-    state = _state(seen, decision.outcome, ended=not open_branches, refused=bool(refused))
+    ended = not open_branches and not _unregistered(seen, decision.outcome)
+    state = _state(seen, decision.outcome, ended=ended, refused=bool(refused))
     total, settled = _counts(seen, state, len(open_branches))
     by_person = [each.branch for each in seen.branches if _by_person(each.branch)] if state in ENDS else []
     known = sum(len(each.branch.resolutions) for each in seen.branches)

@@ -209,6 +209,18 @@ class Datasource:
 
 
 @dataclass(frozen=True, slots=True)
+class Egress:
+    """Where the steps of declared sagas may be called: a host as it is written, its ports, paths by segments.
+
+    Without ``paths`` all of them.
+    """
+
+    host: str
+    ports: tuple[int, ...]
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """One TransactionPolicy; ``selector`` are the labels of the pods that it is for (empty: all)."""
 
@@ -220,3 +232,5 @@ class Policy:
     lock_wait: timedelta = DEFAULT_LOCK_WAIT
     ttl: timedelta = DEFAULT_TTL
     projection: Projection = Projection.UNSETTLED
+    egress: tuple[Egress, ...] | None = None
+    """Where declared sagas may call; None: the pods conduct none."""

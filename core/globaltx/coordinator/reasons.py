@@ -65,6 +65,13 @@ class Reason(StrEnum):
     REQUEST_TOO_LARGE = "RequestTooLarge"
     XID_REQUIRED = "XidRequired"
     XID_NOT_ALLOWED = "XidNotAllowed"
+    SAGA_COMPLETED = "SagaCompleted"
+    SAGA_FORWARD = "SagaForward"
+    SAGA_INVALID = "SagaInvalid"
+    STEP_FAILED = "StepFailed"
+    STEP_UNKNOWN = "StepUnknown"
+    TEMPLATE_FAILED = "TemplateFailed"
+    DESTINATION_NOT_ALLOWED = "DestinationNotAllowed"
     READY = "Ready"
     SECRET_MISSING = "SecretMissing"  # noqa: S105  a word
     SECRET_INCOMPLETE = "SecretIncomplete"  # noqa: S105  a word
@@ -119,6 +126,13 @@ SENTENCES: dict[Reason, str] = {
     Reason.REQUEST_TOO_LARGE: "The request is larger than what can be kept for the calls at its end.",
     Reason.XID_REQUIRED: "The route takes part in global transactions only; send the xid along.",
     Reason.XID_NOT_ALLOWED: "The route takes no part in global transactions; leave the xid out.",
+    Reason.SAGA_COMPLETED: "Every step of the declared saga is done, or its pivot is.",
+    Reason.SAGA_FORWARD: "The declared saga only goes forward: Commit was taken before its first step.",
+    Reason.SAGA_INVALID: "The declared saga cannot be carried out as it is written; apply a correct one.",
+    Reason.STEP_FAILED: "A step of the declared saga has failed, so what was done is taken back.",
+    Reason.STEP_UNKNOWN: "Nobody knows whether a step was done, and it has no compensation; find out.",
+    Reason.TEMPLATE_FAILED: "A request of a step cannot be made from the answers of earlier ones.",
+    Reason.DESTINATION_NOT_ALLOWED: "No saga.egress of the policy allows a step's URL; add it there.",
     Reason.READY: "Pods that ask for it are injected by this policy.",
     Reason.SECRET_MISSING: "The Secret that a datasource names does not exist; create it.",
     Reason.SECRET_INCOMPLETE: "The Secret that a datasource names lacks username or password; add them.",

@@ -40,7 +40,10 @@ def transaction_definition() -> dict[str, Any]:
         _column("Duration", ".status.duration", "From its creation until it was settled.", wide=True),
         _column("Message", ".status.message", "How it stands, as a sentence.", wide=True),
     ]
-    selectable = [".spec.mode", ".spec.outcome", ".spec.policy", ".status.state"]
+    selectable = [
+        *(".spec.mode", ".spec.outcome", ".spec.policy", ".status.state"),
+        *(".spec.initiator", ".spec.saga.recovery"),
+    ]
     return _definition(TRANSACTIONS, transactions.schema(), columns, selectable)
 
 

@@ -14,11 +14,13 @@ from datetime import timedelta
 from itertools import chain, combinations, product
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from globaltx.coordinator.egress import forbidden
 from globaltx.coordinator.matching import names, overlap, shown
 from globaltx.coordinator.policy import (
     DEFAULT_LOCK_WAIT,
     DEFAULT_TTL,
     Datasource,
+    Egress,
     HttpCapture,
     Policy,
     Projection,
@@ -70,6 +72,7 @@ class Merged:
     datasources: tuple[Datasource, ...] = ()
     lock_wait: timedelta = DEFAULT_LOCK_WAIT
     ttl: timedelta = DEFAULT_TTL
+    egress: tuple[Egress, ...] | None = None
 
 
 def read_policy(resource: Mapping[str, Any]) -> Policy:
@@ -90,6 +93,7 @@ def read_policy(resource: Mapping[str, Any]) -> Policy:
         raise InvalidPolicyError(name or "?", found)
     policy = _policy(str(metadata.get("namespace") or ""), name, spec)
     found = [*_empty(policy), *_route_problems(spec, policy), *_datasource_problems(policy)]
+    found += _egress_problems(policy)
     if found:
         raise InvalidPolicyError(name, found)
     return policy
@@ -113,6 +117,16 @@ def _policy(namespace: str, name: str, spec: Mapping[str, Any]) -> Policy:
         lock_wait=timedelta(milliseconds=spec["lockWaitMilliseconds"]),
         ttl=timedelta(seconds=spec["ttlSecondsAfterFinished"]),
         projection=Projection(spec["projection"]),
+        egress=read_egress(spec.get("saga")),
+    )
+
+
+def read_egress(raw: Mapping[str, Any] | None) -> tuple[Egress, ...] | None:
+    """Read ``spec.saga``; None stays None."""
+    if raw is None:
+        return None
+    return tuple(
+        Egress(each["host"], tuple(each["ports"]), tuple(each.get("paths", ()))) for each in raw["egress"]
     )
 
 
@@ -207,11 +221,17 @@ def _tls(raw: Mapping[str, Any]) -> Tls:
 
 
 def _empty(policy: Policy) -> Iterator[str]:
-    if policy.http is None and not policy.datasources:
-        yield (
-            "spec: the policy does nothing: give it http (requests that begin transactions), "
-            "datasources (databases that take part), or both"
-        )
+    if policy.http is None and not policy.datasources and policy.egress is None:
+        yield f"spec: {schemas.NOTHING_SENTENCE}"
+
+
+def _egress_problems(policy: Policy) -> Iterator[str]:
+    for index, each in enumerate(policy.egress or ()):
+        if _is_address(each.host) and forbidden(each.host, named=False):
+            yield (
+                f"spec.saga.egress[{index}].host: {each.host} is an address that is never called "
+                "(link-local, where clouds keep credentials, multicast, or none)"
+            )
 
 
 def _route_problems(spec: Mapping[str, Any], policy: Policy) -> Iterator[str]:
@@ -346,7 +366,14 @@ def merge(policies: Iterable[Policy]) -> Merged:
         datasources=tuple(chain.from_iterable(policy.datasources for policy in every)),
         lock_wait=max(policy.lock_wait for policy in every),
         ttl=max(policy.ttl for policy in every),
+        egress=_together([policy.egress for policy in every]),
     )
+
+
+def _together(every: Sequence[tuple[Egress, ...] | None]) -> tuple[Egress, ...] | None:
+    """Where all policies together allow sagas to call; None if none of them speaks of sagas."""
+    told = [each for each in every if each is not None]
+    return tuple(chain.from_iterable(told)) if told else None
 
 
 def conflicts(policies: Iterable[Policy]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from globaltx.coordinator.conditions import succeeded
 from globaltx.manifest.calls import read_calls, write_calls
 from globaltx.manifest.conflicts import conflicts_status, read_carried_out, read_resolutions
+from globaltx.manifest.declared import read_progress, read_saga
 from globaltx.manifest.times import format_time, parse_time
 from globaltx.transaction.model import (
     Branch,
@@ -138,6 +139,8 @@ def transaction_from_resource(resource: Mapping[str, Any]) -> GlobalTransaction:
             state=State(status.get("state", State.ACTIVE)),
             settled_at=parse_time(status.get("settledAt")),
             begun_by=spec.get("begunBy", ""),
+            saga=read_saga(spec.get("saga")),
+            pivoting="pivotAt" in spec,
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _invalid(TRANSACTIONS, resource, error) from error
@@ -165,6 +168,8 @@ def branch_to_resource(branch: Branch) -> dict[str, Any]:
     }
     if branch.calls is not None:
         spec["calls"] = write_calls(branch.calls)
+    if branch.progress is not None:
+        spec["conducted"] = True
     if branch.outcome is not None:
         spec["outcome"] = str(branch.outcome)
     return {
@@ -201,6 +206,7 @@ def branch_from_resource(resource: Mapping[str, Any]) -> Branch:
             completed=status.get("completed", 0),
             resolutions=read_resolutions(spec),
             carried_out=read_carried_out(status),
+            progress=read_progress(status.get("step")) if spec.get("conducted") else None,
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _invalid(BRANCHES, resource, error) from error

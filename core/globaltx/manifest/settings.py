@@ -14,6 +14,7 @@ from typing import Any
 from globaltx.coordinator.policy import (
     DEFAULT_ROWS,
     Datasource,
+    Egress,
     Propagation,
     Route,
     Saga,
@@ -88,6 +89,8 @@ class SidecarSettings:
     """Where the local API listens on loopback; None: nowhere."""
     etcd: EtcdSettings | None = None
     """None: transactions are kept in Kubernetes."""
+    egress: tuple[Egress, ...] | None = None
+    """Where declared sagas may call; None: this sidecar conducts none."""
 
     def to_json(self) -> str:
         """Write the settings; the same settings give the same text.
@@ -132,7 +135,18 @@ def _settings(settings: SidecarSettings) -> dict[str, Any]:
         "controlPort": settings.control_port,
         **({} if settings.local_port is None else {"localPort": settings.local_port}),
         **({} if settings.etcd is None else {"etcd": _etcd(settings.etcd)}),
+        **({} if settings.egress is None else {"egress": [_egress(each) for each in settings.egress]}),
     }
+
+
+def _egress(egress: Egress) -> dict[str, Any]:
+    return {"host": egress.host, "ports": list(egress.ports), "paths": list(egress.paths)}
+
+
+def _read_egress(raw: list[dict[str, Any]] | None) -> tuple[Egress, ...] | None:
+    if raw is None:
+        return None
+    return tuple(Egress(each["host"], tuple(each["ports"]), tuple(each["paths"])) for each in raw)
 
 
 def _etcd(etcd: EtcdSettings) -> dict[str, Any]:
@@ -250,6 +264,7 @@ def _read(raw: dict[str, Any]) -> SidecarSettings:
         control_port=raw["controlPort"],
         local_port=raw.get("localPort"),
         etcd=_read_etcd(raw.get("etcd")),
+        egress=_read_egress(raw.get("egress")),
     )
 
 

@@ -93,6 +93,7 @@ def _injected(
         ttl=policy.ttl,
         etcd=options.etcd,
         local_port=LOCAL_PORT,
+        egress=policy.egress,
     )
     check_ports(pod, settings)
     patch = (

@@ -8,6 +8,7 @@ from globaltx.manifest.schemas.conflicts import (
     resolutions,
     resolutions_in_spec,
 )
+from globaltx.manifest.schemas.declared import step_status
 from globaltx.manifest.schemas.fields import (
     DNS_LABEL,
     LABEL_VALUE,
@@ -120,6 +121,10 @@ def spec() -> Schema:
                 f"mode {_FIXED}",
             ),
             "calls": calls(),
+            "conducted": flag(
+                "Whether it is a step of the saga that its transaction declares, carried out by whoever "
+                "conducts that; its resource is the name of the step."
+            ),
             "outcome": choice(
                 "The transaction's outcome, stamped by the operator; set once and never changed.", Outcome
             ),
@@ -139,6 +144,7 @@ def spec() -> Schema:
                     "(!has(self.calls) || self.calls == oldSelf.calls)",
                     f"calls {_FIXED}",
                 ),
+                rule("has(self.conducted) == has(oldSelf.conducted)", f"conducted {_FIXED}"),
                 *resolutions_in_spec(),
             ]
         },
@@ -237,6 +243,7 @@ def status() -> Schema:
             "message": text("Why it stands so, as a sentence.", MESSAGE_LENGTH_MAX),
             "startedAt": moment("When the request that made the branch was let through."),
             "completed": whole("The place of a step among those that were done.", 1, PLACE_MAX),
+            "step": step_status(),
             **conflict_status(),
             "settledAt": moment("When the outcome was carried out."),
             "conditions": conditions(

@@ -80,6 +80,14 @@ MATCH_SENTENCE = (
     "give exactly one of path (the whole path), pathPrefix (its first segments) and pathTemplate "
     "(segments, some of them {variables})"
 )
+NOTHING_SENTENCE = (
+    "the policy does nothing: give it http (requests that begin transactions), datasources (databases that "
+    "take part), saga (where declared sagas may call), or several of them"
+)
+HOST = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+EGRESS_MAX = 64
+EGRESS_PORTS_MAX = 16
+EGRESS_PATHS_MAX = 32
 TCC_SENTENCE = (
     "a route with tcc, tcd or saga takes part, so its "
     "propagation is Required, RequiresNew, Supports or Mandatory"
@@ -127,6 +135,7 @@ def spec() -> Schema:
             "selector": selector(),
             "http": http(),
             "datasources": datasources(),
+            "saga": conducting(),
             "lockWaitMilliseconds": whole(
                 "How long a statement waits for a row that another undecided transaction has changed.",
                 0,
@@ -149,12 +158,43 @@ def spec() -> Schema:
         **{
             "x-kubernetes-validations": [
                 rule(
-                    "has(self.http) || has(self.datasources)",
-                    "the policy does nothing: give it http (requests that begin transactions), "
-                    "datasources (databases that take part), or both",
+                    "has(self.http) || has(self.datasources) || has(self.saga)",
+                    NOTHING_SENTENCE,
                 )
             ]
         },
+    )
+
+
+def conducting() -> Schema:
+    """Declared sagas."""
+    egress = fields(
+        "A place that may be called.",
+        {
+            "host": text(
+                "The host as the URLs of steps have it, exactly; a name or an IPv4 address, in lower case.",
+                253,
+                minLength=1,
+                pattern=HOST,
+            ),
+            "ports": several("The ports there.", whole("A port.", 1, PORT_MAX), EGRESS_PORTS_MAX, minItems=1),
+            "paths": several(
+                "The first segments of the paths there; without it all paths.",
+                text("First segments (/a allows /a/b, not /ab).", PATH_LENGTH_MAX, pattern=PATH),
+                EGRESS_PATHS_MAX,
+            ),
+        },
+        required=["host", "ports"],
+    )
+    return fields(
+        "Lets the pods conduct declared sagas: GlobalTransactions with spec.saga that name this policy and "
+        "their app as the initiator.",
+        {
+            "egress": several(
+                "Where the steps of such a saga may be called; nowhere else.", egress, EGRESS_MAX, minItems=1
+            )
+        },
+        required=["egress"],
     )
 
 

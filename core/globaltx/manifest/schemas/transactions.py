@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from globaltx.coordinator.policy import DEFAULT_TIMEOUT, DEFAULT_TTL
 from globaltx.coordinator.reasons import SENTENCES, Reason
+from globaltx.manifest.schemas.declared import saga
 from globaltx.manifest.schemas.fields import (
     LABEL_VALUE,
     REASON,
@@ -121,6 +122,10 @@ def spec() -> Schema:
                 ),
                 f"ttlSecondsAfterFinished {_FIXED}",
             ),
+            "saga": saga(),
+            "pivotAt": moment(
+                "When the pivot of the saga was called first; from then on no deadline takes Rollback."
+            ),
             "outcome": choice(
                 "What becomes of it, set once and never changed: by the initiator's sidecar, by the operator "
                 "at the deadline or at deletion, or by a person (then together with outcomeReason).",
@@ -163,6 +168,33 @@ def _spec_rules() -> list[dict[str, str]]:
             "has(self.begunBy) == has(oldSelf.begunBy) && "
             "(!has(self.begunBy) || self.begunBy == oldSelf.begunBy)",
             f"begunBy {_FIXED}",
+        ),
+        rule(
+            "has(self.saga) == has(oldSelf.saga) && (!has(self.saga) || self.saga == oldSelf.saga)",
+            f"saga {_FIXED}",
+        ),
+        rule(
+            "!has(self.saga) || (self.mode == 'Saga' && has(self.policy) && self.policy != '')",
+            "a declared saga needs mode Saga, and policy: the one whose saga.egress allows its URLs",
+        ),
+        *_pivot_rules(),
+    ]
+
+
+def _pivot_rules() -> list[dict[str, str]]:
+    return [
+        rule(
+            "!has(oldSelf.pivotAt) || (has(self.pivotAt) && self.pivotAt == oldSelf.pivotAt)",
+            "pivotAt is set once",
+        ),
+        rule(
+            "has(self.pivotAt) == has(oldSelf.pivotAt) || !has(self.outcome)",
+            "the outcome is taken; the pivot must not be called any more",
+        ),
+        rule(
+            "!has(self.pivotAt) || has(oldSelf.outcome) || !has(self.outcome) || "
+            "!(self.outcomeReason in ['DeadlineExceeded', 'DeletionRequested'])",
+            "the pivot is being called; only its answer or a person decides now",
         ),
     ]
 

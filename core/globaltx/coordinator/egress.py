@@ -1,0 +1,80 @@
+"""Where the steps of declared sagas may be called: nowhere but where a policy says.
+
+Asked when a saga is applied and again before each call, with the URL as it will be called. A name that is
+allowed may resolve to anything; which addresses are never called is asked too (`forbidden`).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from globaltx.coordinator.policy import Egress
+
+URL = (
+    r"^(?P<scheme>https?)://(?P<host>[a-z0-9]([-a-z0-9.]*[a-z0-9])?)(:(?P<port>[0-9]{1,5}))?"
+    r"(?P<path>/[^?#\s]*)?(\?(?P<query>[^#\s]*))?$"
+)
+"""What a URL looks like: no user, no fragment, and a host that is no template."""
+_PORTS = {"http": 80, "https": 443}
+_METADATA = ipaddress.ip_address("fd00:ec2::254")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A URL by its parts; the path as it is written."""
+
+    host: str
+    port: int
+    path: str
+
+
+def target(url: str) -> Target | None:
+    """Read a URL; None: it is none that a step can call."""
+    match = re.fullmatch(URL, re.sub(r"\{\{.*?\}\}", "x", url))
+    if match is None:
+        return None
+    return Target(match["host"], int(match["port"] or _PORTS[match["scheme"]]), match["path"] or "/")
+
+
+def refusal(url: str, allowed: Iterable[Egress]) -> str:
+    """Say why a URL must not be called; empty: it may be."""
+    found = target(url)
+    if found is None:
+        return f"{url[:200]!r} is no URL that a step can call: write http(s)://host[:port]/path"
+    if any(part in {".", ".."} for part in unquote(found.path).replace("\\", "/").split("/")):
+        return f"the path {found.path[:200]!r} has segments . or .. in it"
+    if any(_allows(each, found) for each in allowed):
+        return ""
+    return (
+        f"no saga.egress of the policy allows {found.host}:{found.port} with the path {found.path[:200]!r}; "
+        "add the host, its port and the first segments of the path there"
+    )
+
+
+def _allows(egress: Egress, found: Target) -> bool:
+    if egress.host != found.host or found.port not in egress.ports:
+        return False
+    return not egress.paths or any(_below(found.path, prefix) for prefix in egress.paths)
+
+
+def _below(path: str, prefix: str) -> bool:
+    return path == prefix or path.startswith(prefix if prefix.endswith("/") else f"{prefix}/")
+
+
+def forbidden(address: str, *, named: bool) -> bool:
+    """Whether an address is never called: link-local ones (cloud metadata), and, by a name, the pod's own.
+
+    ``named`` tells that a name has led there. A policy may allow a loopback address as it is written.
+    """
+    found = ipaddress.ip_address(address)
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
+        found = found.ipv4_mapped
+    never = found.is_link_local or found.is_multicast or found.is_unspecified or found == _METADATA
+    return never or (named and found.is_loopback)
