@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from globaltx.stores.kubernetes.watcher import Backoff
 from globaltx_sidecar.faults import reason_of
@@ -14,7 +14,6 @@ from globaltx_sidecar.faults import reason_of
 if TYPE_CHECKING:
     from globaltx.stores.base import Store
     from globaltx.stores.kubernetes.lease import Elector
-    from globaltx_sidecar.branch.leader import Leader
     from globaltx_sidecar.health import Health
 
 PART = "phase two"
@@ -25,7 +24,27 @@ _log = logging.getLogger(__name__)
 _AGAIN = Backoff(first=0.5, most=30.0)
 
 
-async def lead(leader: Leader, elector: Elector, health: Health) -> None:
+class Leads(Protocol):
+    """What is done by the one sidecar of an app that leads."""
+
+    async def lead(self, epoch: int) -> None:
+        """Do it, for ever, until cancelled; ``epoch`` is the term's number."""
+
+
+class Together:
+    """Several of them in one term."""
+
+    def __init__(self, *parts: Leads) -> None:
+        self._parts = parts
+
+    async def lead(self, epoch: int) -> None:
+        """Do all of it; when one fails, all end."""
+        async with asyncio.TaskGroup() as tasks:
+            for part in self._parts:
+                tasks.create_task(part.lead(epoch), name=type(part).__name__)
+
+
+async def lead(leader: Leads, elector: Elector, health: Health) -> None:
     """Stand for election, for ever; whatever goes wrong is told and tried again."""
     now, failures = asyncio.get_running_loop().time, 0
     while True:
@@ -40,7 +59,7 @@ async def lead(leader: Leader, elector: Elector, health: Health) -> None:
         health.gone(PART)
 
 
-async def lead_once_needed(leader: Leader, elector: Elector, health: Health, store: Store, app: str) -> None:
+async def lead_once_needed(leader: Leads, elector: Elector, health: Health, store: Store, app: str) -> None:
     """The same, from the first branch on that waits: an application without any needs no lease.
 
     There can be branches although no route makes any: one of an older policy may have.

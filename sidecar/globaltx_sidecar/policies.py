@@ -1,8 +1,8 @@
 """Follows the TransactionPolicies that the sidecar was injected with: routes change without a restart.
 
-Only routes are taken over live. What decides where something listens (ports, datasources,
-aliases) was fixed when the pod was made, and comes with the next pod. A policy that is broken,
-contradictory or gone leaves the last good routes in force, and ``/readyz`` says so.
+Only routes, and where declared sagas may call, are taken over live. What decides where something
+listens (ports, datasources, aliases) was fixed when the pod was made, and comes with the next pod. A
+policy that is broken, contradictory or gone leaves the last good routes in force, and ``/readyz`` says so.
 
 The watch is also how the sidecar knows whether the store answers while it has nothing to do.
 """
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from globaltx.stores.kubernetes.client import KubernetesClient, WatchEvent
     from globaltx.stores.kubernetes.transport import Json
     from globaltx_sidecar.health import Health
+    from globaltx_sidecar.saga.conductor import Conductor
 
 STORE_PART = "store"
 ROUTES_PART = "routes"
@@ -46,6 +47,7 @@ class PolicyFollower:
         settings: SidecarSettings,
         health: Health,
         use: Callable[[Filter], None],
+        conductor: Conductor | None = None,
     ) -> None:
         self._watcher = Watcher(client, POLICIES, settings.namespace)
         self._names = frozenset(settings.policies)
@@ -53,6 +55,7 @@ class PolicyFollower:
         self._edge = bool(settings.http and settings.http.edge)
         self._health = health
         self._use = use
+        self._conductor = conductor
         self._policies: dict[str, Json] = {}
 
     async def run(self) -> None:
@@ -88,6 +91,8 @@ class PolicyFollower:
             self._health.waits(ROUTES_PART, Reason.POLICY_INVALID, f"the last good routes stay: {error}")
             return
         self._health.ok(ROUTES_PART)
+        if self._conductor is not None:
+            self._conductor.egress = merged.egress or ()
         if (routes, new.edge) != (self._routes, self._edge):
             _log.info("routes changed: %s", ", ".join(each.name for each in routes) or "none")
             self._routes, self._edge = routes, new.edge

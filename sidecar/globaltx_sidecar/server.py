@@ -30,7 +30,7 @@ from globaltx_sidecar.http.requests import Requests
 from globaltx_sidecar.http.tries import Tries
 from globaltx_sidecar.http.upstream import Upstream
 from globaltx_sidecar.later import CRYPTOGRAPHY, at_first_use
-from globaltx_sidecar.leading import lead, lead_once_needed
+from globaltx_sidecar.leading import Together, lead, lead_once_needed
 from globaltx_sidecar.local import server as local_server
 from globaltx_sidecar.local.service import LocalService
 from globaltx_sidecar.metrics import Metrics
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from globaltx_sidecar.etcd import Etcd
     from globaltx_sidecar.http.server import HttpServer
     from globaltx_sidecar.mysql.server import MysqlServer
+    from globaltx_sidecar.saga.conductor import Conductor
 
     Work = Coroutine[None, None, None]
 
@@ -139,10 +140,11 @@ class Sidecar:
                 if upstream is None
                 else await self._open_http(parts, limit, upstream, initiator, tries, tasks)
             )
-            works = [*(databases.works() if databases else ()), *self._leads(databases, upstream, tries)]
-            works.append(
-                PolicyFollower(self._client, self._settings, self._health, partial(_use, proxy)).run()
-            )
+            conductor = self._conductor()
+            works = [*(databases.works() if databases else ())]
+            works += self._leads(databases, upstream, tries, conductor)
+            use = partial(_use, proxy)
+            works.append(PolicyFollower(self._client, self._settings, self._health, use, conductor).run())
             if self._etcd:
                 works.append(self._etcd.tell(self._health))
             background = [tasks.create_task(work) for work in works]
@@ -191,11 +193,39 @@ class Sidecar:
         parts.push_async_callback(server.stop)
         self._health.ok(LOCAL_PART)
 
-    def _leads(self, databases: Databases | None, upstream: Upstream | None, tries: Tries) -> list[Work]:
-        """Phase two, as far as this sidecar can carry any out."""
+    def _conductor(self) -> Conductor | None:
         settings = self._settings
+        if settings.egress is None:
+            return None
+        from globaltx_sidecar.saga.conductor import Conductor  # noqa: PLC0415  only where there are sagas
+
+        return Conductor(
+            self._client,
+            settings.namespace,
+            settings.app,
+            self._around.pod,
+            settings.policies,
+            settings.egress,
+        )
+
+    def _leads(
+        self,
+        databases: Databases | None,
+        upstream: Upstream | None,
+        tries: Tries,
+        conductor: Conductor | None,
+    ) -> list[Work]:
+        """Phase two, as far as this sidecar can carry any out, and the conducting of sagas."""
+        settings = self._settings
+        elector = Elector(
+            self._client,
+            settings.namespace,
+            f"globaltx-{settings.app}",
+            # The pod's own name: a sidecar that crashed finds its lease again and need not wait it out.
+            self._around.pod,
+        )
         if databases is None and upstream is None:
-            return []
+            return [] if conductor is None else [lead(conductor, elector, self._health)]
         leader = Leader(
             self._store,
             settings.app,
@@ -205,13 +235,8 @@ class Sidecar:
             caller=None if upstream is None else HttpCaller(upstream, tries),
             sweep_seconds=self._around.sweep_seconds,
         )
-        elector = Elector(
-            self._client,
-            settings.namespace,
-            f"globaltx-{settings.app}",
-            # The pod's own name: a sidecar that crashed finds its lease again and need not wait it out.
-            self._around.pod,
-        )
+        if conductor is not None:
+            return [lead(Together(leader, conductor), elector, self._health)]
         routes = settings.http.routes if settings.http else ()
         if databases is None and not any(route.tries for route in routes):
             return [lead_once_needed(leader, elector, self._health, self._store, settings.app)]

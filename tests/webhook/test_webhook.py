@@ -14,7 +14,13 @@ from globaltx.stores.kubernetes.errors import (
     NotFoundError,
     UnavailableError,
 )
-from globaltx.stores.kubernetes.resource import NAMESPACES, POLICIES, ROLE_BINDINGS, SECRETS
+from globaltx.stores.kubernetes.resource import (
+    NAMESPACES,
+    POLICIES,
+    ROLE_BINDINGS,
+    SECRETS,
+    TRANSACTIONS,
+)
 from tests.webhook.conftest import pod, sidecar, until
 
 if TYPE_CHECKING:
@@ -161,6 +167,46 @@ async def test_what_the_schema_cannot_say_is_refused_with_its_field(webhook: Web
     alias_is_host = DATASOURCE | {"host": "mysql"}
     with pytest.raises((ForbiddenError, InvalidError), match="sidecar would connect to itself"):
         await webhook.client.create(POLICIES, policy(datasources=[alias_is_host]), webhook.namespace)
+
+
+FLIGHT: dict[str, Any] = {
+    "name": "flight",
+    "request": {"url": "http://flight:3000/bookings", "body": '{"seats": 1}'},
+}
+
+
+def saga(*steps: dict[str, Any], policy: str = "trip") -> dict[str, Any]:
+    declared = {"mode": "Saga", "initiator": "trip", "policy": policy, "saga": {"steps": list(steps)}}
+    return {"metadata": {"generateName": "trip-"}, "spec": declared}
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (saga(FLIGHT, policy="other"), "NoPolicy"),
+        (saga(FLIGHT, policy="orders"), "DestinationNotAllowed"),
+        (saga(FLIGHT | {"request": {"url": "http://hotel:3000/"}}), "allows hotel:3000"),
+        (saga(FLIGHT | {"dependsOn": ["b"]}, FLIGHT | {"name": "b", "dependsOn": ["flight"]}), "circle"),
+        (
+            saga(FLIGHT | {"request": {"url": "http://flight:3000/bookings", "body": '"{{ x }}"'}}),
+            "no template",
+        ),
+        (
+            saga(FLIGHT | {"request": FLIGHT["request"] | {"headers": [{"name": "Cookie", "value": "x"}]}}),
+            "hold secrets",
+        ),
+    ],
+    ids=["no such policy", "no egress", "another host", "circle", "template", "secret"],
+)
+async def test_a_saga_that_could_not_be_carried_out_is_refused_also_on_dry_run(
+    webhook: Webhook, body: dict[str, Any], sentence: str
+) -> None:
+    egress = {"egress": [{"host": "flight", "ports": [3000], "paths": ["/bookings"]}]}
+    await started(webhook, policy(), policy("trip", http={"port": "http"}, saga=egress))
+    for dry_run in (True, False):
+        with pytest.raises(KubernetesError, match=sentence):
+            await webhook.client.create(TRANSACTIONS, body, webhook.namespace, dry_run=dry_run)
+    await webhook.client.create(TRANSACTIONS, saga(FLIGHT), webhook.namespace, dry_run=True)
 
 
 async def test_metadata_of_a_contradicting_policy_may_change(webhook: Webhook) -> None:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from globaltx.coordinator.reasons import Reason
 from globaltx.manifest.injection import Injected, InjectionOptions, Refused, has_sidecar, inject
 from globaltx.manifest.policy import InvalidPolicyError, read_policy
-from globaltx.stores.kubernetes.errors import KubernetesError, UnavailableError
-from globaltx.stores.kubernetes.resource import POLICIES
+from globaltx.stores.kubernetes.errors import KubernetesError, NotFoundError, UnavailableError
+from globaltx.stores.kubernetes.resource import POLICIES, TRANSACTIONS
 from globaltx_operator.webhook.admission import allowed, denied
 from globaltx_operator.webhook.rolebinding import bind_role
-from globaltx_operator.webhook.validate import matters, refusal
+from globaltx_operator.webhook.validate import matters, refusal, saga_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -50,14 +50,27 @@ class Reviewer:
         return await self._inject(request, policies)
 
     async def validate(self, request: AdmissionRequest) -> dict[str, Any]:
-        """Answer whether a policy may be written."""
+        """Answer whether a policy, or a transaction that declares a saga, may be written."""
         if not matters(request.object, request.old):
             return allowed(request)
+        if request.object.get("kind") == TRANSACTIONS.kind:
+            return await self._declared(request)
         try:
             others = await self._policies(request.namespace)
         except KubernetesError as error:
             return _failed(request, "the other policies could not be read", error)
         refused = refusal(request.object, others)
+        return allowed(request) if refused is None else denied(request, str(refused))
+
+    async def _declared(self, request: AdmissionRequest) -> dict[str, Any]:
+        spec = request.object.get("spec") or {}
+        try:
+            policy = await self._client.get(POLICIES, spec.get("policy") or "-", request.namespace)
+        except NotFoundError:
+            policy = None
+        except KubernetesError as error:
+            return _failed(request, "the policy of the saga could not be read", error)
+        refused = saga_refusal(request.object, policy)
         return allowed(request) if refused is None else denied(request, str(refused))
 
     async def _inject(self, request: AdmissionRequest, policies: list[Policy]) -> dict[str, Any]:

@@ -1,12 +1,15 @@
-"""What is wrong with a TransactionPolicy before it is written, alone and beside the others."""
+"""What is wrong with a policy, or with a declared saga, before it is written, beside what there is."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from globaltx.coordinator.reasons import Reason
+from globaltx.manifest.check import filled
+from globaltx.manifest.declared import problems, read_saga
 from globaltx.manifest.injection import Refused
 from globaltx.manifest.policy import InvalidPolicyError, conflicts, may_meet, read_policy
+from globaltx.manifest.schemas.declared import saga as saga_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -33,6 +36,26 @@ def refusal(resource: dict[str, Any], others: Iterable[dict[str, Any]]) -> Refus
     return Refused(Reason.POLICY_CONFLICT, "; ".join(found)) if found else None
 
 
+def saga_refusal(resource: dict[str, Any], policy: dict[str, Any] | None) -> Refused | None:
+    """Why a transaction that declares a saga must not be written beside the policy that it names."""
+    try:
+        plan = read_saga(filled(saga_schema(), (resource.get("spec") or {}).get("saga")))
+        egress = None if policy is None else read_policy(policy).egress
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return Refused(Reason.SAGA_INVALID, f"it cannot be read: {error}")
+    if plan is None:
+        return None
+    if policy is None:
+        return Refused(
+            Reason.NO_POLICY, "there is no TransactionPolicy of the name in spec.policy; apply it first"
+        )
+    if egress is None:
+        name = policy["metadata"]["name"]
+        return Refused(Reason.DESTINATION_NOT_ALLOWED, f"the policy {name} has no saga.egress; add it there")
+    found = list(problems(plan, egress))
+    return Refused(Reason.SAGA_INVALID, "; ".join(f"spec.saga.{each}" for each in found)) if found else None
+
+
 def _readable(resources: Iterable[dict[str, Any]]) -> Iterator[Policy]:
     for resource in resources:
         try:
@@ -42,7 +65,7 @@ def _readable(resources: Iterable[dict[str, Any]]) -> Iterator[Policy]:
 
 
 def matters(new: dict[str, Any], old: dict[str, Any] | None) -> bool:
-    """Whether a write can make a policy wrong: not while it goes away, nor when its spec stays."""
+    """Whether a write can make it wrong: not while it goes away, nor when its spec stays."""
     if (new.get("metadata") or {}).get("deletionTimestamp"):
         return False
     return old is None or new.get("spec") != old.get("spec")

@@ -79,6 +79,8 @@ class Leader:
     async def _follow(self, desks: Desks) -> None:
         async with aclosing(self._store.watch(self._app)) as branches:
             async for branch in branches:
+                if branch.progress is not None:
+                    continue  # a step of a declared saga: whoever conducts that carries it out
                 desk = desks.of(branch)
                 if desk is None:
                     self._homeless(branch)

@@ -27,6 +27,10 @@ XID_HEADERS = (XID_HEADER, SEED_XID_HEADER, "xid")
 BRANCH_HEADER = "globaltx-branch"
 OPERATION_HEADER = "globaltx-operation"
 ATTEMPT_HEADER = "globaltx-attempt"
+SAGA_HEADER = "globaltx-saga"
+"""The xid of a declared saga: not an xid to take part in, because each step is complete in itself."""
+STEP_HEADER = "globaltx-step"
+KEY_HEADER = "idempotency-key"
 BAGGAGE_HEADER = "baggage"
 BAGGAGE_KEY = "globaltx-xid"
 

@@ -48,6 +48,7 @@ class Between:
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
 
+        self.port = port
         self._upstream_port = upstream_port
         self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True

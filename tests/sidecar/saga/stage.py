@@ -1,0 +1,166 @@
+"""Declared sagas on a real API server: an operator, a conductor, and three providers that can be booked."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from dev.waiting import wait_for
+from globaltx.coordinator.policy import Egress
+from globaltx.manifest.settings import SidecarSettings
+from tests.ports import LOOPBACK, free_port
+from tests.sidecar.bank.between import Between
+from tests.sidecar.bank.stage import Stage
+from tests.sidecar.programs import Program, SidecarProgram, get
+
+if TYPE_CHECKING:
+    from dev.cluster.cluster import Cluster
+
+SAMPLE = Path(__file__).parents[3] / "examples" / "03-saga-trip"
+STOCK = 1000
+PROVIDERS = ("flight", "hotel", "payment")
+Json = dict[str, Any]
+
+
+class Provider:
+    """Somebody who can be booked, and what stands before them."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        port = free_port()
+        self.between = Between(free_port(), port)
+        self.service = Program(
+            name=name,
+            command=[sys.executable, str(SAMPLE / "services" / "provider.py")],
+            ready=f"http://{LOOPBACK}:{port}/healthz",
+            log=folder / f"{name}.log",
+            environment={"PORT": str(port), "DATABASE": str(folder / f"{name}.db"), "STOCK": str(STOCK)},
+        )
+
+    @property
+    def port(self) -> int:
+        """Where it is called."""
+        return self.between.port
+
+    @property
+    def url(self) -> str:
+        return f"http://{LOOPBACK}:{self.port}"
+
+    def look(self) -> Json:
+        """What is booked."""
+        found: Json = json.loads(get(self.service.ready.replace("healthz", "bookings"))[1])
+        return found
+
+
+class Sagas(Stage):
+    """An operator, the sidecars of the app ``trip``, and the providers."""
+
+    def __init__(self, cluster: Cluster, namespace: str, folder: Path) -> None:
+        super().__init__(cluster, namespace, folder)
+        self.flight, self.hotel, self.payment = self.providers = tuple(
+            Provider(name, folder) for name in PROVIDERS
+        )
+        self.conductors = tuple(self._conductor(f"trip-{index}", folder) for index in range(2))
+        self.sidecar = self.conductors[0]
+        self.betweens = tuple(each.between for each in self.providers)
+        self.programs = (self.operator, self.sidecar, *(each.service for each in self.providers))
+        self._count = 0
+
+    def _conductor(self, pod: str, folder: Path) -> SidecarProgram:
+        settings = SidecarSettings(
+            namespace=self.namespace,
+            app="trip",
+            policies=("trip",),
+            egress=(Egress(LOOPBACK, (1,)),),
+            control_port=free_port(),
+        )
+        return SidecarProgram(settings, folder, self.cluster.kubeconfig, pod=pod)
+
+    def policy(self) -> Json:
+        """The policy that lets the app's sagas call the providers."""
+        ports = [each.port for each in self.providers]
+        return {
+            "apiVersion": "globaltx.io/v1alpha1",
+            "kind": "TransactionPolicy",
+            "metadata": {"name": "trip", "namespace": self.namespace},
+            "spec": {"saga": {"egress": [{"host": LOOPBACK, "ports": ports, "paths": ["/bookings"]}]}},
+        }
+
+    def step(self, name: str, amount: Any = 1, **more: Any) -> Json:
+        """A step that books, and cancels what it has booked."""
+        url = self.providers[PROVIDERS.index(name)].url
+        return {
+            "name": name,
+            "request": {"url": f"{url}/bookings", "body": json.dumps({"amount": amount})},
+            "compensation": {"url": f"{url}/bookings/cancel"},
+            "timeoutSeconds": 5,
+        } | more
+
+    def trip(self, *steps: Json, **saga: Any) -> Json:
+        """A saga of these steps, or flight and hotel side by side and then the payment."""
+        self._count += 1
+        chosen = steps or (
+            self.step("flight", 2),
+            self.step("hotel"),
+            self.step("payment", 30, dependsOn=["flight", "hotel"]),
+        )
+        return {
+            "apiVersion": "globaltx.io/v1alpha1",
+            "kind": "GlobalTransaction",
+            "metadata": {"name": f"trip-{self._count}", "namespace": self.namespace},
+            "spec": {
+                "mode": "Saga",
+                "policy": "trip",
+                "initiator": "trip",
+                "timeoutSeconds": 600,
+                "saga": {"steps": list(chosen), **saga},
+            },
+        }
+
+    def apply(self, manifest: Json, *flags: str) -> str:
+        """Apply it, and give its name."""
+        self.cluster.kubectl("apply", *flags, "-f", "-", stdin=yaml.safe_dump(manifest))
+        return str(manifest["metadata"]["name"])
+
+    def wait(self, name: str, status: str = "True", seconds: int = 120) -> Json:
+        """Wait as a person does, and give the transaction."""
+        condition = f"--for=condition=Succeeded={status}"
+        self.cluster.kubectl(
+            *("wait", condition, f"globaltx/{name}", "-n", self.namespace, f"--timeout={seconds}s")
+        )
+        return self.read(name)
+
+    def read(self, name: str) -> Json:
+        """The transaction."""
+        found: Json = json.loads(
+            self.cluster.kubectl("get", "globaltx", name, "-n", self.namespace, "-o", "json")
+        )
+        return found
+
+    def steps(self, name: str) -> dict[str, Json]:
+        """The branches of a saga by their steps."""
+        label = f"globaltx.io/transaction={name}"
+        text = self.cluster.kubectl("get", "gtxb", "-n", self.namespace, "-l", label, "-o", "json")
+        return {each["spec"]["resource"]: each for each in json.loads(text)["items"]}
+
+    def states(self, name: str) -> dict[str, str]:
+        """How far each step has come."""
+        return {
+            step: each["status"].get("step", {}).get("state", "") for step, each in self.steps(name).items()
+        }
+
+    def until(self, what: str, name: str, states: dict[str, str]) -> None:
+        """Wait until steps stand so."""
+        wait_for(what, lambda: states.items() <= self.states(name).items(), seconds=60, every=0.1)
+
+    def free(self) -> tuple[int, ...]:
+        """What each provider has left."""
+        return tuple(int(each.look()["free"]) for each in self.providers)
+
+    def clear(self) -> None:
+        """Let everything through again."""
+        for between in self.betweens:
+            between.clear()
