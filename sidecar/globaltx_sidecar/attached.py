@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from globaltx.manifest.settings import DatasourceSettings
     from globaltx_sidecar.health import Health
     from globaltx_sidecar.mysql.server import MysqlServer
-    from globaltx_sidecar.ports import Branches, Meter
+    from globaltx_sidecar.ports import Branches, Meter, Traces
 
 _AGAIN = Backoff(first=0.2, most=15.0)
 
@@ -39,7 +39,9 @@ class AttachedDatasource:
         self.phase_two = PhaseTwo(self._database, self._schemas)
         health.need(self._listener)
 
-    async def serve(self, branches: Branches, lock_wait: timedelta, meter: Meter) -> MysqlServer:
+    async def serve(
+        self, branches: Branches, lock_wait: timedelta, meter: Meter, traces: Traces | None
+    ) -> MysqlServer:
         """Listen for the application; the database need not be there.
 
         Raises:
@@ -51,6 +53,7 @@ class AttachedDatasource:
             self._schemas,
             lock_wait=lock_wait,
             meter=meter,
+            traces=traces,
             credentials=self._credentials,
         )
         self._health.ok(self._listener)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from globaltx_sidecar.health import Health
     from globaltx_sidecar.metrics import Metrics
     from globaltx_sidecar.mysql.server import MysqlServer
-    from globaltx_sidecar.ports import Branches
+    from globaltx_sidecar.ports import Branches, Traces
 
 
 class Databases:
@@ -32,14 +32,15 @@ class Databases:
         self._metrics = metrics
         self._attached = [AttachedDatasource(each, credentials, health) for each in settings.datasources]
 
-    async def serve(self, branches: Branches) -> list[MysqlServer]:
+    async def serve(self, branches: Branches, traces: Traces | None = None) -> list[MysqlServer]:
         """Listen for the application at each.
 
         Raises:
             OSError: an address cannot be listened at.
         """
         return [
-            await each.serve(branches, self._settings.lock_wait, self._metrics) for each in self._attached
+            await each.serve(branches, self._settings.lock_wait, self._metrics, traces)
+            for each in self._attached
         ]
 
     def works(self) -> list[Coroutine[None, None, None]]:

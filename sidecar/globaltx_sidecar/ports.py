@@ -60,6 +60,13 @@ class Schemas(Protocol):
         """
 
 
+class Traces(Protocol):
+    """Which traces belong to transactions, as far as this pod knows."""
+
+    def xid_of(self, trace: str) -> Xid | None:
+        """The transaction that a trace id (32 hexadecimal digits, lower case) belongs to, if any."""
+
+
 class Meter(Protocol):
     """Where the MySQL side counts; ``resource`` is a datasource's name."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -35,6 +36,7 @@ from globaltx_sidecar.local import server as local_server
 from globaltx_sidecar.local.service import LocalService
 from globaltx_sidecar.metrics import Metrics
 from globaltx_sidecar.policies import PolicyFollower
+from globaltx_sidecar.traces import Traces
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -92,6 +94,8 @@ class Sidecar:
         self._around = surroundings
         self._metrics = Metrics()
         self._health = Health(self._metrics)
+        joins_by_trace = settings.http is not None and settings.http.joins_by_trace
+        self._traces = Traces(time.monotonic) if joins_by_trace else None
         self._client = KubernetesClient(surroundings.access)
         self._etcd = open_etcd(settings, surroundings.etcd_folder) if settings.etcd else None
         self._store: Store = (
@@ -173,7 +177,7 @@ class Sidecar:
         databases = Databases(settings, self._around.credentials, self._health, self._metrics)
         parts.callback(databases.close)
         branches = Registrar(self._store, settings.app, tasks, self._metrics)
-        for server in await databases.serve(branches):
+        for server in await databases.serve(branches, self._traces):
             parts.push_async_callback(_stop, server, limit)
         return databases
 
@@ -256,7 +260,7 @@ class Sidecar:
             raise RuntimeError
         routes = Filter(settings.http.routes, edge=settings.http.edge)
         requests = Requests(self._store, initiator.origin)
-        proxy = Proxy(upstream, initiator, tries, requests, tasks, self._metrics, routes)
+        proxy = Proxy(upstream, initiator, tries, requests, tasks, self._metrics, routes, traces=self._traces)
         server = await http_server.serve(proxy, settings.http.listen_host, settings.http.listen_port)
         parts.push_async_callback(_stop, server, limit)
         self._health.ok(HTTP_PART)

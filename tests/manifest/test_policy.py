@@ -95,7 +95,9 @@ def test_a_wrong_policy_is_refused_by_a_sentence(wrong: Wrong) -> None:
 
 def test_a_try_is_read_with_its_calls() -> None:
     tcc = {"confirm": "/accounts/{id}/confirm", "cancel": "/accounts/{id}/cancel"}
-    spec = http(template("/accounts/{id}/debit", tcc=tcc, propagation="Mandatory"), edge=True)
+    spec = http(
+        template("/accounts/{id}/debit", tcc=tcc, propagation="Mandatory"), edge=True, joinByTrace=True
+    )
     capture = read_policy(resource(spec)).http
     calls = Tcc("/accounts/{id}/confirm", "/accounts/{id}/cancel")
     assert capture == HttpCapture(
@@ -109,6 +111,7 @@ def test_a_try_is_read_with_its_calls() -> None:
             ),
         ),
         edge=True,
+        joins_by_trace=True,
     )
     given = {
         "timeoutSeconds": 3,

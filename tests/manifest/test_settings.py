@@ -67,7 +67,9 @@ def test_any_texts_come_back_and_hold_nothing_that_kubernetes_expands(
         namespace="shop",
         app="orders",
         policies=("p",),
-        http=HttpSettings(port, (Route(name="r", path=path), DEBIT, RESERVE, BOOK), edge=True),
+        http=HttpSettings(
+            port, (Route(name="r", path=path), DEBIT, RESERVE, BOOK), edge=True, joins_by_trace=True
+        ),
         datasources=(DatasourceSettings(datasource, "127.0.0.2", port),),
         etcd=EtcdSettings(("http://a:1", "http://b:1"), "/p/", ("tls", "user")),
     )

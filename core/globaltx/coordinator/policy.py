@@ -150,12 +150,14 @@ class Route:
 class HttpCapture:
     """The named container port that the sidecar takes over, and its routes.
 
-    At an ``edge`` requests come from outside, and no xid that they carry is believed.
+    At an ``edge`` requests come from outside, and no xid that they carry is believed. ``joins_by_trace``:
+    statements take part by the trace that a comment of theirs names.
     """
 
     port: str
     routes: tuple[Route, ...] = ()
     edge: bool = False
+    joins_by_trace: bool = False
 
 
 class TlsMode(StrEnum):

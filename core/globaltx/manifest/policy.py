@@ -131,7 +131,8 @@ def read_egress(raw: Mapping[str, Any] | None) -> tuple[Egress, ...] | None:
 
 
 def _http(raw: Mapping[str, Any]) -> HttpCapture:
-    return HttpCapture(raw["port"], tuple(_route(each) for each in raw.get("routes", ())), raw["edge"])
+    routes = tuple(_route(each) for each in raw.get("routes", ()))
+    return HttpCapture(raw["port"], routes, raw["edge"], raw["joinByTrace"])
 
 
 def _route(raw: Mapping[str, Any]) -> Route:
@@ -362,7 +363,14 @@ def merge(policies: Iterable[Policy]) -> Merged:
     routes = tuple(chain.from_iterable(capture.routes for capture in captures))
     return Merged(
         names=tuple(policy.name for policy in every),
-        http=HttpCapture(captures[0].port, routes, any(each.edge for each in captures)) if captures else None,
+        http=HttpCapture(
+            captures[0].port,
+            routes,
+            any(each.edge for each in captures),
+            any(each.joins_by_trace for each in captures),
+        )
+        if captures
+        else None,
         datasources=tuple(chain.from_iterable(policy.datasources for policy in every)),
         lock_wait=max(policy.lock_wait for policy in every),
         ttl=max(policy.ttl for policy in every),

@@ -53,6 +53,7 @@ class HttpSettings:
     listen_port: int = HTTP_PORT
     listen_host: str = "0.0.0.0"  # noqa: S104  the pod's own address is not known beforehand
     edge: bool = False
+    joins_by_trace: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ class SidecarSettings:
 def _settings(settings: SidecarSettings) -> dict[str, Any]:
     http = settings.http
     edge = {"edge": True} if http and http.edge else {}
+    traces = {"joinByTrace": True} if http and http.joins_by_trace else {}
     return {
         "namespace": settings.namespace,
         "app": settings.app,
@@ -127,6 +129,7 @@ def _settings(settings: SidecarSettings) -> dict[str, Any]:
             "listenPort": http.listen_port,
             "listenHost": http.listen_host,
             **edge,
+            **traces,
             "routes": [_route(route) for route in http.routes],
         },
         "datasources": [_datasource(each) for each in settings.datasources],
@@ -257,6 +260,7 @@ def _read(raw: dict[str, Any]) -> SidecarSettings:
             listen_port=http["listenPort"],
             listen_host=http["listenHost"],
             edge=http.get("edge", False),
+            joins_by_trace=http.get("joinByTrace", False),
         ),
         datasources=tuple(_read_datasource(each) for each in raw["datasources"]),
         lock_wait=timedelta(seconds=raw["lockWaitSeconds"]),

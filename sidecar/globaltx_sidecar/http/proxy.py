@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -33,7 +33,7 @@ from globaltx_sidecar.http.upstream import UpstreamError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
-    from contextlib import AbstractAsyncContextManager
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from aiohttp import ClientResponse
 
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from globaltx_sidecar.http.tries import Tries, Try
     from globaltx_sidecar.http.upstream import Upstream
     from globaltx_sidecar.metrics import Metrics
+    from globaltx_sidecar.traces import Traces
 
 HOLD_BYTES_MAX = 1024 * 1024
 HOLD_BYTES_ALL = 16 * 1024 * 1024
@@ -65,7 +66,7 @@ class Held:
 class Proxy:
     """Handles the requests of a `web.Server`; ``filter`` may be replaced while it runs."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  each is a part of its own
         self,
         upstream: Upstream,
         initiator: Initiator,
@@ -74,6 +75,8 @@ class Proxy:
         tasks: asyncio.TaskGroup,
         metrics: Metrics,
         routes: Filter,
+        *,
+        traces: Traces | None = None,
     ) -> None:
         self._upstream = upstream
         self._initiator = initiator
@@ -81,6 +84,7 @@ class Proxy:
         self._tasks = tasks
         self._requests = requests
         self._metrics = metrics
+        self._traces = traces
         self.filter = routes
         self.under_way = 0
         self.idle = asyncio.Event()
@@ -124,10 +128,24 @@ class Proxy:
         if isinstance(action, Begin):
             return await self._begin(asked, action.route)
         if isinstance(action, TakePart):
-            return await self._take_part(asked, action)
+            with self._traced(asked, action.xid, action.route):
+                return await self._take_part(asked, action)
         if action.bare:
             drop_xid(asked.headers)
-        return await self._pass_on(asked)
+        with self._traced(asked):
+            return await self._pass_on(asked)
+
+    def _traced(
+        self, asked: Asked, xid: Xid | None = None, route: Route | None = None
+    ) -> AbstractContextManager[None]:
+        """Keep the request's trace for its transaction.
+
+        A try or a step is the application's own affair: it undoes what its statements did by itself.
+        """
+        if self._traces is None:
+            return nullcontext()
+        own = route is not None and route.tries is not None
+        return self._traces.entered(asked.headers, None if own else xid)
 
     async def _pass_on(self, asked: Asked) -> web.StreamResponse:
         if asked.upgrade:
@@ -236,8 +254,9 @@ class Proxy:
         said = f"{asked.request.method} {path_of(asked.target)}"
         try:
             async with asyncio.timeout(route.timeout.total_seconds()):
-                response = await self._send(asked, route, initiated.xid, body)
-                held = await self._hold(response)
+                with self._traced(asked, initiated.xid, route):
+                    response = await self._send(asked, route, initiated.xid, body)
+                    held = await self._hold(response)
         except UpstreamError as error:
             return await self._abort(initiated, said, error)
         except TimeoutError:

@@ -70,6 +70,7 @@ class Connection(asyncio.Protocol):
             terms,
             rows_max=datasource.rows_max,
             guards=datasource.guards_local_writes,
+            traces=environment.traces,
         )
         self._loop = asyncio.get_running_loop()
         self._client: asyncio.Transport | None = None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from globaltx.undo.sqlmode import SqlMode
     from globaltx_sidecar.mysql.aftermath import Aftermath
     from globaltx_sidecar.mysql.results import Follower
+    from globaltx_sidecar.ports import Traces
 
 
 _IN_TRANS = int(Status.IN_TRANS)
@@ -72,6 +73,8 @@ class Standing:
     isolation_doubtful: bool = False
     """Another isolation level than the session's may hold for a transaction: no server tells which."""
     statements: Statements = field(default_factory=Statements)
+    traces: Traces | None = None
+    """Where set, statements may take part by the trace that a comment of theirs names."""
     aftermath: Aftermath | None = None
     """What is to be said of the last statement; None: what the server says."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from globaltx.coordinator.reasons import Reason
 from globaltx.transaction.xid import InvalidXidError, Xid
-from globaltx.undo import hint, refusal
+from globaltx.undo import hint, refusal, sqlcomment
 from globaltx.undo import statement as sql_statement
 from globaltx.undo.literal import Text
 from globaltx.undo.reading import locking_read
@@ -43,10 +43,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from globaltx.undo.literal import Value
+    from globaltx.undo.sqlmode import SqlMode
     from globaltx.undo.statement import Statement
     from globaltx_sidecar.mysql.local import Settings, Standing
     from globaltx_sidecar.mysql.reader import Packet
     from globaltx_sidecar.mysql.steps import Step, Work
+    from globaltx_sidecar.ports import Traces
 
 CHANGES = (Insert, Update, Delete, Joined)
 XID_VARIABLE = b"globaltx_xid"
@@ -87,6 +89,8 @@ def _query(standing: Standing, packet: Packet) -> Work:
     packet = asked
     taken = hint.take(packet.payload[1:], settings.mode)
     xid = _xid(taken.xid) or standing.carried
+    if xid is None and standing.traces is not None:
+        taken, xid = _of_trace(standing.traces, taken, settings.mode)
     if xid is None and standing.local is None and not taken.global_lock:
         yield from _query_without_xid(standing, packet, settings)
         return
@@ -138,6 +142,15 @@ def _query_without_xid(standing: Standing, packet: Packet, settings: Settings) -
         yield from guard.query(standing, packet, settings)
     else:
         yield PassOn(packet.raw)
+
+
+def _of_trace(traces: Traces, taken: hint.Taken, mode: SqlMode) -> tuple[hint.Taken, Xid | None]:
+    """The xid of the trace that a statement names, and the statement without that comment; or as it was."""
+    if all(traces.xid_of(each) is None for each in sqlcomment.named(taken.sql)):
+        return taken, None
+    traced = sqlcomment.take(taken.sql, mode)
+    xid = None if traced.trace is None else traces.xid_of(traced.trace)
+    return (taken, None) if xid is None else (taken._replace(sql=traced.sql), xid)
 
 
 def _xid(text: str | None) -> Xid | None:
@@ -240,6 +253,8 @@ def _prepare(standing: Standing, packet: Packet) -> Work:
     settings = yield from settings_of(standing)
     taken = hint.take(packet.payload[1:], settings.mode)
     xid = _xid(taken.xid)
+    if xid is None and standing.traces is not None:
+        taken, xid = _of_trace(standing.traces, taken, settings.mode)
     sets_xid = XID_VARIABLE in taken.sql.lower() and _sets_xid(taken.sql, settings)
     if xid is None and not (sets_xid or taken.global_lock):
         yield PassOn(packet.raw)

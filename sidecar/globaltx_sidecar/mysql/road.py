@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from globaltx.undo.sqlcomment import named
 from globaltx_sidecar.mysql.packets import HEADER_LENGTH, PAYLOAD_LENGTH_MAX, Command, statement_id_of
 from globaltx_sidecar.mysql.results import SHAPES, SILENT, Shape
 from globaltx_sidecar.mysql.statements import Prepared
@@ -41,6 +42,7 @@ _HINT: Final = b"/*+"
 _VARIABLE: Final = b"globaltx_xid"
 """One of these stands, with ``xid``, in every statement that carries one."""
 _GLOBAL_LOCK: Final = b"globallock"
+_TRACE: Final = b"traceparent"
 _LOCKS: Final = re.compile(rb"update|share", re.IGNORECASE).search
 """One of these stands in every SELECT that locks its rows."""
 _QUERY: Final = int(Command.QUERY)
@@ -56,6 +58,7 @@ class Road:
         self._standing = standing
         self._follower = standing.follower
         self._expect = standing.follower.expect
+        self._traces = standing.traces
         self.left: Command | None = None
         """CHANGE_USER or BINLOG_DUMP has passed: what follows are no commands for now."""
 
@@ -77,6 +80,8 @@ class Road:
         # `in` would first try what it looks for as a number, and raise and drop an exception.
         if text.find(_XID) >= 0 or text.find(_GLOBAL_LOCK) >= 0 or self._standing.multi_statements:
             return self.passes(data)
+        if self._traces is not None and text.find(_TRACE) >= 0:
+            return self.passes(data)
         if not text.startswith(_SELECT, _TEXT_AT):
             if self._standing.guards:
                 return False
@@ -95,7 +100,7 @@ class Road:
         command = packet[HEADER_LENGTH]
         if command == _QUERY:
             text = packet.lower()
-            if _may_name_xid(text):
+            if _may_name_xid(text) or self._is_tied(text):
                 return False
             if self._standing.multi_statements or not text.startswith(_SELECT, _TEXT_AT):
                 if self._standing.guards:
@@ -124,11 +129,19 @@ class Road:
 
     def _may_carry_xid(self, command: int, packet: bytes) -> bool:
         if command == Command.STMT_PREPARE:
-            return _may_name_xid(packet.lower())
+            text = packet.lower()
+            return _may_name_xid(text) or self._is_tied(text)
         if command in {Command.STMT_SEND_LONG_DATA, Command.STMT_BULK_EXECUTE}:
             prepared = self._standing.statements.get(statement_id_of(packet[HEADER_LENGTH:]))
             return self._standing.guards or (prepared is not None and prepared.concerned)
         return False
+
+    def _is_tied(self, text: bytes) -> bool:
+        """Whether a statement in lower case may name a trace that belongs to a transaction."""
+        traces = self._traces
+        if traces is None or text.find(_TRACE) < 0:
+            return False
+        return any(traces.xid_of(each) is not None for each in named(text))
 
     def _note(self, command: int, packet: bytes, prepared: Prepared | None) -> None:
         standing = self._standing

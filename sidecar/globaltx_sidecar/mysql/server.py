@@ -17,7 +17,7 @@ from globaltx_sidecar.tls import DatasourceTls
 if TYPE_CHECKING:
     from globaltx.coordinator.policy import Datasource
     from globaltx.manifest.settings import DatasourceSettings
-    from globaltx_sidecar.ports import Branches, Meter, Schemas
+    from globaltx_sidecar.ports import Branches, Meter, Schemas, Traces
 
 DEFAULT_LOCK_WAIT = timedelta(seconds=3)
 _BACKLOG = 512
@@ -43,6 +43,7 @@ class Environment:
     meter: Meter
     limits: Limits
     tls: DatasourceTls
+    traces: Traces | None = None
     key: PasswordKey = field(default_factory=PasswordKey)
     stopping: bool = False
     connections: set[Connection] = field(default_factory=set)
@@ -102,7 +103,7 @@ class MysqlServer:
                 connection.abort()
 
 
-async def serve(
+async def serve(  # noqa: PLR0913  each is a part of its own, most have a default
     settings: DatasourceSettings,
     branches: Branches,
     schemas: Schemas,
@@ -110,6 +111,7 @@ async def serve(
     lock_wait: timedelta = DEFAULT_LOCK_WAIT,
     meter: Meter | None = None,
     limits: Limits | None = None,
+    traces: Traces | None = None,
     credentials: Path = Path(CREDENTIALS_FOLDER),
 ) -> MysqlServer:
     """Listen at ``settings.listen_host:listen_port`` and pass on to the datasource's database.
@@ -128,6 +130,7 @@ async def serve(
         meter=meter or NoMeter(),
         limits=limits or Limits(),
         tls=DatasourceTls(settings.datasource.tls, credentials / settings.datasource.name),
+        traces=traces,
     )
     server = await asyncio.get_running_loop().create_server(
         lambda: Connection(environment), settings.listen_host, settings.listen_port, backlog=_BACKLOG

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from globaltx_sidecar.commands import Command as SessionCommand
+    from globaltx_sidecar.ports import Traces
 
 _IN_TRANS: Final = int(Status.IN_TRANS)
 _STATEMENTS: Final = frozenset({Command.QUERY, Command.STMT_PREPARE})
@@ -69,7 +70,8 @@ class Session:
     """The conversation of one client.
 
     ``resource``, ``schema``, ``rows_max`` and ``guards`` are the datasource's; ``lock_wait_seconds``
-    bounds how long a local commit waits for another global transaction's row. ``terms`` are those of TLS.
+    bounds how long a local commit waits for another global transaction's row. ``terms`` are those of TLS;
+    ``traces`` tell the xids of statements that name their trace.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Session:
         *,
         rows_max: int = DEFAULT_ROWS,
         guards: bool = False,
+        traces: Traces | None = None,
     ) -> None:
         self.phase = Phase.LOGIN
         self._login = Login(terms)
@@ -91,7 +94,9 @@ class Session:
         self._drops_silently = False
         self._worker: Worker | None = None
         self._follower = Follower(deprecate_eof=False)
-        self._standing = Standing(resource, schema, lock_wait_seconds, self._follower, rows_max, guards)
+        self._standing = Standing(
+            resource, schema, lock_wait_seconds, self._follower, rows_max, guards, traces=traces
+        )
         self._begin(self._standing)
 
     def _begin(self, standing: Standing, *, deprecate_eof: bool = False) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from globaltx.transaction.calls import Calls
     from globaltx.transaction.model import Branch, BranchId, Decision, GlobalTransaction, Mode
     from globaltx.transaction.xid import Xid
+    from globaltx_sidecar.traces import Traces
 
     Application = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -170,7 +171,11 @@ async def read_request(reader: asyncio.StreamReader) -> Seen:
 
 @asynccontextmanager
 async def staged(
-    application: Application, store: FaultyStore | None = None, *, edge: bool = False
+    application: Application,
+    store: FaultyStore | None = None,
+    *,
+    edge: bool = False,
+    traces: Traces | None = None,
 ) -> AsyncIterator[Scene]:
     """Run an application behind a proxy."""
     store = store or FaultyStore()
@@ -182,7 +187,8 @@ async def staged(
         initiator = Initiator(store, origin, tasks, wait_seconds=0.3)
         tries = Tries(store, "order", "order-1", metrics, wait_seconds=0.3)
         requests = Requests(store, origin, wait_seconds=0.3)
-        proxy = Proxy(upstream, initiator, tries, requests, tasks, metrics, Filter(ROUTES, edge=edge))
+        routes = Filter(ROUTES, edge=edge)
+        proxy = Proxy(upstream, initiator, tries, requests, tasks, metrics, routes, traces=traces)
         front = await server.serve(proxy, "127.0.0.1", 0)
         try:
             yield Scene(store, proxy, front, front.address[1], HttpCaller(upstream, tries))

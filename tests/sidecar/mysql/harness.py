@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dev.databases import Server
-    from globaltx_sidecar.ports import Meter
+    from globaltx_sidecar.ports import Meter, Traces
 
 Answer = TypeVar("Answer")
 
@@ -117,12 +117,14 @@ class Proxy:
         limits: Limits | None = None,
         tls: Tls | None = None,
         lock_wait: timedelta = LOCK_WAIT,
+        traces: Traces | None = None,
         **more: Any,
     ) -> None:
         self.place = place
         self._lock_wait = lock_wait
         self._credentials = credentials
         self._meter = meter
+        self._traces = traces
         self._limits = limits
         self._datasource = replace(place.datasource(tls or Tls()), **more)
         self._loop = uvloop.new_event_loop()
@@ -169,6 +171,7 @@ class Proxy:
                 lock_wait=self._lock_wait,
                 meter=self._meter,
                 limits=self._limits,
+                traces=self._traces,
                 credentials=self._credentials,
             )
             self.port = self.server.address[1]

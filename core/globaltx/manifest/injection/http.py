@@ -59,7 +59,12 @@ def capture_http(pod: dict[str, Any], capture: HttpCapture) -> CapturedHttp:
     if found.port.get("hostPort"):
         port["hostPort"] = found.port["hostPort"]
         patch.append(remove(*where, "hostPort"))
-    settings = HttpSettings(upstream_port=number, routes=capture.routes, edge=capture.edge)
+    settings = HttpSettings(
+        upstream_port=number,
+        routes=capture.routes,
+        edge=capture.edge,
+        joins_by_trace=capture.joins_by_trace,
+    )
     return CapturedHttp(settings, port, tuple(patch))
 
 

@@ -229,6 +229,11 @@ def http() -> Schema:
                 "Whether requests come here from outside: then no xid that they carry is believed.",
                 default=False,
             ),
+            "joinByTrace": flag(
+                "Whether statements take part by the trace that a comment of theirs (sqlcommenter's "
+                "traceparent) names, where tracing has brought the xid to the pod. Read when a pod is made.",
+                default=False,
+            ),
         },
         required=["port"],
     )
