@@ -49,6 +49,9 @@ KEEP = timedelta(minutes=3)
 """How long what has ended is kept at most: a late local commit is cleared away by then."""
 SETTLE_DOWN = timedelta(milliseconds=250)
 """How long after a change a transaction is looked at: most have ended by then."""
+REST_SECONDS = 0.25
+"""How long changes are left to gather: nothing that is done here is in more of a hurry, and each message
+costs etcd, which the clients wait for, as much as half a write."""
 TELL_AFTER = timedelta(seconds=2)
 """How long whoever decided has to tell the branches by itself."""
 COMPACT_SECONDS = 300.0
@@ -94,7 +97,7 @@ class EtcdKeeper:
         self._known: dict[Xid, _Known] = {}
         self._over: dict[Xid, datetime] = {}
         self._queue: WorkQueue[Xid] | None = None
-        self.watcher = Watcher(client, store.keys.prefix)
+        self.watcher = Watcher(client, store.keys.prefix, rest=REST_SECONDS)
         metrics.kept(self.states)
 
     def states(self) -> Counter[State]:
@@ -107,7 +110,7 @@ class EtcdKeeper:
 
     async def run(self) -> None:
         """Follow and carry out until cancelled."""
-        self.watcher = Watcher(self._client, self._store.keys.prefix)
+        self.watcher = Watcher(self._client, self._store.keys.prefix, rest=REST_SECONDS)
         self._queue = WorkQueue(self.review, workers=self._workers)
         self._known.clear()
         self._over.clear()

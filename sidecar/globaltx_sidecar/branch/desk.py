@@ -159,13 +159,16 @@ class Desk(ABC):
         if now < self._paused_until:
             return
         due = [job for job in self._jobs.values() if not job.busy and job.due <= now]
-        busy = [job for job in self._jobs.values() if job.busy]
+        busy = [job for job in self._jobs.values() if job.busy and job.settlement is None]
         for batch in self._choose(due, busy):
             self._start(tasks, batch)
 
     @abstractmethod
     def _choose(self, due: list[Job], busy: list[Job]) -> Iterable[list[Job]]:
-        """Choose what to begin now of what is due, in batches, given what is under way."""
+        """Choose what to begin now of what is due, in batches, given the work that is under way.
+
+        A branch whose work is done and whose end is being told is none of it.
+        """
 
     @abstractmethod
     async def _carry_out(self, jobs: list[Job]) -> None:
@@ -195,6 +198,7 @@ class Desk(ABC):
                 await self._carry_out(jobs)
                 for job in undone:
                     _tally(job, datetime.now(UTC))
+                self._wake.set()  # the next ones need not wait until the store has heard of these
                 done = [job for job in jobs if job.settlement is not None]
                 ends = await asyncio.gather(*(self._settle(job) for job in done), return_exceptions=True)
         except Exception as error:  # noqa: BLE001  whatever it is, the branches are tried again, and it is told

@@ -99,6 +99,8 @@ class Stage:
         self.memory = Memory()
         self.lost_settles = 0
         self.settles = 0
+        self.hears = asyncio.Event()
+        self.hears.set()
         self.store = MemoryStore(self.memory, hook=self._hook)
         self.client = MemoryStore(self.memory)
         self.orders, self.stock = Database(), Database()
@@ -109,6 +111,8 @@ class Stage:
 
     async def _hook(self, call: str, when: str) -> None:
         self.settles += (call, when) == ("settle", "before")
+        if call == "settle":
+            await self.hears.wait()
         if (call, when) == ("settle", "before") and self.lost_settles:
             self.lost_settles -= 1
             message = "lost"
@@ -363,3 +367,16 @@ async def test_a_leader_that_ends_between_a_decision_and_its_report_leaves_both_
 def only(stage: Stage) -> Branch:
     (branch,) = stage.memory.branches.values()
     return branch
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+async def test_the_next_work_does_not_wait_until_the_store_has_heard_of_the_last(outcome: Outcome) -> None:
+    stage = Stage(replace(PACE, rollbacks_max=1, rollback_batch_max=1))
+    stage.hears.clear()
+    async with leading(stage):
+        for number in range(3):
+            await stage.ended(f"x-{number}", outcome)
+            await eventually(lambda number=number: stage.orders.attempts.total() == number + 1)  # type: ignore[misc]
+        assert stage.orders.attempts.most_common(1)[0][1] == 1
+        stage.hears.set()
+        await stage.settled(3)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,6 +30,8 @@ class Seen:
     def __init__(self) -> None:
         self.keys: dict[str, str] = {}
         self.listings = 0
+        self.changes = 0
+        self.deletes = 0
 
     async def follow(self, watcher: Watcher) -> None:
         async with aclosing(watcher.follow()) as told:
@@ -41,7 +43,9 @@ class Seen:
                     self._apply(each)
 
     def _apply(self, changes: Changes) -> None:
+        self.changes += 1
         for change in changes.changes:
+            self.deletes += change.deleted
             if change.deleted:
                 self.keys.pop(change.key_value.key, None)
             else:
@@ -61,10 +65,14 @@ async def writer(own_etcd: Etcd) -> AsyncIterator[EtcdClient]:
 
 
 class Watching:
-    def __init__(self, cable: Cable, prefix: str, silence: float) -> None:
+    def __init__(
+        self, cable: Cable, prefix: str, silence: float, *, rest: float = 0, deletes: bool = True
+    ) -> None:
         self.seen = Seen()
         self.client = EtcdClient(EtcdAccess((f"http://127.0.0.1:{cable.port}",)), timeout=2.0)
-        self.watcher = Watcher(self.client, prefix, silence=silence, backoff=QUICK)
+        self.watcher = Watcher(
+            self.client, prefix, silence=silence, rest=rest, deletes=deletes, backoff=QUICK
+        )
         self.task = asyncio.create_task(self.seen.follow(self.watcher))
 
     async def sees(self, **keys: str) -> None:
@@ -75,11 +83,18 @@ class Watching:
 
 @pytest.fixture
 async def watching(cable: Cable) -> AsyncIterator[Watching]:
-    made = Watching(cable, "/w/", silence=1.0)
-    yield made
-    made.task.cancel()
-    await asyncio.wait({made.task})
-    await made.client.close()
+    async with ended(Watching(cable, "/w/", silence=1.0)) as made:
+        yield made
+
+
+@asynccontextmanager
+async def ended(made: Watching) -> AsyncIterator[Watching]:
+    try:
+        yield made
+    finally:
+        made.task.cancel()
+        await asyncio.wait({made.task})
+        await made.client.close()
 
 
 async def write(client: EtcdClient, **keys: str) -> None:
@@ -156,3 +171,39 @@ async def test_an_etcd_that_is_started_again_is_followed_on(
     await asyncio.to_thread(own_etcd.members[0].start)
     await write(writer, a="2")
     await watching.sees(a="2")
+
+
+async def test_changes_gather_while_the_watch_rests(cable: Cable, writer: EtcdClient) -> None:
+    async with ended(Watching(cable, "/w/", silence=20.0, rest=1.0)) as watching:
+        await watching.sees()
+        await write(writer, k00="first")
+        await watching.sees(k00="first")
+        many = {f"k{number:02}": "x" for number in range(40)}
+        for key, value in many.items():
+            await write(writer, **{key: value})
+        await watching.sees(**many)
+        assert watching.seen.changes < len(many) // 2
+        assert watching.seen.listings == 1
+
+
+async def test_a_watch_that_is_far_behind_catches_up_without_a_rest(writer: EtcdClient) -> None:
+    watcher, number, found = Watcher(writer, "/w/", rest=3600.0), 1700, 0
+    async with asyncio.timeout(60), aclosing(watcher.follow()) as told:
+        assert isinstance(await anext(told), Listing)  # watched only when the next is asked for
+        await asyncio.gather(*(write(writer, **{f"k{each:04}": "x"}) for each in range(number)))
+        messages = 0
+        while found < number:
+            changes = await anext(told)
+            assert isinstance(changes, Changes)
+            found, messages = found + len(changes.changes), messages + 1
+    assert (found, messages) == (number, 2)
+
+
+async def test_deletes_are_left_out_where_nobody_asks_for_them(cable: Cable, writer: EtcdClient) -> None:
+    async with ended(Watching(cable, "/w/", silence=20.0, deletes=False)) as watching:
+        await eventually(lambda: watching.seen.listings == 1)
+        await write(writer, a="1")
+        await writer.txn(Txn(success=(delete("/w/a"),)))
+        await write(writer, b="1")
+        await watching.sees(a="1", b="1")
+        assert (watching.seen.deletes, watching.seen.listings) == (0, 1)

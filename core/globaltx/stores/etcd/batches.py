@@ -1,8 +1,9 @@
 """Makes one request of many callers' transactions, while others are on their way.
 
-Nobody waits for company: a transaction goes out at once unless `FLYING_MAX` requests are under way,
-and what has gathered meanwhile goes out together, each as a transaction nested in one. So one caller
-pays nothing, and a thousand pay a few requests.
+What somebody waits for goes out at once unless `FLYING_MAX` requests are under way, and what has
+gathered meanwhile goes out together, each as a transaction nested in one. So one caller pays nothing,
+and a thousand pay a few requests. What nobody waits for has ``patience``: it goes with the next request
+that is made anyway, and makes one of its own only when there was none for so long.
 
 etcd makes all comparisons of a request before its first operation. Two transactions about one xid
 must therefore never be in one request (a `join` and a `decide` would both find it undecided), nor
@@ -14,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from globaltx.stores.etcd.errors import EtcdRefusedError
@@ -36,6 +38,8 @@ class _Waiting:
     about: Xid
     txn: Txn
     answer: asyncio.Future[Answer]
+    due: float
+    """When it goes out at the latest if nothing is under way, by the loop's clock."""
 
 
 class Batches:
@@ -45,16 +49,22 @@ class Batches:
         self._client = client
         self._waiting: deque[_Waiting] = deque()
         self._flying: set[asyncio.Task[None]] = set()
+        self._alarm: asyncio.TimerHandle | None = None
 
-    async def txn(self, about: Xid, txn: Txn) -> Answer:
-        """Do one transaction; a caller that is cancelled may have had it done all the same."""
-        waiting = _Waiting(about, txn, asyncio.get_running_loop().create_future())
+    async def txn(self, about: Xid, txn: Txn, patience: float = 0.0) -> Answer:
+        """Do one transaction; a caller that is cancelled may have had it done all the same.
+
+        ``patience`` is how long it may wait for another to go with, in seconds.
+        """
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(about, txn, loop.create_future(), loop.time() + patience)
         self._waiting.append(waiting)
         self._fly()
         return await waiting.answer
 
     async def close(self) -> None:
         """End what is under way; whoever waits for it is cancelled."""
+        self._stop_alarm()
         flying = tuple(self._flying)
         for task in flying:
             task.cancel()
@@ -65,10 +75,30 @@ class Batches:
         self._waiting.clear()
 
     def _fly(self) -> None:
+        self._stop_alarm()
+        if not self._waiting or len(self._flying) >= FLYING_MAX:
+            return
+        loop = asyncio.get_running_loop()
+        due = min(each.due for each in islice(self._waiting, TOGETHER_MAX))
+        if due > loop.time() and len(self._waiting) < TOGETHER_MAX:
+            self._alarm = loop.call_at(due, self._fly_due)
+            return
+        self._send_off()
+
+    def _fly_due(self) -> None:
+        """Time is up for one, whatever the clock says by now: timers may ring a little early."""
         if self._waiting and len(self._flying) < FLYING_MAX:
-            task = asyncio.create_task(self._send(self._take()), name="etcd batch")
-            self._flying.add(task)
-            task.add_done_callback(self._landed)
+            self._send_off()
+
+    def _send_off(self) -> None:
+        task = asyncio.create_task(self._send(self._take()), name="etcd batch")
+        self._flying.add(task)
+        task.add_done_callback(self._landed)
+
+    def _stop_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
 
     def _landed(self, task: asyncio.Task[None]) -> None:
         self._flying.discard(task)

@@ -57,10 +57,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What one message of a watch told: everything up to and with ``revision``."""
+    """What one message of a watch told: everything up to and with ``revision``.
+
+    ``behind`` is by how many revisions the store was ahead of that when it was sent.
+    """
 
     changes: tuple[Change, ...]
     revision: int
+    behind: int = 0
 
 
 class EtcdClient:
@@ -117,16 +121,19 @@ class EtcdClient:
         revision: int,
         *,
         silence: float = SILENCE,
+        deletes: bool = True,
         opened: Callable[[], None] | None = None,
     ) -> AsyncGenerator[Changes, None]:
         """Yield what happens to the keys of a prefix from that revision on, until the watch ends.
 
-        ``opened`` is called once etcd has accepted.
+        Without ``deletes`` etcd sends no word of keys that were deleted. ``opened`` is called once
+        etcd has accepted.
 
         Raises:
             CompactedError: the history since that revision is not kept any more.
         """
-        body = {"createRequest": prefix_range(prefix) | {"startRevision": str(revision)}}
+        asked = prefix_range(prefix) | {"startRevision": str(revision)}
+        body = {"createRequest": asked if deletes else asked | {"filters": ["NODELETE"]}}
         async with aclosing(self._transport.messages("/v3/watch", body, silence)) as messages:
             async for told in messages:
                 if told.get("canceled"):
@@ -175,4 +182,5 @@ def _changes(told: Json) -> Changes:
     changes = tuple(
         Change(key_value(each["kv"]), deleted=each.get("type") == "DELETE") for each in told["events"]
     )
-    return Changes(changes, max(each.key_value.revision for each in changes))
+    revision = max(each.key_value.revision for each in changes)
+    return Changes(changes, revision, int(told["header"]["revision"]) - revision)

@@ -103,6 +103,10 @@ BEGIN_WAIT = 5.0
 REPEAT_FOR = 5.0
 STEP = 64
 """Branches that are told in one transaction of etcd, which takes 128 operations in all."""
+TELL_PATIENCE = 0.005
+"""How long a Commit may wait, in seconds, for a request that takes it along to the branches."""
+SETTLE_PATIENCE = 0.05
+"""The same of an end: the work is done, and nobody waits for its being known."""
 _POLL_FIRST, _POLL_MOST = 0.005, 0.1
 
 _log = logging.getLogger(__name__)
@@ -261,7 +265,7 @@ class EtcdStore:
 
     async def watch(self, app: str) -> AsyncGenerator[Branch, None]:
         """See `Store.watch`; etcd sends only what the app has to do."""
-        watcher = Watcher(self._client, self.keys.opened_by(self._whose(), app))
+        watcher = Watcher(self._client, self.keys.opened_by(self._whose(), app), deletes=False)
         self._watches[app] = watcher.health
         async with aclosing(watcher.follow()) as seen:
             async for each in seen:
@@ -352,9 +356,10 @@ class EtcdStore:
 
     async def _tell(self, branches: list[Branch]) -> None:
         xid = branches[0].id.xid
+        patience = TELL_PATIENCE if branches[0].outcome is Outcome.COMMIT else 0.0
         with as_store_errors(f"tell the branches of {xid}"):
             for step in _steps([self._telling_of(each) for each in branches]):
-                await self._batches.txn(xid, all_of(step))
+                await self._batches.txn(xid, all_of(step), patience)
 
     def _telling_of(self, branch: Branch) -> Txn:
         key = self.keys.open(branch.id)
@@ -378,7 +383,7 @@ class EtcdStore:
         compare = (exists(there), absent(end), self._outcome_is(branch.xid, settlement.state))
         txn = Txn(compare, (done, *over), (get_all(self.keys.transaction(branch.xid)),))
         with as_store_errors(f"settle {branch.name}"):
-            answer = await self._batches.txn(branch.xid, txn)
+            answer = await self._batches.txn(branch.xid, txn, SETTLE_PATIENCE)
             if answer.succeeded:
                 return
             found = record_of(self.keys, branch.xid, answer.found(0))

@@ -5,6 +5,9 @@ and again whenever changes may have been missed), `Changes` what has become of s
 after a silence and resumed from the revision behind the last change, by the next member if that one
 does not answer; when etcd has thrown that revision away, everything is listed anew, and so it is
 after `FAULTS_MAX` faults in a row, because etcd may have been restored to an older state.
+
+etcd sends a message for each of its transactions, at once. Who is in no hurry lets the watch rest
+after each message, and gets what has come meanwhile in one.
 """
 
 from __future__ import annotations
@@ -28,15 +31,25 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-class Watcher:
-    """Follows the keys of one prefix; ``silence`` is how long a watch may say nothing, in seconds."""
+BEHIND_MAX = 500
+"""By how many revisions a watch may be behind and rest all the same; etcd sends 1,000 in one message."""
 
-    def __init__(
+
+class Watcher:
+    """Follows the keys of one prefix.
+
+    ``silence`` is how long a watch may say nothing, ``rest`` how long it is left closed after each
+    message that has caught up, both in seconds. Without ``deletes`` only a listing tells what has gone.
+    """
+
+    def __init__(  # noqa: PLR0913  each is a choice of its own, most have a default
         self,
         client: EtcdClient,
         prefix: str,
         *,
         silence: float = SILENCE,
+        rest: float = 0.0,
+        deletes: bool = True,
         backoff: Backoff | None = None,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
@@ -45,6 +58,8 @@ class Watcher:
         self._client = client
         self._prefix = prefix
         self._silence = silence
+        self._rest = rest
+        self._deletes = deletes
         self._backoff = backoff or Backoff(most=5.0)
         self._clock = clock
         self._chance = chance
@@ -62,7 +77,7 @@ class Watcher:
                 await self._wait_out(error)
 
     async def _once(self) -> AsyncGenerator[Listing | Changes, None]:
-        """List if there is no position, then one watch from the position to its end."""
+        """List if there is no position, then one watch from the position to its end, or its rest."""
         if self._revision is None:
             listing = await self._client.list(self._prefix)
             yield listing
@@ -70,13 +85,22 @@ class Watcher:
             self.health.synced = True
             self.health.contact(self._clock())
         watching = self._client.watch(
-            self._prefix, self._revision + 1, silence=self._silence, opened=self._opened
+            self._prefix,
+            self._revision + 1,
+            silence=self._silence,
+            deletes=self._deletes,
+            opened=self._opened,
         )
         async with aclosing(watching) as messages:
             async for each in messages:
                 yield each
                 self._revision = each.revision  # only now: what was not taken comes again
                 self._opened()
+                if self._rest and each.behind <= BEHIND_MAX:
+                    break
+            else:
+                return
+        await asyncio.sleep(self._rest)
 
     def _opened(self) -> None:
         """The member holds our watch, or has told something: all is well."""
