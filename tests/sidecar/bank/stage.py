@@ -49,9 +49,11 @@ def _hasty(route: Route) -> Route:
 class Bank:
     """A bank, its sidecar, and what stands between them."""
 
-    def __init__(self, name: str, folder: Path, cluster: Cluster, namespace: str) -> None:
+    def __init__(
+        self, name: str, folder: Path, cluster: Cluster, namespace: str, capture: HttpCapture | None = None
+    ) -> None:
         port, between = free_port(), free_port()
-        capture = routes("bank")
+        capture = capture or routes("bank")
         http = HttpSettings(between, capture.routes, free_port(), LOOPBACK, edge=capture.edge)
         settings = SidecarSettings(namespace=namespace, app=name, http=http, control_port=free_port())
         self.between = Between(between, port)

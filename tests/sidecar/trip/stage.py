@@ -15,6 +15,7 @@ from tests.sidecar.programs import Program, SidecarProgram, get
 
 if TYPE_CHECKING:
     from dev.cluster.cluster import Cluster
+    from globaltx.coordinator.policy import HttpCapture
 
 SAMPLE = Path(__file__).parents[3] / "examples" / "03-saga-trip"
 STOCK = 1000
@@ -24,9 +25,11 @@ WANTED = {"seats": 2, "rooms": 1, "price": 30}
 class Provider:
     """Somebody who can be booked, their sidecar, and what stands between them."""
 
-    def __init__(self, name: str, folder: Path, cluster: Cluster, namespace: str) -> None:
+    def __init__(
+        self, name: str, folder: Path, cluster: Cluster, namespace: str, capture: HttpCapture | None = None
+    ) -> None:
         port, between = free_port(), free_port()
-        capture = routes("provider", SAMPLE)
+        capture = capture or routes("provider", SAMPLE)
         http = HttpSettings(between, capture.routes, free_port(), LOOPBACK, edge=capture.edge)
         settings = SidecarSettings(namespace=namespace, app=name, http=http, control_port=free_port())
         self.between = Between(between, port)
