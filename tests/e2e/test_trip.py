@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from dev.demo.shop import ENDS
 from dev.waiting import wait_for
@@ -41,6 +42,21 @@ def book(trips: Sample, query: str = "", price: int = 30) -> tuple[int, str]:
     return status, state
 
 
+def apply(trips: Sample, name: str) -> str:
+    """Apply a trip that is declared as a whole; the condition Succeeded, once it is known."""
+    text = (EXAMPLE / "declared" / f"{name}.yaml").read_text()
+    manifest = yaml.safe_load(text.replace("namespace: trips\n", f"namespace: {trips.namespace}\n"))
+    trips.kubectl.apply(yaml.safe_dump(manifest))
+    named = f"globaltx/{manifest['metadata']['name']}"
+
+    def condition() -> str:
+        (found,) = trips.kubectl.json("-n", trips.namespace, named)["status"]["conditions"]
+        return str(found["status"])
+
+    wait_for("the trip to be settled", lambda: condition() != "Unknown", seconds=SECONDS, every=0.2)
+    return condition()
+
+
 def free(trips: Sample) -> list[int]:
     return [trips.ask(each, "GET", "/bookings")[1]["free"] for each in PROVIDERS]
 
@@ -55,4 +71,16 @@ def test_a_trip_is_booked_and_paid(trips: Sample) -> None:
 def test_what_was_booked_before_something_failed_is_taken_back(trips: Sample, query: str, price: int) -> None:
     before = free(trips)
     assert book(trips, query, price) == (409, "RolledBack")
+    assert free(trips) == before
+
+
+def test_a_trip_that_is_declared_as_a_whole_is_booked_by_nobody_s_program(trips: Sample) -> None:
+    before = free(trips)
+    assert apply(trips, "trip") == "True"
+    assert [left - now for left, now in zip(before, free(trips), strict=True)] == [2, 1, 30]
+
+
+def test_a_declared_trip_that_cannot_be_paid_is_taken_back(trips: Sample) -> None:
+    before = free(trips)
+    assert apply(trips, "unpayable") == "False"
     assert free(trips) == before
