@@ -120,7 +120,7 @@ def unmanaged(resource: Json) -> Json:
 
 
 def bare(resource: Json) -> Json:
-    """Leave out who wrote which field, the requests of tries, and rows in conflict: of no use here.
+    """Leave out who wrote which field, the requests of tries, rows in conflict, and what steps were answered.
 
     Of calls only those matter by which a deadline is reckoned.
     """
@@ -129,6 +129,10 @@ def bare(resource: Json) -> Json:
         lighter["spec"] = {name: each for name, each in resource["spec"].items() if name != "calls"}
         if "reservation" in (calls := resource["spec"]["calls"]):
             lighter["spec"]["calls"] = {name: each for name, each in calls.items() if name != "request"}
-    if "conflicts" in (resource.get("status") or {}):
-        lighter["status"] = {name: each for name, each in resource["status"].items() if name != "conflicts"}
+    status = resource.get("status") or {}
+    if "conflicts" in status or "result" in status.get("step", {}):
+        lighter["status"] = {name: each for name, each in status.items() if name != "conflicts"}
+        if "step" in status:
+            step = {name: each for name, each in status["step"].items() if name != "result"}
+            lighter["status"]["step"] = step
     return lighter

@@ -92,7 +92,7 @@ class PolicyFollower:
             return
         self._health.ok(ROUTES_PART)
         if self._conductor is not None:
-            self._conductor.egress = merged.egress or ()
+            self._conductor.allow(merged.egress or ())
         if (routes, new.edge) != (self._routes, self._edge):
             _log.info("routes changed: %s", ", ".join(each.name for each in routes) or "none")
             self._routes, self._edge = routes, new.edge

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from globaltx.coordinator.reasons import SENTENCES, Reason
+from globaltx.transaction.declared import StepState
 from globaltx.transaction.states import State
 
 if TYPE_CHECKING:
@@ -16,6 +17,15 @@ if TYPE_CHECKING:
 
 _NAMED_MAX = 3
 """How many branches a sentence names; a transaction can have hundreds."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepStatus:
+    """How a step of a declared saga stands; ``problem`` tells of its last call that was not done."""
+
+    name: str
+    state: StepState
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +42,8 @@ class Status:
     """How many decisions of people were told."""
     resolved: bool = False
     """It ended, and not all rows went by the outcome alone."""
+    steps: tuple[StepStatus, ...] = ()
+    """Of a declared saga, in the order in which they are declared."""
 
     @property
     def reason(self) -> Reason:
@@ -66,6 +78,17 @@ def meaning(reason: str) -> str:
 def waiting_for(branches: Sequence[Branch]) -> str:
     """Say which branches have not carried the outcome out yet."""
     return f"Waiting for {_named(branches)}. "
+
+
+def steps_so_far(steps: Sequence[StepStatus]) -> str:
+    """Say how far a declared saga has come, and what keeps it."""
+    done = sum(each.state is StepState.DONE for each in steps)
+    kept = [
+        f"{each.name}: {each.problem}" for each in steps if each.problem and each.state is not StepState.DONE
+    ]
+    more = f"; and {len(kept) - _NAMED_MAX} more" if len(kept) > _NAMED_MAX else ""
+    told = f" ({'; '.join(kept[:_NAMED_MAX])}{more})" if kept else ""
+    return f"{done} of {len(steps)} steps are done{told}."
 
 
 def in_conflict(branches: Sequence[Branch]) -> str:

@@ -14,9 +14,19 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from globaltx.coordinator.conditions import Status, in_conflict, meaning, resolved, waiting_for, why
+from globaltx.coordinator.conditions import (
+    Status,
+    StepStatus,
+    in_conflict,
+    meaning,
+    resolved,
+    steps_so_far,
+    waiting_for,
+    why,
+)
 from globaltx.coordinator.observed import Notice, Observed, ObservedBranch, Plan, Report, Stamp, Weight
 from globaltx.coordinator.reasons import SENTENCES, Reason
+from globaltx.transaction.declared import StepState
 from globaltx.transaction.model import Branch, Decision, shorten
 from globaltx.transaction.states import ENDS, Event, Outcome, State, advance, decided, done
 
@@ -62,9 +72,25 @@ def _undecided(seen: Observed, now: datetime) -> Plan:
     if young > timedelta():
         return Plan(requeue_after=min(young, left))
     total = max(len(seen.branches), seen.status.total)
-    status = Status(message=SENTENCES[Reason.ACTIVE], total=total)
-    unchanged = total == seen.status.total
+    steps = _steps(seen)
+    told = shorten(steps_so_far(steps)) if steps else SENTENCES[Reason.ACTIVE]
+    status = Status(message=told, total=total, steps=steps)
+    unchanged = (total, steps) == (seen.status.total, seen.status.steps)
     return Plan(status=None if unchanged else status, requeue_after=left)
+
+
+def _steps(seen: Observed) -> tuple[StepStatus, ...]:
+    """How the steps of a declared saga stand, in their order; of one that is not known, how it stood."""
+    saga = seen.transaction.saga
+    if saga is None:
+        return ()
+    known = {each.name: each for each in seen.status.steps}
+    for each in seen.branches:
+        progress = each.branch.progress
+        if progress is not None:
+            problem = progress.compensation.problem or progress.step.problem
+            known[each.branch.id.resource] = StepStatus(each.branch.id.resource, progress.state, problem)
+    return tuple(known.get(step.name) or StepStatus(step.name, StepState.WAITING) for step in saga.steps)
 
 
 def _rollback(reason: Reason) -> Decision:
@@ -158,6 +184,7 @@ def _status(seen: Observed, decision: Decision, open_branches: list[Branch], now
         settled_at=(seen.status.settled_at or now) if state in ENDS else None,
         resolutions=max(known, seen.status.resolutions),
         resolved=bool(by_person) or seen.status.resolved,
+        steps=_steps(seen),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from globaltx.coordinator.conditions import Status
+from globaltx.coordinator.conditions import Status, StepStatus
 from globaltx.coordinator.observed import Observed, ObservedBranch
 from globaltx.coordinator.reasons import Reason
 from globaltx.manifest.resources import (
@@ -18,6 +18,7 @@ from globaltx.manifest.resources import (
     transaction_from_resource,
 )
 from globaltx.manifest.times import format_time, parse_time
+from globaltx.transaction.declared import StepState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -74,6 +75,10 @@ def read_status(resource: Mapping[str, Any]) -> Status:
         decided_at=parse_time(raw.get("decidedAt")),
         settled_at=transaction.settled_at,
         resolutions=raw.get("resolutions", 0),
+        steps=tuple(
+            StepStatus(each["name"], StepState(each["state"]), each.get("problem", ""))
+            for each in raw.get("steps", ())
+        ),
         resolved=any(each.get("reason") == Reason.RESOLVED_BY_PERSON for each in raw.get("conditions", ())),
     )
 
@@ -88,6 +93,8 @@ def write_status(status: Status, resource: Mapping[str, Any], now: datetime) -> 
         "message": status.message,
         "conditions": [_succeeded(status, resource, now)],
     }
+    if status.steps:
+        raw["steps"] = [_step(each) for each in status.steps]
     if status.resolutions:
         raw["resolutions"] = status.resolutions
     if status.decided_at is not None:
@@ -97,6 +104,11 @@ def write_status(status: Status, resource: Mapping[str, Any], now: datetime) -> 
         begun_at = parse_time(resource["metadata"].get("creationTimestamp"))
         raw["duration"] = duration(status.settled_at - (begun_at or status.settled_at))
     return {"status": raw}
+
+
+def _step(step: StepStatus) -> dict[str, Any]:
+    problem = {"problem": step.problem} if step.problem else {}
+    return {"name": step.name, "state": str(step.state), **problem}
 
 
 def _succeeded(status: Status, resource: Mapping[str, Any], now: datetime) -> dict[str, Any]:

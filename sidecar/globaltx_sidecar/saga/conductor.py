@@ -41,13 +41,20 @@ class Conductor:
         policies: Iterable[str],
         egress: tuple[Egress, ...],
     ) -> None:
-        self.egress = egress
-        """Where steps may be called; may be changed at any time."""
+        self._egress = egress
+        self._running: dict[Xid, Performance] = {}
         self._client = client
         self._namespace = namespace
         self._app = app
         self._pod = pod
         self._policies = frozenset(policies)
+
+    def allow(self, egress: tuple[Egress, ...]) -> None:
+        """Say anew where steps may be called; what could not be called before is looked at again."""
+        if egress != self._egress:
+            self._egress = egress
+            for each in self._running.values():
+                each.woken.set()
 
     async def lead(self, epoch: int) -> None:
         """Conduct, for ever; ``epoch`` is the term's number."""
@@ -58,6 +65,7 @@ class Conductor:
         )
         watcher = Watcher(self._client, TRANSACTIONS, self._namespace, fields=fields)
         running: dict[Xid, Performance] = {}
+        self._running = running
         async with (
             StepCaller() as caller,
             asyncio.TaskGroup() as tasks,
@@ -88,7 +96,7 @@ class Conductor:
 
     def _allowed(self, policy: str) -> tuple[Egress, ...]:
         """Where a saga that names this policy may call: nowhere if it is not one of ours."""
-        return self.egress if policy in self._policies else ()
+        return self._egress if policy in self._policies else ()
 
 
 def _xids(seen: Listing | WatchEvent) -> list[Xid]:

@@ -11,7 +11,7 @@ import yaml
 
 from dev.waiting import wait_for
 from globaltx.coordinator.policy import Egress
-from globaltx.manifest.settings import SidecarSettings
+from globaltx.manifest.settings import EtcdSettings, SidecarSettings
 from tests.ports import LOOPBACK, free_port
 from tests.sidecar.bank.between import Between
 from tests.sidecar.bank.stage import Stage
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dev.cluster.cluster import Cluster
 
 SAMPLE = Path(__file__).parents[3] / "examples" / "03-saga-trip"
+CHART = Path(__file__).parents[3] / "charts" / "globaltx"
 STOCK = 1000
 PROVIDERS = ("flight", "hotel", "payment")
 Json = dict[str, Any]
@@ -55,16 +56,41 @@ class Provider:
         return found
 
 
+def limited(cluster: Cluster, namespace: str, folder: Path) -> Path:
+    """A kubeconfig of somebody who may do what the chart lets a sidecar do in this namespace, and no more."""
+    rendered = yaml.safe_load_all(cluster.helm("template", "globaltx", str(CHART)))
+    role = next(each for each in rendered if each and each["metadata"]["name"] == "globaltx-sidecar")
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=yaml.safe_dump(role))
+    cluster.kubectl("create", "serviceaccount", "sidecar", "-n", namespace)
+    bound = ("--clusterrole=globaltx-sidecar", f"--serviceaccount={namespace}:sidecar")
+    cluster.kubectl("create", "rolebinding", "sidecar", "-n", namespace, *bound)
+    config = yaml.safe_load(cluster.kubeconfig.read_text())
+    token = cluster.kubectl("create", "token", "sidecar", "-n", namespace, "--duration=6h").strip()
+    for user in config["users"]:
+        user["user"] = {"token": token}
+    file = folder / "kubeconfig"
+    file.write_text(yaml.safe_dump(config))
+    return file
+
+
 class Sagas(Stage):
     """An operator, the sidecars of the app ``trip``, and the providers."""
 
-    def __init__(self, cluster: Cluster, namespace: str, folder: Path) -> None:
+    def __init__(
+        self, cluster: Cluster, namespace: str, folder: Path, etcd: EtcdSettings | None = None
+    ) -> None:
         super().__init__(cluster, namespace, folder)
+        self._etcd = etcd
+        if etcd is not None:
+            flags = ("--etcd-endpoints", ",".join(etcd.endpoints), "--etcd-prefix", etcd.prefix)
+            self.operator.command = [*self.operator.command, *flags]
+        self._kubeconfig = limited(cluster, namespace, folder)
         self.flight, self.hotel, self.payment = self.providers = tuple(
             Provider(name, folder) for name in PROVIDERS
         )
         self.conductors = tuple(self._conductor(f"trip-{index}", folder) for index in range(2))
         self.sidecar = self.conductors[0]
+        self.a = self.flight
         self.betweens = tuple(each.between for each in self.providers)
         self.programs = (self.operator, self.sidecar, *(each.service for each in self.providers))
         self._count = 0
@@ -76,8 +102,9 @@ class Sagas(Stage):
             policies=("trip",),
             egress=(Egress(LOOPBACK, (1,)),),
             control_port=free_port(),
+            etcd=self._etcd,
         )
-        return SidecarProgram(settings, folder, self.cluster.kubeconfig, pod=pod)
+        return SidecarProgram(settings, folder, self._kubeconfig, pod=pod)
 
     def policy(self) -> Json:
         """The policy that lets the app's sagas call the providers."""
@@ -130,6 +157,16 @@ class Sagas(Stage):
         condition = f"--for=condition=Succeeded={status}"
         self.cluster.kubectl(
             *("wait", condition, f"globaltx/{name}", "-n", self.namespace, f"--timeout={seconds}s")
+        )
+        return self.read(name)
+
+    def reached(self, name: str, states: set[str]) -> Json:
+        """Wait until the transaction is in one of these states, and give it."""
+        wait_for(
+            f"{name} in {states}",
+            lambda: self.read(name)["status"]["state"] in states,
+            seconds=120,
+            every=0.1,
         )
         return self.read(name)
 

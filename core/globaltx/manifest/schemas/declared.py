@@ -193,6 +193,25 @@ def retry() -> Schema:
     )
 
 
+def steps_status() -> Schema:
+    """How the steps stand, at the transaction."""
+    entry = fields(
+        "A step.",
+        {
+            "name": text("Its name.", STEP_NAME_LENGTH_MAX),
+            "state": choice("How it stands.", StepState),
+            "problem": text("Why its last call was not done.", PROBLEM_LENGTH_MAX),
+        },
+        required=["name", "state"],
+    )
+    return several(
+        "How the steps of a declared saga stand; their Branches tell more.",
+        entry,
+        STEPS_MAX,
+        **{"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+
+
 def step_status() -> Schema:
     """How far a step has come."""
     return fields(

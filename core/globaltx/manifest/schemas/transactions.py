@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from globaltx.coordinator.policy import DEFAULT_TIMEOUT, DEFAULT_TTL
 from globaltx.coordinator.reasons import SENTENCES, Reason
-from globaltx.manifest.schemas.declared import saga
+from globaltx.manifest.schemas.declared import saga, steps_status
 from globaltx.manifest.schemas.fields import (
     LABEL_VALUE,
     REASON,
@@ -228,6 +228,7 @@ def status() -> Schema:
             "branchesTotal": whole("How many branches it has.", 0, 10**6),
             "branchesSettled": whole("How many of them have carried the outcome out.", 0, 10**6),
             "resolutions": whole("How many decisions of people about rows in conflict were told.", 0, 10**6),
+            "steps": steps_status(),
             "decidedAt": moment("When the operator saw the outcome."),
             "settledAt": moment("When the last branch was seen settled."),
             "duration": text("From its creation until it was settled, such as 1.2s.", 24),
