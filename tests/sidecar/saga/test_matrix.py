@@ -1,0 +1,100 @@
+"""A declared trip that meets every fault at the airline's steps; the page shows what was found."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from dev.waiting import wait_for
+from tests.sidecar.bank.cases import CASES as ALL
+from tests.sidecar.bank.cases import MOMENT_SECONDS, Case, Hit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.sidecar.bank.between import Answer
+    from tests.sidecar.saga.stage import Json, Sagas
+
+pytestmark = [pytest.mark.control_plane, pytest.mark.kill, pytest.mark.timeout(600)]
+
+PAGE = Path(__file__).parents[3] / "docs" / "modes.md"
+MARKED = re.compile(
+    r"(?<=<!-- declared matrix: generated)([^\n]*-->\n).*(?=<!-- declared matrix: end -->)", re.DOTALL
+)
+COLUMNS = ("step", "compensation", "pivot")
+CALL_SECONDS = 3
+found: dict[tuple[str, str], str] = {}
+"""The outcome of each case and column, as it was met in this run."""
+
+
+def slow(forward: Callable[[], Answer], sagas: Sagas, step: str) -> Answer | None:
+    """A call that goes through once it was made again."""
+    calls = sagas.a.between.calls
+    wait_for("the call to be made again", lambda: calls[step] > 1, seconds=MOMENT_SECONDS, every=0.02)
+    return forward()
+
+
+CASES = (
+    *(each for each in ALL if each.victim is None and each.name != "slow"),
+    Case("slow", slow),
+    *(
+        Case(f"{name} is killed {'before' if before else 'after'} it", None, victim, before=before)
+        for name, victim in (
+            ("the participant", lambda sagas: sagas.a.service),
+            ("the conductor", lambda sagas: sagas.sidecar),
+            ("the operator", lambda sagas: sagas.operator),
+        )
+        for before in (True, False)
+    ),
+)
+
+
+def trip(sagas: Sagas, column: str) -> Json:
+    """Flight and hotel side by side, then the payment; or the hotel, the flight as the pivot, the payment."""
+    price = 10**6 if column == "compensation" else 1
+    flight = sagas.step("flight", timeoutSeconds=CALL_SECONDS)
+    payment = sagas.step("payment", price, dependsOn=["flight", "hotel"])
+    if column == "pivot":
+        flight |= {"pivot": True}
+        del flight["compensation"], payment["compensation"]
+    return sagas.trip(flight, sagas.step("hotel"), payment)
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_whatever_goes_wrong_all_is_done_or_nothing(sagas: Sagas, case: Case, column: str) -> None:
+    free, step = sagas.free(), "compensate" if column == "compensation" else "step"
+    hits = [Hit(cast("Any", sagas), step, case) for _ in range(case.times)]
+    for hit in hits:
+        sagas.a.between.fault(step, hit)
+    name = sagas.apply(trip(sagas, column))
+    assert hits[0].met.wait(MOMENT_SECONDS), f"the {step} never came"
+    if hits[0].killed is not None:
+        hits[0].killed.start(60)
+    end = sagas.reached(name, {"Committed", "RolledBack", "Conflict"})
+    outcome = str(end["spec"]["outcome"])
+    assert end["status"]["state"] == {"Commit": "Committed", "Rollback": "RolledBack"}[outcome]
+    taken = (1, 1, 1) if outcome == "Commit" else (0, 0, 0)
+    assert sagas.free() == tuple(left - each for left, each in zip(free, taken, strict=True))
+    found[case.name, column] = outcome
+
+
+def table() -> str:
+    rows = [f"| {case.name} | {' | '.join(found[case.name, each] for each in COLUMNS)} |" for case in CASES]
+    head = f"| what happens at the airline's | {' | '.join(COLUMNS)} |"
+    return "\n".join([head, "|---|" + "---|" * len(COLUMNS), *rows, ""])
+
+
+def test_the_page_shows_what_was_found() -> None:
+    missing = [(case.name, each) for case in CASES for each in COLUMNS if (case.name, each) not in found]
+    if missing:
+        pytest.skip(f"only a part of the cases was run, not {len(missing)} others")
+    page = PAGE.read_text()
+    wanted = MARKED.sub(lambda match: match[1] + table(), page)
+    if os.environ.get("REWRITE"):
+        PAGE.write_text(wanted)
+    assert page == wanted
