@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -28,9 +28,13 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The statement in tokens, without a closing ``;``; a question mark stands for a parameter."""
+    """The statement in tokens, without a closing ``;``; a question mark stands for a parameter.
+
+    ``text`` is all of them together, if that is known already.
+    """
 
     tokens: tuple[Token, ...]
+    text: str | None = field(default=None, compare=False, repr=False)
 
     @property
     def parameters(self) -> int:
@@ -50,7 +54,7 @@ class Source:
         ``before`` holds what is to be written before a token, ``instead`` what in place of others.
         """
         if span is None and parameters is None and not before:
-            return "".join([token.text for token in self.tokens])
+            return "".join([token.text for token in self.tokens]) if self.text is None else self.text
         first, end = span or (0, len(self.tokens))
         given = iter(parameters or ())
         replaced = {begin: (behind, text) for (begin, behind), text in (instead or {}).items()}

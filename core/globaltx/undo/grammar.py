@@ -7,7 +7,6 @@ undoable, the statement is refused.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
 
 _MODIFIERS = frozenset({"IGNORE", "LOW_PRIORITY", "HIGH_PRIORITY", "DELAYED", "QUICK"})
 _VERBS = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE"})
-_KNOWN_MAX = 512
-_known: dict[str, Change] = {}
-"""Changes by template: pieces are counted in tokens, so they fit every statement of the same template."""
 
 
 def change(source: Source) -> Change:
@@ -41,19 +37,20 @@ def change(source: Source) -> Change:
     Raises:
         RefusedError: it is none that can be undone.
     """
-    source = _with_quoted_schema(source)
-    key = template(source)
-    known = _known.get(key)
-    if known is not None:
-        return replace(known, source=source)
-    found = _cut(source)
+    return _cut(_with_quoted_schema(source))
+
+
+def fits_all(found: Change) -> bool:
+    """Whether every statement of the same words is cut alike, whatever its literals.
+
+    Pieces are counted in tokens, and the second reading was given no literals. (Where it needed them, or
+    several tables are joined, this one stands for itself.)
+    """
     if isinstance(found, Joined):
-        return found
-    if len(key) <= TEMPLATE_LENGTH_MAX and is_understood(key):
-        if len(_known) >= _KNOWN_MAX:
-            _known.clear()
-        _known[key] = found
-    return found
+        return False
+    answer = None if isinstance(found, Update) else found.returning
+    key = template(found.source if answer is None else _before(found.source, answer[0]))
+    return len(key) <= TEMPLATE_LENGTH_MAX and is_understood(key)
 
 
 def _cut(source: Source) -> Change:

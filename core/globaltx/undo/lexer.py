@@ -52,6 +52,10 @@ _KINDS: dict[str | None, TokenKind] = {str(kind): kind for kind in TokenKind}
 """By the name of the pattern's group; looked up, because every token of every statement asks."""
 
 
+FLAGS = re.DOTALL | re.ASCII
+"""What the patterns of `spellings` are compiled with."""
+
+
 class UnclosedError(ValueError):
     """A literal, a quoted name or a comment has no end."""
 
@@ -76,7 +80,8 @@ def tokens(text: str, mode: SqlMode) -> list[Token]:
 
 
 @cache
-def _pattern(ansi_quotes: bool, backslash_escapes: bool) -> re.Pattern[str]:  # noqa: FBT001  two of sql_mode's flags
+def spellings(ansi_quotes: bool, backslash_escapes: bool) -> dict[TokenKind, str]:  # noqa: FBT001  two of sql_mode's flags
+    """Give a pattern for each kind of token; where several match, the first one counts."""
     escape = r"|\\." if backslash_escapes else ""
     plain = r"\\" if backslash_escapes else ""
     single = rf"'(?:[^'{plain}]++|''{escape})*+'"
@@ -84,23 +89,27 @@ def _pattern(ansi_quotes: bool, backslash_escapes: bool) -> re.Pattern[str]:  # 
     quoted = r"`(?:[^`]++|``)*+`"
     string = single if ansi_quotes else rf"(?:{single}|{double})"
     name = r"(?:[A-Za-z0-9_$]|[^\x00-\x7f])"
-    return re.compile(
-        rf"""
-        (?P<space>\s++)
-        |(?P<hint>/\*\+.*?\*/)
-        |(?P<executable>/\*M?!.*?\*/)
-        |(?P<comment>/\*(?!\+|M?!).*?\*/|\#[^\n]*+|--(?=[\x00-\x20]|\Z)[^\n]*+)
-        |(?P<bytes>(?:_[A-Za-z0-9]++\s*+)?(?:[xX]'[0-9A-Fa-f]*+'|[bB]'[01]*+'|0x[0-9A-Fa-f]++(?!{name})|0b[01]++(?!{name})))
-        |(?P<string>(?:_[A-Za-z0-9]++\s*+|[nN])?{string}(?:\s*+{string})*+)
-        |(?P<quoted>{quoted}{"|" + double if ansi_quotes else ""})
-        |(?P<parameter>\?)
-        |(?P<number>(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][+-]?\d++)?(?!{name}))
-        |(?P<variable>@@?(?:{name}|\.)*+(?:{quoted}|{single}|{double})?)
-        |(?P<name>{name}++)
-        |(?P<symbol>:=|->>|->|<=>|&&|\|\||[-+*/%<>=!^~&|,;:.(){{}}\[\]])
-        """,
-        re.VERBOSE | re.DOTALL | re.ASCII,
-    )
+    digits = rf"0x[0-9A-Fa-f]++(?!{name})|0b[01]++(?!{name})"
+    return {
+        TokenKind.SPACE: r"\s++",
+        TokenKind.HINT: r"/\*\+.*?\*/",
+        TokenKind.EXECUTABLE: r"/\*M?!.*?\*/",
+        TokenKind.COMMENT: r"/\*(?!\+|M?!).*?\*/|\#[^\n]*+|--(?=[\x00-\x20]|\Z)[^\n]*+",
+        TokenKind.BYTES: rf"(?:_[A-Za-z0-9]++\s*+)?(?:[xX]'[0-9A-Fa-f]*+'|[bB]'[01]*+'|{digits})",
+        TokenKind.STRING: rf"(?:_[A-Za-z0-9]++\s*+|[nN])?{string}(?:\s*+{string})*+",
+        TokenKind.QUOTED: quoted + (f"|{double}" if ansi_quotes else ""),
+        TokenKind.PARAMETER: r"\?",
+        TokenKind.NUMBER: rf"(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][+-]?\d++)?(?!{name})",
+        TokenKind.VARIABLE: rf"@@?(?:{name}|\.)*+(?:{quoted}|{single}|{double})?",
+        TokenKind.NAME: rf"{name}++",
+        TokenKind.SYMBOL: r":=|->>|->|<=>|&&|\|\||[-+*/%<>=!^~&|,;:.(){}\[\]]",
+    }
+
+
+@cache
+def _pattern(ansi_quotes: bool, backslash_escapes: bool) -> re.Pattern[str]:  # noqa: FBT001  as above
+    kinds = spellings(ansi_quotes, backslash_escapes).items()
+    return re.compile("|".join(f"(?P<{kind}>{spelling})" for kind, spelling in kinds), FLAGS)
 
 
 _ESCAPES = {"0": "\0", "b": "\b", "n": "\n", "r": "\r", "t": "\t", "Z": "\x1a", "%": "\\%", "_": "\\_"}

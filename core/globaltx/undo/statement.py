@@ -7,7 +7,6 @@ place of question marks and quotes around a schema that is named by a keyword
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from globaltx.undo import control, lexer
@@ -29,6 +28,7 @@ from globaltx.undo.forms import (
     Verb,
 )
 from globaltx.undo.refusal import STATEMENT_NOT_UNDOABLE, RefusedError, refuse
+from globaltx.undo.remembered import Analyses
 from globaltx.undo.sqlmode import SqlMode, UnreadableTextError
 
 if TYPE_CHECKING:
@@ -57,7 +57,6 @@ __all__ = [
 ]
 
 _DEFAULT = SqlMode()
-_CACHED_BYTES_MAX = 8192
 _HARMLESS = frozenset({"EXPLAIN", "SHOW", "DESCRIBE", "DESC", "HELP", "VALUES", "KILL"})
 _LOCKING = ("FOR UPDATE", "FOR SHARE", "LOCK IN SHARE MODE")
 _CHANGES = frozenset({"INSERT", "UPDATE", "DELETE", "REPLACE", "CALL", "LOAD", "TRUNCATE"})
@@ -82,20 +81,21 @@ def analyse(sql: bytes, mode: SqlMode = _DEFAULT) -> Statement:
         RefusedError: it may change rows in a way that cannot be undone, or it cannot be read.
             Nothing has run yet.
     """
-    found = _analyse_cached(sql, mode) if len(sql) <= _CACHED_BYTES_MAX else _analyse(sql, mode)
+    found = _remembered.of(sql, mode)
     if isinstance(found, RefusedError):
         raise RefusedError(found.reason, found.sentence)
     return found
 
 
-def _analyse(sql: bytes, mode: SqlMode) -> Statement | RefusedError:
+def read(sql: bytes, mode: SqlMode) -> Statement | RefusedError:
+    """Do the same, with a refusal given back, and remember nothing."""
     try:
         return _statement(_source(sql, mode), mode)
     except RefusedError as refused:
         return refused.with_traceback(None)
 
 
-_analyse_cached = lru_cache(maxsize=512)(_analyse)
+_remembered = Analyses(read)
 
 
 def _source(sql: bytes, mode: SqlMode) -> Source:
