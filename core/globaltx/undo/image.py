@@ -35,8 +35,9 @@ def before(
     tail = change.source.render(condition.tail, parameters, shared)
     limit = "" if condition.limited else ALL_ROWS
     prefix = change.source.render(change.prefix, parameters, shared)
+    row_key = shape.sql("row_key", lambda: keys.row_key_expression(shape))
     return (
-        f"{prefix}SELECT {','.join([keys.row_key_expression(shape), values.image_bytes(columns), *more])}"
+        f"{prefix}SELECT {','.join([row_key, values.as_bytes(values.image_of(shape, columns)), *more])}"
         f" FROM {change.source.render(change.named, parameters)} {tail} {limit} FOR UPDATE"
     )
 

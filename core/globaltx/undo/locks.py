@@ -94,7 +94,7 @@ def _row(record: UndoRecord, position: int, xid: str, thinned: Collection[str]) 
     shape = record.shape
     found = f"FROM {_table(shape)} WHERE {keys.condition(shape, record.key)}"
     before = "NULL" if record.before is None else _image_literal(record.before)
-    after = f"(SELECT {values.image_expression(record.after)} {found})" if record.after else "NULL"
+    after = f"(SELECT {values.image_of(shape, record.after)} {found})" if record.after else "NULL"
     owner = "1" if record.certain or record.shape.name in thinned else f"(SELECT COUNT(*) {found})"
     return f"({_hex(shape.name)},{record.row_key},{xid},{position},{before},{after},{owner})"
 
@@ -109,6 +109,10 @@ def stop_at_conflict(schema: str) -> bytes:
 
 
 def _on_duplicate(committed: Collection[Xid], *, whole: bool) -> str:
+    return _ON_DUPLICATE[whole] if not committed else _taking_over(committed, whole=whole)
+
+
+def _taking_over(committed: Collection[Xid], *, whole: bool) -> str:
     """The names of the columns stand for what is there; each is assigned after its last use.
 
     The holder is noted where nothing tells the server beforehand that the condition is false: MySQL
@@ -131,6 +135,9 @@ def _noting_holder(theirs: str, *, whole: bool) -> str:
     """Note who holds the record; 0, which violates the CHECK, or 1 where that is done later."""
     noted = f"LENGTH(@globaltx_holder:={theirs})"
     return f"{noted}>0" if whole else f"{noted}=0"
+
+
+_ON_DUPLICATE = {whole: _taking_over((), whole=whole) for whole in (False, True)}
 
 
 def probe(

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from globaltx.undo.literal import identifier
 from globaltx.undo.refusal import NO_PRIMARY_KEY, RefusedError, refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
 
 
 class Kind(StrEnum):
@@ -44,6 +48,8 @@ _KINDS = {
 _KIND_OF = {name: kind for kind, names in _KINDS.items() for name in names.split()}
 _TRUE_TO_UNICODE = frozenset({"utf8", "utf8mb3", "utf8mb4", "ascii", "latin1"})
 _NO_KEY = frozenset({Kind.DOUBLE, Kind.JSON, Kind.UNKNOWN})
+_SQL_MAX = 64
+"""Pieces of SQL that are remembered for a table."""
 _CASCADES = frozenset({"CASCADE", "SET NULL", "SET DEFAULT"})
 
 
@@ -63,10 +69,13 @@ class Column:
     visible: bool = True
     null_default: bool = False
     """Left out of an INSERT, it becomes NULL."""
+    kind: Kind = field(init=False, repr=False, compare=False)
+    """How its values are written."""
 
-    @property
-    def kind(self) -> Kind:
-        """How its values are written."""
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", self._kind())
+
+    def _kind(self) -> Kind:
         kind = _KIND_OF.get(self.type.lower(), Kind.UNKNOWN)
         if kind is Kind.TEXT and self.charset not in _TRUE_TO_UNICODE:
             return Kind.FOREIGN_TEXT
@@ -146,6 +155,26 @@ class TableShape:
     """False: the sidecar's account lacks the right TRIGGER, and the server hides triggers from it."""
     unique_keys: tuple[UniqueKey, ...] = ()
     """Those besides the primary key."""
+    stored_columns: tuple[Column, ...] = field(init=False, repr=False, compare=False)
+    """The columns that can be written: all but the generated ones."""
+    _by_name: dict[str, Column] = field(init=False, repr=False, compare=False)
+    _sql: dict[Hashable, str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        stored = tuple(column for column in self.columns if not column.generated)
+        object.__setattr__(self, "stored_columns", stored)
+        by_name = {column.name.casefold(): column for column in reversed(self.columns)}
+        object.__setattr__(self, "_by_name", by_name)
+        object.__setattr__(self, "_sql", {})
+
+    def sql(self, key: Hashable, write: Callable[[], str]) -> str:
+        """Give a piece of SQL that depends on the shape and on this key alone; it is written once."""
+        found = self._sql.get(key)
+        if found is None:
+            if len(self._sql) >= _SQL_MAX:
+                self._sql.clear()
+            found = self._sql[key] = write()
+        return found
 
     @property
     def label(self) -> str:
@@ -157,21 +186,15 @@ class TableShape:
         """The columns of the primary key, in its order."""
         return tuple(self.column(name) for name in self.primary_key)
 
-    @property
-    def stored_columns(self) -> tuple[Column, ...]:
-        """The columns that can be written: all but the generated ones."""
-        return tuple(column for column in self.columns if not column.generated)
-
     def column(self, name: str) -> Column:
         """Find a column, whatever the spelling's case.
 
         Raises:
             NoSuchColumnError: there is none.
         """
-        folded = name.casefold()
-        for column in self.columns:
-            if column.name.casefold() == folded:
-                return column
+        column = self._by_name.get(name.casefold())
+        if column is not None:
+            return column
         message = f"table {self.label} has no column {name}"
         raise NoSuchColumnError(message)
 

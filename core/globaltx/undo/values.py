@@ -18,7 +18,9 @@ from globaltx.undo.literal import Text, identifier
 from globaltx.undo.shape import Column, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from globaltx.undo.shape import TableShape
 
 
 class Number(str):
@@ -75,9 +77,20 @@ def image_expression(columns: Iterable[Column], qualifier: str = "") -> str:
     )
 
 
+def image_of(shape: TableShape, columns: Sequence[Column]) -> str:
+    """Write the SQL of the image of these columns of a table, or remember it."""
+    names = tuple([column.name for column in columns])
+    return shape.sql(("image", names), lambda: image_expression(columns))
+
+
 def image_bytes(columns: Iterable[Column], qualifier: str = "") -> str:
     """The same as UTF-8 bytes, which no ``character_set_results`` changes on the way."""
-    return f"CAST(CONVERT({image_expression(columns, qualifier)} USING utf8mb4) AS BINARY)"
+    return as_bytes(image_expression(columns, qualifier))
+
+
+def as_bytes(image: str) -> str:
+    """Write the SQL of an image's UTF-8 bytes."""
+    return f"CAST(CONVERT({image} USING utf8mb4) AS BINARY)"
 
 
 def _name(name: str) -> str:
