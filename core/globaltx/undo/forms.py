@@ -56,11 +56,13 @@ class Source:
         if span is None and parameters is None and not before:
             return "".join([token.text for token in self.tokens]) if self.text is None else self.text
         first, end = span or (0, len(self.tokens))
+        if span and not (parameters or before or instead):
+            return "".join([_plain(token) for token in self.tokens[first:end]])
         given = iter(parameters or ())
         replaced = {begin: (behind, text) for (begin, behind), text in (instead or {}).items()}
         parts = []
         for index, token in enumerate(self.tokens[:end]):
-            if token.kind is TokenKind.PARAMETER and parameters is not None:
+            if token.kind is TokenKind.PARAMETER and parameters:
                 part = f" {literal.sql(next(given))} "
             else:
                 part = " " if span and token.kind is TokenKind.COMMENT else token.text
@@ -71,6 +73,10 @@ class Source:
             elif index >= first:
                 parts.append((before or {}).get(index, "") + part)
         return "".join(parts)
+
+
+def _plain(token: Token) -> str:
+    return " " if token.kind is TokenKind.COMMENT else token.text
 
 
 @dataclass(frozen=True, slots=True)

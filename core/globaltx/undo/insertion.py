@@ -195,7 +195,7 @@ def cell_value(
     match token.kind:
         case TokenKind.PARAMETER:
             before = sum(each.kind is TokenKind.PARAMETER for each in source.tokens[: span[0]])
-            return parameters[before]
+            return parameters[before] if before < len(parameters) else _COMPUTED
         case TokenKind.NUMBER:
             return _number(token.text, sign)
         case TokenKind.STRING:

@@ -131,6 +131,22 @@ def test_no_warning_of_ours_reaches_the_application(proxy: Proxy) -> None:
         assert all(level == "Error" for level, *_ in cursor.fetchall())
 
 
+@pytest.mark.parametrize("change", [
+    "INSERT {} INTO item VALUES (?, 'x', 1)",
+    "INSERT {} INTO item (name) VALUES (?)",
+    "UPDATE {} item SET amount = 1 WHERE id = ?",
+    "UPDATE {} item SET amount = 1 WHERE id IN (SELECT id FROM item WHERE id = ?)",
+    "DELETE {} FROM item WHERE id = ?",
+])  # fmt: skip
+def test_a_question_mark_in_a_text_is_the_servers_error(proxy: Proxy, change: str) -> None:
+    with proxy.connect() as connection, connection.cursor() as cursor:
+        with pytest.raises(pymysql.MySQLError) as error:
+            cursor.execute(change.format(hint(proxy.begin())))
+        assert error.value.args[0] == 1064
+        cursor.execute("SELECT 1")
+    assert items(proxy.place) == ITEMS
+
+
 def test_a_failing_statement_leaves_nothing(proxy: Proxy) -> None:
     xid = proxy.begin()
     with proxy.connect() as connection, connection.cursor() as cursor:
