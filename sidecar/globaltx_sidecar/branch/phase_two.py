@@ -38,6 +38,8 @@ ATTEMPTS_MAX = 5
 FENCE_SECONDS = 3600
 """How long a rollback's fence stands: longer than any local transaction lives."""
 KEYS_MAX = 500
+TOGETHER_MAX = 4
+"""DELETEs in one trip: with the longest keys they fit into a packet."""
 
 
 class PhaseTwo:
@@ -128,16 +130,20 @@ class PhaseTwo:
         raise DatasourceUnavailableError(message) from failure
 
     async def _forget(self, session: Session, xids: Sequence[Xid]) -> None:
+        """Delete records, as many portions as fit in one trip."""
         if not xids:
             return
-        await self._delete(session, await session.rows(locks.select_keys(self._schema, xids)), xids)
+        deletes = self._deletes(await session.rows(locks.select_keys(self._schema, xids)), xids)
+        for first in range(0, len(deletes), TOGETHER_MAX):
+            await session.train(deletes[first : first + TOGETHER_MAX])
 
-    async def _delete(self, session: Session, found: Iterable[Row], xids: Sequence[Xid]) -> None:
-        """Delete records by table and keys, portion by portion."""
-        for table_name, row_keys in locks.keys_by_table(found).items():
-            for first in range(0, len(row_keys), KEYS_MAX):
-                portion = row_keys[first : first + KEYS_MAX]
-                await session.rows(locks.delete_records(self._schema, table_name, portion, xids))
+    def _deletes(self, found: Iterable[Row], xids: Sequence[Xid]) -> list[str]:
+        """Write the DELETEs of records by table and keys, one for each portion."""
+        return [
+            locks.delete_records(self._schema, table_name, row_keys[first : first + KEYS_MAX], xids)
+            for table_name, row_keys in locks.keys_by_table(found).items()
+            for first in range(0, len(row_keys), KEYS_MAX)
+        ]
 
     async def _undo_all(self, session: Session, xid: Xid, resolutions: Sequence[Resolution]) -> Restored:
         masks = shown.Masks(self._database.datasource.sensitive_columns)
@@ -149,7 +155,8 @@ class PhaseTwo:
             except RecordsGoneError:
                 await session.rows("ROLLBACK")
                 continue
-            await self._delete(session, restored.done, [xid])
+            for delete in self._deletes(restored.done, [xid]):
+                await session.rows(delete)
             await session.rows("COMMIT")
             return restored
         message = f"another sidecar is restoring the rows of {xid} again and again"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,9 +15,11 @@ from globaltx.undo.refusal import RefusedError
 from globaltx_sidecar.branch.database import Database
 from globaltx_sidecar.branch.phase_two import PhaseTwo
 from tests.sidecar.eventually import eventually
+from tests.sidecar.mysql.meter import TripMeter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
+    from pathlib import Path
 
     from globaltx_sidecar.branch.database import Row, Session
     from globaltx_sidecar.branch.schemas import CachedSchemas
@@ -59,6 +62,29 @@ async def test_update_is_undone_whole(
     assert sql(EVERYTHING) != inventory
     assert (await phase_two.rollback(xid)).state is State.ROLLED_BACK
     assert sql(EVERYTHING) == inventory
+
+
+async def test_what_is_committed_is_forgotten_in_two_trips(
+    application: Make, database: Database, schemas: CachedSchemas, sql: Sql, inventory: str, tmp_path: Path
+) -> None:
+    sql("CREATE TABLE ordered (id INT PRIMARY KEY); CREATE TABLE paid (id INT PRIMARY KEY)")
+    xids = [Xid("tests", f"trip{number}") for number in range(3)]
+    for number, each in enumerate(xids):
+        app = application(each)
+        await app.execute(f"UPDATE inventory SET available = 1 WHERE id = {number + 1}")
+        await app.execute(f"INSERT INTO ordered VALUES ({number})")
+        await app.execute(f"INSERT INTO paid VALUES ({number})")
+        await app.commit()
+    with TripMeter(database.datasource.port) as meter:
+        metered = Database(replace(database.datasource, port=meter.port), str(tmp_path))
+        phase_two = PhaseTwo(metered, schemas)
+        await phase_two.commit([])
+        before = meter.lines[0].trips
+        await phase_two.commit(xids)
+        assert meter.lines[0].trips - before == 2
+        metered.close()
+    assert sql("SELECT COUNT(*) FROM globaltx_undo").strip() == "0"
+    assert sql(EVERYTHING) != inventory
 
 
 async def test_insert_with_generated_keys_is_undone(
