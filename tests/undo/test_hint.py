@@ -15,6 +15,8 @@ from globaltx.undo.sqlmode import SqlMode
     [
         (b"SELECT 1", Taken(b"SELECT 1", None)),
         (b"UPDATE /*+ XID('ns.a') */ t SET a=1", Taken(b"UPDATE   t SET a=1", "ns.a")),
+        (b"UPDATE /*+\n xId ( 'ns.a' )*/ t SET a=1", Taken(b"UPDATE   t SET a=1", "ns.a")),
+        (b"UPDATE /*+ XID('ns.a\") */ t SET a=1", Taken(b"UPDATE /*+ XID('ns.a\") */ t SET a=1", None)),
         (b'update /*+xid( "ns.a" )*/ t set a=1', Taken(b"update   t set a=1", "ns.a")),
         (
             b"INSERT/*+ XID('ns.a') TraceParent('00-ab-cd-01') */INTO t",

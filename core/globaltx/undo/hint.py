@@ -22,6 +22,8 @@ _AT_THE_FRONT = re.compile(
     rb"\s*(?P<verb>[A-Za-z]+)[A-Za-z\s(]*+(?P<hint>/\*\+[^*'\"]*+(?:'[^*'\"]*+'[^*'\"]*+)*+\*/)"
 )
 """A hint with nothing but words before it, so that it cannot stand in a literal or in a comment."""
+_NAMES_ONLY_XID = re.compile(rb"/\*\+\s*XID\s*\(\s*'(?P<xid>[^'\"()]*)'\s*\)\s*\*/", re.IGNORECASE).fullmatch
+"""All that nearly every hint says."""
 _RUNS_TEXT = frozenset({"PREPARE", "EXECUTE"})
 _DEFAULT = SqlMode()
 
@@ -84,6 +86,9 @@ def _taken_from_the_front(sql: bytes) -> Taken | None:
     before, behind = sql[: front.start("hint")], sql[front.end() :]
     if b"/*" in behind:
         return None
+    alone = _NAMES_ONLY_XID(front["hint"])
+    if alone is not None:
+        return Taken(before + b" " + behind, alone["xid"].decode())
     values: dict[str, set[str]] = {"XID": set(), "TRACEPARENT": set(), "GLOBALLOCK": set()}
     rest = _without(front["hint"].decode(), values)
     if not values["XID"]:

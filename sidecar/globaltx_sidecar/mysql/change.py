@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from globaltx_sidecar.mysql.steps import Step, Work
     from globaltx_sidecar.mysql.travel import Landed
 
+_IN_TRANS: Final = int(Status.IN_TRANS)
+_FOLLOWS: Final = int(Status.MORE_RESULTS_EXISTS)
 _BEGIN: Final = (b"BEGIN",)
 _GUARDED_BEGIN: Final = (b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", b"BEGIN")
 _ISOLATION: Final = b"SHOW SESSION VARIABLES WHERE Variable_name IN ('tx_isolation', 'transaction_isolation')"
@@ -97,9 +99,8 @@ def changed(
         answer = yield from _respectfully(standing, trip)
     else:
         answer = yield from _in_autocommit(standing, wanted.xid, trip)
-        ended = int(Status.IN_TRANS)
-    follows = int(Status.MORE_RESULTS_EXISTS)
-    return answer.answer(clear=ended | (0 if more else follows), set_=follows if more else 0)
+        ended = _IN_TRANS
+    return answer.answer(clear=ended | (0 if more else _FOLLOWS), set_=_FOLLOWS if more else 0)
 
 
 def _rows_of_another_text() -> errors.RefusedError:
@@ -307,7 +308,7 @@ def _records(standing: Standing, trip: Trip, landed: Landed) -> Generator[Step, 
 def _check(trip: Trip, landed: Landed) -> None:
     """Refuse what came back otherwise than planned."""
     answer = landed.answer
-    follows = landed.ok.status & Status.MORE_RESULTS_EXISTS and not landed.behind
+    follows = landed.ok.status & _FOLLOWS and not landed.behind
     if len(landed.images) != (landed.planned.image is not None) or follows:
         what = "it gave more than one result; the local transaction was rolled back"
         raise not_undoable(what)

@@ -45,6 +45,27 @@ class PacketReader:
         """Take in more bytes."""
         self._buffer += data
 
+    def payloads(self, data: bytes) -> Iterator[bytes]:
+        """Take in more bytes, and give the payloads of the packets that are whole.
+
+        Packets that have come whole are cut out of ``data`` itself.
+
+        Raises:
+            PacketError: a packet is larger than allowed.
+        """
+        position = 0
+        if not self._buffer:
+            size = len(data)
+            while (start := position + HEADER_LENGTH) <= size:
+                length = data[position] | data[position + 1] << 8 | data[position + 2] << 16
+                if start + length > size or length == PAYLOAD_LENGTH_MAX or length > self._payload_length_max:
+                    break
+                position = start + length
+                yield data[start:position]
+        self._buffer += data[position:]
+        for packet in self:
+            yield packet.payload
+
     def take_rest(self) -> bytes:
         """Give back what no packet was made of yet, and forget it."""
         rest = bytes(self._buffer)

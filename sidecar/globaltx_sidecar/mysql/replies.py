@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 ROWS_BYTES_MAX: Final = 16 * 1024 * 1024
 """More of images than this for one statement is not kept: the statement is refused."""
 _MORE_RESULTS: Final = int(Status.MORE_RESULTS_EXISTS)
+_CURSOR_EXISTS: Final = int(Status.CURSOR_EXISTS)
 _PACKET_BYTES_MAX: Final = 64 * 1024 * 1024
 
 Row = tuple[bytes | None, ...]
@@ -125,42 +126,34 @@ class Collector:
         Raises:
             PacketError: they are no response, or a packet is too large.
         """
-        self._reader.feed(data)
         replies = []
-        for packet in self._reader:
+        for payload in self._reader.payloads(data):
             if self._parser is None:
                 self._parser = self._reply()
                 next(self._parser)
             try:
-                self._parser.send(packet.payload)
+                self._parser.send(payload)
             except StopIteration as end:
                 self._parser = None
                 replies.append(end.value)
         return replies
 
     def _reply(self) -> Generator[None, bytes, Reply]:
-        reply = Reply([])
+        results: list[Result] = []
         while True:
-            result = yield from self._result()
-            reply.results.append(result)
+            payloads: list[bytes] = []
+            result = yield from self._result(payloads)
+            if self.verbatim and not result.overflowed:
+                result.payloads = payloads
+            results.append(result)
             if isinstance(result.end, Err) or not result.end.status & _MORE_RESULTS:
-                return reply
+                return Reply(results)
 
-    def _result(self) -> Generator[None, bytes, Result]:
-        payloads: list[bytes] = []
-        result = yield from self._read(payloads)
-        if self.verbatim and not result.overflowed:
-            result.payloads = payloads
-        return result
-
-    def _next(self, payloads: list[bytes]) -> Generator[None, bytes, bytes]:
-        payload = yield
+    def _result(self, payloads: list[bytes]) -> Generator[None, bytes, Result]:
+        """Read one result; ``payloads`` gets its packets, if they are to be kept."""
+        first = yield
         if self.verbatim:
-            payloads.append(payload)
-        return payload
-
-    def _read(self, payloads: list[bytes]) -> Generator[None, bytes, Result]:
-        first = yield from self._next(payloads)
+            payloads.append(first)
         if not first or first[0] == LOCAL_INFILE_BYTE:
             message = "the server asked for something that no command of ours can lead to"
             raise PacketError(message)
@@ -169,11 +162,13 @@ class Collector:
         if (end := _end(first)) is not None:
             return Result(end)
         columns, _ = read_lenenc(first, 0)
-        for _ in range(columns):
-            yield from self._next(payloads)
+        for _ in range(columns if self._deprecate_eof else columns + 1):
+            payload = yield
+            if self.verbatim:
+                payloads.append(payload)
         if not self._deprecate_eof:
-            defined = parse_eof((yield from self._next(payloads)))
-            if defined.status & Status.CURSOR_EXISTS:
+            defined = parse_eof(payload)
+            if defined.status & _CURSOR_EXISTS:
                 return Result(defined, columns=columns)
         return (yield from self._rows(columns, payloads))
 
@@ -182,7 +177,9 @@ class Collector:
         rows_at = len(payloads)
         kept = 0
         while True:
-            payload = yield from self._next(payloads)
+            payload = yield
+            if self.verbatim:
+                payloads.append(payload)
             if (end := _end(payload)) is not None:
                 return Result(end, rows, columns, overflowed=kept > ROWS_BYTES_MAX, rows_at=rows_at)
             kept += len(payload)

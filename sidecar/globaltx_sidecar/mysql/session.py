@@ -207,7 +207,7 @@ class Session:
     def _client_data(self, data: bytes) -> list[SessionCommand]:
         if self.phase is Phase.LOGIN:
             return self._logged_in(self._login.client_data(data))
-        if self.phase in {Phase.AUTHENTICATION, Phase.BLIND}:
+        if self.phase is Phase.AUTHENTICATION or self.phase is Phase.BLIND:
             return self._unread(data)
         self._intake.add(data)
         return self._proceed()
@@ -248,7 +248,7 @@ class Session:
         commands: list[SessionCommand] = []
         while self.phase is Phase.READY and self._intake.held and self._take_one(commands):
             pass
-        if self.phase in {Phase.AUTHENTICATION, Phase.BLIND} and self._intake.held:
+        if self._intake.held and self.phase in {Phase.AUTHENTICATION, Phase.BLIND}:
             commands += self._unread(self._intake.everything())
         self._look_ahead()
         return commands

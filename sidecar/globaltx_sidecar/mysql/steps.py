@@ -7,7 +7,7 @@ answers come over the network. `Session` drives it.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from globaltx.undo.sqlmode import SqlMode
@@ -100,7 +100,7 @@ def _one_by_one(
     for statement in statements:
         if trains.SEPARATOR in statement:
             yield from give_back(standing)
-        arrived = yield from ask(standing, replace(trains.single(statement), verbatim=verbatim))
+        arrived = yield from ask(standing, trains.single(statement, verbatim=verbatim))
         results += arrived.results
         if arrived.error is not None:
             break

@@ -27,6 +27,7 @@ _SET_MULTI_STATEMENTS: Final = {
     True: frame(bytes((Command.SET_OPTION, 0, 0)), 0),
     False: frame(bytes((Command.SET_OPTION, 1, 0)), 0),
 }
+_QUERY: Final = bytes((Command.QUERY,))
 PING: Final = frame(bytes((Command.PING,)), 0)
 SEPARATOR: Final = b";"
 
@@ -62,9 +63,9 @@ class Arrival:
         return None if isinstance(end, Err) else end.status
 
 
-def single(sql: bytes) -> Train:
+def single(sql: bytes, *, verbatim: bool = False) -> Train:
     """One statement, as the connection would send it; it may hold what it likes."""
-    return Train(frame(bytes((Command.QUERY,)) + sql, 0), 1)
+    return Train(frame(_QUERY + sql, 0), 1, verbatim)
 
 
 def ping() -> Train:

@@ -10,14 +10,14 @@ from globaltx_sidecar.mysql.packets import PAYLOAD_LENGTH_MAX, PacketError, fram
 from globaltx_sidecar.mysql.steps import Answer, Ask, PassOn, Relay
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from globaltx_sidecar.commands import Command
     from globaltx_sidecar.mysql.local import Standing
     from globaltx_sidecar.mysql.reader import Packet
     from globaltx_sidecar.mysql.replies import Collector, Reply
     from globaltx_sidecar.mysql.road import Road
-    from globaltx_sidecar.mysql.steps import Step
+    from globaltx_sidecar.mysql.trains import Train
 
 
 class Worker:
@@ -34,15 +34,15 @@ class Worker:
 
     def begin(self) -> list[Command]:
         """Do what can be done at once."""
-        return self._run(lambda: next(self._work))
+        return self._run(None)
 
     def answered(self, value: object) -> list[Command]:
         """What the last command asked for has come."""
-        return self._run(lambda: self._work.send(value))
+        return self._run(value)
 
     def failed(self, error: Exception) -> list[Command]:
         """What the last command asked for will not come; raises what the work does not expect."""
-        return self._run(lambda: self._work.throw(error))
+        return self._run(None, error)
 
     def database_data(self, data: bytes) -> list[Command]:
         """Take in what the database answers to the last train.
@@ -54,7 +54,7 @@ class Worker:
         if not self._awaited:
             message = "the database answered what was not asked"
             raise PacketError(message)
-        return self.answered(self._arrived()) if len(self._replies) >= self._awaited else []
+        return self._run(self._arrived()) if len(self._replies) >= self._awaited else []
 
     def _arrived(self) -> list[Reply]:
         """The replies that are awaited; later ones to the same bytes stay for the next step."""
@@ -62,40 +62,44 @@ class Worker:
         self._awaited = 0
         return arrived
 
-    def _run(self, resume: Callable[[], Step]) -> list[Command]:
+    def _run(self, value: object, error: Exception | None = None) -> list[Command]:
         """Run until the work waits for something, or ends."""
         commands: list[Command] = []
         try:
-            while (again := self._take(resume(), commands)) is not None:
-                resume = again
+            step = self._work.send(value) if error is None else self._work.throw(error)
+            while True:
+                given: object = None
+                if isinstance(step, Ask):
+                    if self._ask(step.train, commands):
+                        return commands
+                    given = self._arrived()
+                elif isinstance(step, Answer | Relay):
+                    commands.append(ToClient(self._answer(step)))
+                elif isinstance(step, PassOn):
+                    # What is passed on is followed as if it had come from the client: the work is over.
+                    self._road.pass_on(step.packet, step.prepared)
+                    commands.append(ToDatabase(step.packet))
+                    self._work.close()
+                else:
+                    commands.append(step)
+                    if not isinstance(step, Register | Refused | Committed):
+                        return commands
+                step = self._work.send(given)
         except StopIteration:
             self._finish()
         return commands
 
-    def _take(self, step: Step, commands: list[Command]) -> Callable[[], Step] | None:
-        """Turn a step into commands; give how to go on, None if it must be answered before."""
-        if isinstance(step, Ask):
-            self._awaited = step.train.responses
-            self._collector.verbatim = step.train.verbatim
-            if step.train.data:
-                self._check_silence()
-                commands.append(ToDatabase(step.train.data))
-            if len(self._replies) < self._awaited:
-                return None
-            arrived = self._arrived()
-            return lambda: self._work.send(arrived)
-        if isinstance(step, PassOn):
-            self._road.pass_on(step.packet, step.prepared)
-            commands.append(ToDatabase(step.packet))
-            return self._stop
-        if isinstance(step, Answer):
-            commands.append(ToClient(frame(step.payload, self._next_sequence)))
-            self._next_sequence = (self._next_sequence + 1) % 256
-        elif isinstance(step, Relay):
-            commands.append(ToClient(self._framed(step.payloads)))
-        else:
-            commands.append(step)
-        return self._resume if isinstance(step, Answer | Relay | Register | Refused | Committed) else None
+    def _ask(self, train: Train, commands: list[Command]) -> bool:
+        """Send a train; False if all that it waits for has come already."""
+        self._awaited = train.responses
+        self._collector.verbatim = train.verbatim
+        if train.data:
+            self._check_silence()
+            commands.append(ToDatabase(train.data))
+        return len(self._replies) < self._awaited
+
+    def _answer(self, step: Answer | Relay) -> bytes:
+        return self._framed((step.payload,) if isinstance(step, Answer) else step.payloads)
 
     def _framed(self, payloads: Iterable[bytes]) -> bytes:
         """Put headers before packets that follow each other."""
@@ -104,14 +108,6 @@ class Worker:
             framed += frame(payload, self._next_sequence)
             self._next_sequence = (self._next_sequence + 1 + len(payload) // PAYLOAD_LENGTH_MAX) % 256
         return bytes(framed)
-
-    def _resume(self) -> Step:
-        return self._work.send(None)
-
-    def _stop(self) -> Step:
-        """What is passed on is followed as if it had come from the client: the work is over."""
-        self._work.close()
-        return self._work.send(None)
 
     def _finish(self) -> None:
         self.done = True

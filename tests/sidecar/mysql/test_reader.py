@@ -12,15 +12,17 @@ PAYLOADS = st.lists(st.binary(max_size=50), max_size=8)
 
 def packets(data: bytes, *pieces: int) -> list[bytes]:
     """Read data that comes in pieces of these sizes, the last size again and again."""
-    reader = PacketReader(1 << 26)
-    found, position = [], 0
+    reader, other = PacketReader(1 << 26), PacketReader(1 << 26)
+    found, at_once, position = [], [], 0
     sizes = list(pieces)
     while position < len(data):
         size = sizes.pop(0) if len(sizes) > 1 else sizes[0]
         reader.feed(data[position : position + size])
         found += [packet.payload for packet in reader]
+        at_once += list(other.payloads(data[position : position + size]))
         position += size
-    assert reader.pending == 0
+    assert reader.pending == other.pending == 0
+    assert at_once == found
     return found
 
 
@@ -51,6 +53,8 @@ def test_packets_of_sixteen_mebibytes(size: int) -> None:
     for start in range(0, len(data), 1 << 20):
         reader.feed(data[start : start + (1 << 20)])
     large, following = reader
+    other = PacketReader(1 << 26)
+    assert list(other.payloads(data)) == [payload, b"next"]
     assert large.payload == payload
     assert large.next_sequence == 4 + (size >= PAYLOAD_LENGTH_MAX)
     assert following.payload == b"next"
