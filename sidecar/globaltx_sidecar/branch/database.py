@@ -101,8 +101,12 @@ class Session:
             rows: Sequence[Row] = await cursor.fetchall()
             return rows
 
-    async def train(self, statements: Sequence[str]) -> list[Sequence[Row]]:
+    async def train(
+        self, statements: Sequence[str], arguments: Sequence[object] | None = None
+    ) -> list[Sequence[Row]]:
         """Run statements in one round trip, until the first error, and give the rows of each.
+
+        ``arguments`` are those of all of them, as in `rows`.
 
         Raises:
             DatasourceUnavailableError: the connection broke.
@@ -110,7 +114,7 @@ class Session:
         """
         if not statements:
             return []
-        async with self._asking("; ".join(statements), None) as cursor:
+        async with self._asking("; ".join(statements), arguments) as cursor:
             found: list[Sequence[Row]] = [await cursor.fetchall()]
             while await cursor.nextset():
                 found.append(await cursor.fetchall())

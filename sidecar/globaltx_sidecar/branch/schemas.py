@@ -44,6 +44,8 @@ _REFERENCING_COLUMNS = """SELECT TABLE_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, ORDI
 _REFERENCE_RULES = """SELECT CONSTRAINT_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, DELETE_RULE, UPDATE_RULE
   FROM information_schema.REFERENTIAL_CONSTRAINTS
   WHERE UNIQUE_CONSTRAINT_SCHEMA = %s AND REFERENCED_TABLE_NAME = %s"""
+_OF_TABLE = (_COLUMNS, _UNIQUE_KEYS, _TRIGGERS, _REFERENCING_COLUMNS, _REFERENCE_RULES)
+_GRANTS = "SHOW GRANTS"
 _JUST_MADE_OR_DROPPED = ("CASCADE", "CASCADE")
 """What is taken for the rules of a foreign key that one statement has seen and the other has not."""
 
@@ -121,7 +123,7 @@ class CachedSchemas:
 
 
 async def read_shape(session: Session, schema: str, table: str) -> TableShape:
-    """Read a table's shape from the server.
+    """Read a table's shape in two round trips: its name as the server spells it, and all the rest.
 
     Raises:
         NoSuchTableError: there is none, or the account may not see it.
@@ -130,23 +132,22 @@ async def read_shape(session: Session, schema: str, table: str) -> TableShape:
     if not tables:
         raise NoSuchTableError(schema, table)
     schema, table, engine, kind = tables[0]
-    where = (schema, table)
-    columns = tuple(_column(row) for row in await session.rows(_COLUMNS, where))
-    keys = {key.name: key for key in _unique_keys(await session.rows(_UNIQUE_KEYS, where))}
+    columns, uniques, triggers, referencing, rules, grants = await session.train(
+        (*_OF_TABLE, _GRANTS), (schema, table) * len(_OF_TABLE)
+    )
+    keys = {key.name: key for key in _unique_keys(uniques)}
     primary = keys.pop(_PRIMARY, None)
     return TableShape(
         schema=schema,
         name=table,
         engine=engine or "",
-        columns=columns,
+        columns=tuple(_column(row) for row in columns),
         primary_key=primary.columns if primary is not None and primary.whole else (),
         unique_keys=tuple(keys.values()),
-        triggers=tuple(name for (name,) in await session.rows(_TRIGGERS, where)),
-        references=_references(
-            await session.rows(_REFERENCING_COLUMNS, where), await session.rows(_REFERENCE_RULES, where)
-        ),
+        triggers=tuple(name for (name,) in triggers),
+        references=_references(referencing, rules),
         type=kind,
-        triggers_known=_sees_triggers(await session.rows("SHOW GRANTS"), schema, table),
+        triggers_known=_sees_triggers(grants, schema, table),
     )
 
 

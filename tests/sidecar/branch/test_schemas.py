@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from globaltx_sidecar.branch.database import Credentials, Database, DatasourceUn
 from globaltx_sidecar.branch.schemas import CachedSchemas
 from globaltx_sidecar.branch.undo_table import UndoTableMissingError, UndoTableUnfitError, ensure_undo_table
 from tests.conftest import MARIADB, MYSQL, ON_MARIADB, ON_MYSQL
+from tests.sidecar.mysql.meter import TripMeter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +22,21 @@ if TYPE_CHECKING:
     from dev.databases import Server
 
     Sql = Callable[[str], str]
+
+
+async def test_a_shape_is_read_in_two_trips(
+    database: Database, schema: str, sql: Sql, tmp_path: Path
+) -> None:
+    sql("CREATE TABLE one (a INT PRIMARY KEY, b INT UNIQUE); CREATE TABLE two (a INT PRIMARY KEY)")
+    with TripMeter(database.datasource.port) as meter:
+        metered = Database(replace(database.datasource, port=meter.port), str(tmp_path))
+        schemas = CachedSchemas(metered)
+        await schemas.shape(schema, "one")
+        before = meter.lines[0].trips
+        shape = await schemas.shape(schema, "two")
+        assert meter.lines[0].trips - before == 2
+        metered.close()
+    assert shape.primary_key == ("a",)
 
 
 async def test_a_shape_tells_all_that_matters(schemas: CachedSchemas, schema: str, sql: Sql) -> None:

@@ -84,9 +84,11 @@ async def test_a_batch_takes_four_round_trips(
     trains: list[int] = []
 
     class Counting(connections.Session):
-        async def train(self, statements: Sequence[str]) -> list[Sequence[Row]]:
+        async def train(
+            self, statements: Sequence[str], arguments: Sequence[object] | None = None
+        ) -> list[Sequence[Row]]:
             trains.append(len(statements))
-            return await super().train(statements)
+            return await super().train(statements, arguments)
 
         async def rows(self, sql: str, arguments: Sequence[object] | None = None) -> Sequence[Row]:
             trains.append(1)
