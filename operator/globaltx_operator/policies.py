@@ -40,11 +40,16 @@ _log = logging.getLogger(__name__)
 
 
 class PolicyCache:
-    """TransactionPolicies by namespace; ``changed`` is called with each namespace that changed."""
+    """TransactionPolicies by namespace.
+
+    ``changed`` is called with each namespace that changed, ``shows_otherwise`` with those where a policy
+    asks for something else to be shown.
+    """
 
     def __init__(self) -> None:
         self._policies: defaultdict[str, dict[str, Json]] = defaultdict(dict)
         self.changed: Callable[[str], None] | None = None
+        self.shows_otherwise: Callable[[str], None] | None = None
 
     def namespaces(self) -> list[str]:
         """Those that have policies."""
@@ -61,20 +66,24 @@ class PolicyCache:
 
     def put(self, resource: Json) -> None:
         """Remember a policy unless a newer version is known."""
-        metadata = resource["metadata"]
-        policies = self._policies[metadata["namespace"]]
-        if newer(resource, policies.get(metadata["name"])):
-            policies[metadata["name"]] = bare(resource)
-            self._tell(metadata["namespace"])
+        name, namespace = resource["metadata"]["name"], resource["metadata"]["namespace"]
+        policies = self._policies[namespace]
+        if newer(resource, policies.get(name)):
+            before = self.projection(namespace, name)
+            policies[name] = bare(resource)
+            self._tell(namespace, shows_otherwise=self.projection(namespace, name) is not before)
 
     def drop(self, namespace: str, name: str) -> None:
         """Forget a policy that is gone."""
+        before = self.projection(namespace, name)
         if self._policies[namespace].pop(name, None) is not None:
-            self._tell(namespace)
+            self._tell(namespace, shows_otherwise=self.projection(namespace, name) is not before)
 
-    def _tell(self, namespace: str) -> None:
+    def _tell(self, namespace: str, *, shows_otherwise: bool) -> None:
         if self.changed is not None:
             self.changed(namespace)
+        if shows_otherwise and self.shows_otherwise is not None:
+            self.shows_otherwise(namespace)
 
 
 @dataclass(frozen=True, slots=True)

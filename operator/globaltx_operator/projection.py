@@ -41,7 +41,7 @@ SHOW_AFTER = timedelta(seconds=1)
 """How old a transaction is when it is first shown: most have ended by then."""
 WORKERS = 8
 RESYNC_SECONDS = 60.0
-"""How often everything is compared anew, for what no watch tells: a policy that asks for something else."""
+"""How often everything is compared anew, should a watch not have told something."""
 NOTICES_MAX = 8
 
 _log = logging.getLogger(__name__)
@@ -84,12 +84,13 @@ class Projector:
         self._look_again = look_again
         self._queue = WorkQueue(self._project, workers=WORKERS)
         self.shown.changed = self._told
+        self._policies.shows_otherwise = self._look_at
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._queue.run(), name="projection")
                 group.create_task(self._resync(), name="projection resync")
         finally:
-            self.shown.changed = None
+            self.shown.changed = self._policies.shows_otherwise = None
             self._queue = None
 
     def listed(self, knows: Callable[[Xid], bool]) -> None:
@@ -154,7 +155,12 @@ class Projector:
     async def _resync(self) -> None:
         while True:
             await asyncio.sleep(RESYNC_SECONDS)
-            for xid in {*self._wanted, *self.shown.xids()}:
+            self._look_at()
+
+    def _look_at(self, namespace: str | None = None) -> None:
+        """Compare everything anew, or everything of a namespace."""
+        for xid in {*self._wanted, *self.shown.xids()}:
+            if namespace in {None, xid.namespace}:
                 self._told(xid)
 
     async def _project(self, xid: Xid) -> None:

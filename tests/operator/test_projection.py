@@ -23,6 +23,7 @@ from globaltx.transaction.conflict import CarriedOut, Remedy, Resolution, RowCon
 from globaltx.transaction.model import BranchId, Decision, GlobalTransaction, Mode
 from globaltx.transaction.states import Outcome, State
 from globaltx.transaction.xid import RANDOM_BITS, Xid, new_xid
+from globaltx_operator.projection import RESYNC_SECONDS
 from tests.operator.replicas import Replica, eventually
 from tests.operator.test_policies import DATASOURCE
 from tests.stores.harness import COMMIT, CONFLICT, ENDED, ROLLBACK
@@ -132,6 +133,26 @@ async def test_it_is_shown_within_two_seconds(kept: Kept) -> None:
     xid = await kept.begin("order")
     await kept.shown(xid, branches=1)
     assert time.monotonic() - begun < 10, "two seconds, and what a busy machine adds"
+
+
+async def test_a_policy_that_comes_to_ask_for_something_else_is_followed_at_once(kept: Kept) -> None:
+    await kept.policy("chosen", "None")
+    pending = await kept.begin("order", policy="chosen")
+    await kept.shown(await kept.begin("order"), branches=1)  # one of no policy, begun later
+    assert await kept.field.transaction(pending) is None
+
+    async def asks_for(projection: str) -> None:
+        patch = {"spec": {"projection": projection}}
+        await kept.field.client.patch(POLICIES, "chosen", patch, kept.field.namespace)
+
+    for _ in range(2):
+        changed = time.monotonic()
+        await asks_for("All")
+        await kept.shown(pending, branches=1)
+        await asks_for("None")
+        await kept.field.gone(pending)
+        assert time.monotonic() - changed < RESYNC_SECONDS / 2, "not only at the next look at everything"
+    assert (await kept.store.read(pending)).transaction.decision is None
 
 
 @pytest.mark.parametrize("projection", ["All", "None"])
