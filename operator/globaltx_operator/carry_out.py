@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from globaltx.manifest.observed import write_release, write_report, write_stamp, write_status
-from globaltx.manifest.resources import decision_spec
+from globaltx.manifest.resources import write_decision
 from globaltx.stores.kubernetes.client import PatchKind
 from globaltx.stores.kubernetes.errors import ConflictError, InvalidError, NotFoundError
 from globaltx.stores.kubernetes.resource import BRANCHES, TRANSACTIONS
@@ -81,7 +81,7 @@ class CarryOut:
     async def _take(self, decision: Decision, gathered: Gathered) -> Gathered:
         """Set the outcome; the API server refuses when another came first, and that one stands."""
         xid = gathered.xid
-        patch = {"spec": decision_spec(decision)}
+        patch = write_decision(decision)
         try:
             found = await self._client.patch(TRANSACTIONS, xid.name, patch, xid.namespace)
         except InvalidError:

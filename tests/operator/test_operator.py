@@ -57,6 +57,20 @@ async def test_a_commit_is_carried_out_everywhere(field: Field, replicas: list[R
 
 
 @pytest.mark.usefixtures("replicas")
+async def test_from_the_outcome_on_nothing_keeps_account_of_fields(field: Field) -> None:
+    """Half of the object and a third of each write's cost; a later write must not bring it back."""
+    xid = await field.begin_with_branches("order", "stock")
+    assert all(each["metadata"].get("managedFields") for each in await field.branches(xid))
+    async with field.sidecar("order"), field.sidecar("stock"):
+        await field.commit(xid)
+        await field.reaches(xid, State.COMMITTED)
+        await field.released(xid)
+    found = [await field.transaction(xid), *await field.branches(xid)]
+    assert len(found) == 3
+    assert not [each for each in found if each and each["metadata"].get("managedFields")]
+
+
+@pytest.mark.usefixtures("replicas")
 async def test_a_rollback_tells_why_and_who(field: Field) -> None:
     xid = await field.begin_with_branches("order")
     async with field.sidecar("order"):

@@ -13,6 +13,7 @@ from globaltx.manifest.resources import (
     CONDITION_SUCCEEDED,
     FINALIZER,
     TRANSACTIONS,
+    UNTRACKED,
     branch_from_resource,
     condition,
     transaction_from_resource,
@@ -134,10 +135,8 @@ def write_report(report: Report, now: datetime) -> dict[str, Any]:
 
 def write_stamp(outcome: Outcome, transaction: Mapping[str, Any] | None) -> dict[str, Any]:
     """Write outcome and owner of a branch as the body of a merge patch; None: it has no transaction."""
-    patch: dict[str, Any] = {"spec": {"outcome": str(outcome)}}
-    if transaction is not None:
-        patch["metadata"] = {"ownerReferences": [owner(transaction)]}
-    return patch
+    owners = {} if transaction is None else {"ownerReferences": [owner(transaction)]}
+    return {"metadata": UNTRACKED | owners, "spec": {"outcome": str(outcome)}}
 
 
 def owner(transaction: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,6 +40,11 @@ CATEGORY = "globaltx-all"
 
 FINALIZER = f"{GROUP}/unsettled"
 """Set at creation, removed by the operator once the outcome was carried out everywhere."""
+UNTRACKED: dict[str, Any] = {"managedFields": [{}]}
+"""Metadata of a patch after which the API server keeps no record of which field was written by whom.
+
+It begins one at the creation and works on it with each write, which is a third of what our writes cost it.
+"""
 LABEL_TRANSACTION = f"{GROUP}/transaction"
 LABEL_APP = f"{GROUP}/app"
 LABEL_POLICY = f"{GROUP}/policy"
@@ -107,6 +112,11 @@ def transaction_to_resource(transaction: GlobalTransaction) -> dict[str, Any]:
         },
         "spec": spec,
     }
+
+
+def write_decision(decision: Decision) -> dict[str, Any]:
+    """Write the merge patch that takes the outcome."""
+    return {"metadata": dict(UNTRACKED), "spec": decision_spec(decision)}
 
 
 def decision_spec(decision: Decision) -> dict[str, Any]:

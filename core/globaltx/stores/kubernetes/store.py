@@ -34,15 +34,16 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from globaltx.manifest.observed import write_stamp
 from globaltx.manifest.projected import NOT_PROJECTED, is_projected
 from globaltx.manifest.resources import (
     branch_from_resource,
     completed_status,
-    decision_spec,
     settlement_status,
     started_status,
     transaction_from_resource,
     transaction_to_resource,
+    write_decision,
 )
 from globaltx.stores.base import (
     AlreadyDecidedError,
@@ -227,7 +228,7 @@ class KubernetesStore:
     async def _decide(self, xid: Xid, decision: Decision) -> Decision:
         with as_store_errors(f"decide {xid}"):
             try:
-                patch = {"spec": decision_spec(decision)}
+                patch = write_decision(decision)
                 resource = await self._client.patch(TRANSACTIONS, xid.name, patch, xid.namespace)
             except NotFoundError as error:
                 raise UnknownTransactionError(xid) from error
@@ -276,8 +277,7 @@ class KubernetesStore:
             found = await self._records.transaction(xid)
             if found is None or found.transaction.decision is None:
                 return 0
-            outcome = str(found.transaction.decision.outcome)
-            patch = {"metadata": {"ownerReferences": [found.owner_reference]}, "spec": {"outcome": outcome}}
+            patch = write_stamp(found.transaction.decision.outcome, found.resource)
             untold = [
                 each.branch for each in await self._records.branches(xid) if each.branch.outcome is None
             ]
