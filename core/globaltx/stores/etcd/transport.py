@@ -252,7 +252,9 @@ class Transport:
 
     def _request(self, member: int, path: str, body: bytes) -> bytes:
         # A member that has lost the others ends its streams instead of saying nothing.
-        headers = {"Grpc-Metadata-hasleader": "true"}
+        # By its Accept header etcd tells that a call came through its gateway: without one, who has no token
+        # is taken for the user that its own certificate names, because the gateway connects with that.
+        headers = {"Grpc-Metadata-hasleader": "true", "Accept": "application/json"}
         if self._token:
             headers["Authorization"] = self._token
         host = urlsplit(self._access.endpoints[member]).netloc.rpartition("@")[2]
