@@ -48,7 +48,9 @@ if TYPE_CHECKING:
 KEEP = timedelta(minutes=3)
 """How long what has ended is kept at most: a late local commit is cleared away by then."""
 SETTLE_DOWN = timedelta(milliseconds=250)
-"""How long after a change a transaction is looked at: most have ended by then."""
+"""How long after a change a transaction is looked at that has an outcome: most have ended by then."""
+SETTLE_DOWN_UNDECIDED = timedelta(milliseconds=500)
+"""The same of one without. One that has ended is looked at at once, so that it is not shown any more."""
 REST_SECONDS = 0.25
 """How long changes are left to gather: nothing that is done here is in more of a hurry, and each message
 costs etcd, which the clients wait for, as much as half a write."""
@@ -249,7 +251,7 @@ class EtcdKeeper:
     def _changed(self, queue: WorkQueue[Xid], changes: Changes) -> None:
         for xid in {self._apply(each) for each in changes.changes}:
             if xid is not None and xid in self._known and xid not in self._over:
-                queue.add_later(xid, SETTLE_DOWN.total_seconds())
+                _queue_up(queue, xid, self._known[xid].record)
 
     def _apply(self, change: Change) -> Xid | None:
         found = change.key_value
@@ -297,3 +299,13 @@ class EtcdKeeper:
             except EtcdError as error:
                 _log.info("etcd was not compacted: %s", error)
             await asyncio.sleep(self._compact_seconds)
+
+
+def _queue_up(queue: WorkQueue[Xid], xid: Xid, record: Record) -> None:
+    """Have a transaction looked at when that is of use: those that end at once are looked at once."""
+    if record.decision is None:
+        queue.add_later(xid, SETTLE_DOWN_UNDECIDED.total_seconds())
+    elif record.unsettled:
+        queue.add_later(xid, SETTLE_DOWN.total_seconds())
+    else:
+        queue.add(xid)

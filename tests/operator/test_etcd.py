@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from globaltx.stores.etcd.store import EtcdStore
 from globaltx.transaction.calls import Calls, Reservation
 from globaltx.transaction.model import Decision, GlobalTransaction, Mode
 from globaltx.transaction.states import Outcome, State
+from globaltx_operator import etcd as operator_etcd
 from globaltx_operator.cache import Cache
 from globaltx_operator.etcd import EtcdKeeper
 from globaltx_operator.metrics import Metrics
@@ -200,3 +202,28 @@ async def test_it_throws_history_away(client: EtcdClient, store: EtcdStore, pref
             return False
 
         await eventually(is_compacted)
+
+
+async def test_a_transaction_that_ends_at_once_is_looked_at_once(
+    client: EtcdClient, store: EtcdStore, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operator_etcd, "SETTLE_DOWN", HOUR)
+    monkeypatch.setattr(operator_etcd, "SETTLE_DOWN_UNDECIDED", HOUR)
+    looked: Counter[Xid] = Counter()
+
+    async def review(keeper: EtcdKeeper, xid: Xid) -> timedelta | None:
+        looked[xid] += 1
+        return await reviewed(keeper, xid)
+
+    reviewed = EtcdKeeper.review
+    monkeypatch.setattr(EtcdKeeper, "review", review)
+    xids = [any_xid("t") for _ in range(20)]
+    async with leading(client, prefix) as keeper:
+        await eventually(lambda: keeper.watcher.health.synced)
+        for xid in xids:
+            await store.begin(lasting(xid))
+            await store.join(branch(xid), Mode.AT)
+            await store.decide(xid, COMMIT)
+            await store.settle(branch(xid), ENDED[Outcome.COMMIT])
+        await eventually(lambda: len(looked) == len(xids) and not keeper.states())
+    assert set(looked.values()) == {1}
