@@ -31,6 +31,8 @@ class EtcdAccess:
 
     endpoints: tuple[str, ...]
     folder: Path | None = None
+    _username: Path | None = field(init=False, default=None, repr=False)
+    """Its path is made once: whether there is a user is looked at for each request."""
     _made: tuple[tuple[float, ...], ssl.SSLContext] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -44,6 +46,7 @@ class EtcdAccess:
             message = f"etcd endpoints are all http or all https, not {', '.join(sorted(schemes))}"
             raise EtcdAccessError(message)
         self.endpoints = tuple(each.rstrip("/") for each in self.endpoints)
+        self._username = None if self.folder is None else self.folder / "username"
 
     def user(self) -> tuple[str, str] | None:
         """Name and password, None where there is no user.
@@ -51,10 +54,9 @@ class EtcdAccess:
         Raises:
             OSError: the files cannot be read.
         """
-        if self.folder is None or not (self.folder / "username").exists():
+        if self._username is None or not self._username.exists():
             return None
-        name, password = ((self.folder / each).read_text().strip() for each in ("username", "password"))
-        return name, password
+        return self._username.read_text().strip(), self._username.with_name("password").read_text().strip()
 
     def context(self) -> ssl.SSLContext | None:
         """What TLS needs, made anew when its files have changed; None for http.
