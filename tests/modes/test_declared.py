@@ -84,7 +84,10 @@ class World:
             case Settle(step, settlement):
                 assert not self.branches[step].settled, f"{step} has ended before"
                 self.branches[step] = replace(
-                    self.branches[step], state=settlement.state, message=settlement.message
+                    self.branches[step],
+                    state=settlement.state,
+                    message=settlement.message,
+                    carried_out=settlement.carried_out,
                 )
                 yield f"{step} is {settlement.state}: {settlement.message}"
             case CallStep(step, operation, exchange, progress):

@@ -27,7 +27,7 @@ from globaltx.modes.declaring import ancestors
 from globaltx.modes.tcc import CALL_REFUSED, Operation, Verdict
 from globaltx.modes.templates import MissingError, TemplateError, Values, filled
 from globaltx.transaction.calls import Calls
-from globaltx.transaction.conflict import Remedy, resolution_of
+from globaltx.transaction.conflict import CarriedOut, Remedy, in_all, resolution_of
 from globaltx.transaction.declared import (
     PROBLEM_LENGTH_MAX,
     Attempts,
@@ -37,7 +37,7 @@ from globaltx.transaction.declared import (
     StepState,
 )
 from globaltx.transaction.model import Decision, Settlement, shorten
-from globaltx.transaction.states import Outcome, State
+from globaltx.transaction.states import ENDS, Outcome, State
 from globaltx.undo.refusal import RESOLVED_BY_PERSON
 
 if TYPE_CHECKING:
@@ -252,15 +252,23 @@ class _Gathered:
             told = f"it was refused with status {status}, and its compensation needs its answer: {error}"
             self.settle(step.name, Settlement(State.ROLLED_BACK, str(State.ROLLED_BACK), shorten(told)))
         else:
-            self.settle(step.name, Settlement(State.CONFLICT, TEMPLATE_FAILED, told))
+            self.settle(step.name, Settlement(State.CONFLICT, TEMPLATE_FAILED, told), looked=True)
 
-    def settle(self, name: str, settlement: Settlement) -> None:
-        """Report, unless that was reported or the branch does not know its outcome yet."""
-        branch = self._seen.branches[name]
+    def settle(self, name: str, settlement: Settlement, *, looked: bool = False) -> None:
+        """Report, unless that was reported or the branch does not know its outcome yet.
+
+        Decisions of people were heard as far as a call was made for them; all of them where the branch
+        ends, or it was ``looked`` at again without a call.
+        """
+        branch, heeded = self._seen.branches[name], self._seen.progress(name).heeded
+        over = looked or settlement.state in ENDS
+        heard = [CarriedOut(each.number) for each in branch.resolutions if over or each.number <= heeded]
+        done = in_all(branch.carried_out, heard, self._now)
+        told = (branch.state, branch.message, len(branch.carried_out))
         if branch.outcome is None:
             self.add(Tell())
-        elif (branch.state, branch.message) != (settlement.state, settlement.message):
-            self.add(Settle(name, settlement))
+        elif told != (settlement.state, settlement.message, len(done)):
+            self.add(Settle(name, replace(settlement, carried_out=done)))
 
 
 def _never_told(progress: Progress, operation: Operation, error: TemplateError) -> bool:

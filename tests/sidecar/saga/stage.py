@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +17,7 @@ from globaltx.manifest.settings import EtcdSettings, SidecarSettings
 from tests.ports import LOOPBACK, free_port
 from tests.sidecar.bank.between import Between
 from tests.sidecar.bank.stage import Stage
-from tests.sidecar.programs import Program, SidecarProgram, get
+from tests.sidecar.programs import BIN, Program, SidecarProgram, get
 
 if TYPE_CHECKING:
     from dev.cluster.cluster import Cluster
@@ -176,6 +178,21 @@ class Sagas(Stage):
             self.cluster.kubectl("get", "globaltx", name, "-n", self.namespace, "-o", "json")
         )
         return found
+
+    def resolve(self, name: str, *words: str) -> str:
+        """Decide as a person does, and give what is said."""
+        done = subprocess.run(
+            [
+                *(str(BIN / "globaltx"), "resolve", f"{self.namespace}.{name}", *words),
+                *("--why", "a test", "--wait", "90"),
+            ],
+            env={**os.environ, "KUBECONFIG": str(self.cluster.kubeconfig)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        return done.stdout + done.stderr
 
     def steps(self, name: str) -> dict[str, Json]:
         """The branches of a saga by their steps."""

@@ -161,3 +161,20 @@ def test_a_saga_that_is_deleted_is_taken_back_before_it_goes(sagas: Sagas) -> No
     sagas.until("the flight", name, {"flight": "Done", "hotel": "Retrying"})
     sagas.cluster.kubectl("delete", "globaltx", name, "-n", sagas.namespace, "--timeout=60s")
     assert sagas.free() == free
+
+
+@pytest.mark.parametrize("action", ["Keep", "Retry"])
+def test_a_compensation_that_is_refused_waits_for_a_person(sagas: Sagas, action: str) -> None:
+    free = sagas.free()
+    for _ in range(2):
+        sagas.flight.between.fault("compensate", answered(404))
+    flight = sagas.step("flight", conflictAfterRefusals=2)
+    name = sagas.apply(sagas.trip(flight, sagas.step("hotel", 10**6, dependsOn=["flight"])))
+    found = sagas.reached(name, {"Conflict"})
+    assert "CallRefused" in found["status"]["message"]
+    assert sagas.free() == less(free, 1, 0, 0)
+    assert "RolledBack" in sagas.resolve(name, f"--{action.lower()}")
+    found = sagas.reached(name, {"RolledBack"})
+    assert sagas.free() == (less(free, 1, 0, 0) if action == "Keep" else free)
+    if action == "Keep":
+        assert "ResolvedByPerson" in found["status"]["message"]

@@ -103,7 +103,7 @@ def resolutions_in_spec() -> list[dict[str, str]]:
         "a decision is never removed; append another one",
     )
     without_rows = rule(
-        "!has(self.calls) || !has(self.resolutions) || "
+        "!has(self.calls) && !has(self.conducted) || !has(self.resolutions) || "
         "self.resolutions.all(r, r.action != 'Restore' && !has(r.table))",
         "a branch that works by calls has no rows to restore: decide Keep or Retry, about all of it",
     )
