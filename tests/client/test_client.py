@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from globaltx.client import AsyncClient, Client, OutcomeUnknownError, RefusedError, Transaction
+from globaltx.transaction.calls import Order, Step
 from globaltx.transaction.states import Outcome
 from globaltx.transaction.xid import Xid
 from tests.ports import free_port
@@ -94,6 +95,17 @@ async def test_a_branch_is_joined(scene: Scene, client: AsyncClient) -> None:
     assert branch.outcome is Outcome.COMMIT
 
 
+async def test_steps_of_a_saga_are_joined_and_completed(scene: Scene, client: AsyncClient) -> None:
+    async with client.transaction() as transaction:
+        seat = await client.step(transaction.xid, "seat", "/seat/free", body="7A")
+        await client.completed(transaction.xid, seat)
+        await client.step(transaction.xid, "meal", "/meal/cancel", depends_on=["seat"])
+    found = {each.id.resource.partition(".")[0]: each for each in scene.memory.branches.values()}
+    assert (found["seat"].completed, found["meal"].completed) == (1, 0)
+    assert found["meal"].calls is not None
+    assert found["meal"].calls.step == Step("meal", Order.DEPENDENCIES, ("seat",))
+
+
 async def test_a_commit_that_comes_too_late_is_no_commit(client: AsyncClient) -> None:
     with pytest.raises(RefusedError) as refused:
         async with client.transaction() as transaction:
@@ -132,6 +144,7 @@ async def test_the_client_for_threads_does_the_same(scene: Scene, monkeypatch: p
     @client.transactional()
     def work(transaction: Transaction) -> Transaction:
         client.join(transaction.xid, "seat", "/confirm", "/cancel")
+        client.completed(transaction.xid, client.step(transaction.xid, "meal", "/meal/cancel"))
         return transaction
 
     def fail() -> Transaction:

@@ -22,7 +22,7 @@ from globaltx.client.protocol import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from typing import Concatenate
 
     from globaltx.client.protocol import Ask, Json
@@ -78,6 +78,28 @@ class AsyncClient:
         ask = protocol.join(xid, name, confirm, cancel, key=key, body=body, headers=headers or {})
         found = await self._ask(ask)
         return Branch(found["branch"], found["repeated"])
+
+    async def step(
+        self,
+        xid: str,
+        name: str,
+        compensate: str,
+        *,
+        depends_on: Sequence[str] = (),
+        key: str = "",
+        body: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> Branch:
+        """Register a step of a saga *before* its work is done; see `Client.step`."""
+        ask = protocol.step(
+            xid, name, compensate, depends_on=depends_on, key=key, body=body, headers=headers or {}
+        )
+        found = await self._ask(ask)
+        return Branch(found["branch"], found["repeated"])
+
+    async def completed(self, xid: str, branch: Branch) -> None:
+        """Note that a step was done; see `Client.completed`."""
+        await self._ask(protocol.completed(xid, branch.name))
 
     @asynccontextmanager
     async def transaction(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 Json = dict[str, Any]
 
@@ -112,12 +112,41 @@ def join(
     headers: Mapping[str, str],
 ) -> Ask:
     """Ask for a branch of TCC."""
-    request: Json = {
+    asked = {"name": name, "key": key, "confirm": confirm, "cancel": cancel}
+    return Ask("POST", _branches(xid), asked | {"request": _request(body, headers)})
+
+
+def step(
+    xid: str,
+    name: str,
+    compensate: str,
+    *,
+    depends_on: Sequence[str],
+    key: str = "",
+    body: str = "",
+    headers: Mapping[str, str],
+) -> Ask:
+    """Ask for a step of a saga."""
+    asked: Json = {"name": name, "key": key, "compensate": compensate}
+    if depends_on:
+        asked |= {"order": "Dependencies", "dependsOn": list(depends_on)}
+    return Ask("POST", _branches(xid), asked | {"request": _request(body, headers)})
+
+
+def completed(xid: str, branch: str) -> Ask:
+    """Tell that a step was done."""
+    return Ask("POST", f"{_branches(xid)}/{quote(branch, safe='')}/completed", {})
+
+
+def _branches(xid: str) -> str:
+    return f"/v1/transactions/{quote(xid, safe='')}/branches"
+
+
+def _request(body: str, headers: Mapping[str, str]) -> Json:
+    return {
         "body": body,
         "headers": [{"name": header, "value": value} for header, value in headers.items()],
     }
-    asked = {"name": name, "key": key, "confirm": confirm, "cancel": cancel, "request": request}
-    return Ask("POST", f"/v1/transactions/{quote(xid, safe='')}/branches", asked)
 
 
 def answered(code: int, text: bytes) -> Json:

@@ -22,7 +22,7 @@ from globaltx.client.protocol import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Concatenate
 
     from globaltx.client.protocol import Ask, Json
@@ -87,6 +87,39 @@ class Client:
         ask = protocol.join(xid, name, confirm, cancel, key=key, body=body, headers=headers or {})
         found = self._ask(ask)
         return Branch(found["branch"], found["repeated"])
+
+    def step(
+        self,
+        xid: str,
+        name: str,
+        compensate: str,
+        *,
+        depends_on: Sequence[str] = (),
+        key: str = "",
+        body: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> Branch:
+        """Register a step of a saga *before* its work is done; ``compensate`` is a path here.
+
+        Call `completed` when it is done. Steps with ``depends_on`` are compensated along those, others in
+        reverse order of their completion.
+
+        Raises:
+            GlobaltxError: it is not registered, or nobody knows: do not do the work.
+        """
+        ask = protocol.step(
+            xid, name, compensate, depends_on=depends_on, key=key, body=body, headers=headers or {}
+        )
+        found = self._ask(ask)
+        return Branch(found["branch"], found["repeated"])
+
+    def completed(self, xid: str, branch: Branch) -> None:
+        """Note that a step was done.
+
+        Raises:
+            GlobaltxError: it is not noted, or nobody knows: roll back.
+        """
+        self._ask(protocol.completed(xid, branch.name))
 
     @contextmanager
     def transaction(

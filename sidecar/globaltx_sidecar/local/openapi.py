@@ -15,6 +15,13 @@ _XID = {
     "description": "The transaction's xid, <namespace>.<name>.",
     "schema": {"type": "string"},
 }
+_BRANCH = {
+    "name": "branch",
+    "in": "path",
+    "required": True,
+    "description": "The name of the branch, as its registration has answered.",
+    "schema": {"type": "string"},
+}
 _REFUSALS = {
     400: "The request is not what is documented.",
     404: "There is no such transaction.",
@@ -42,12 +49,15 @@ def document() -> Json:
             f"{transaction}/branches": {
                 "post": _operation(
                     "join",
-                    "Register a branch of TCC.",
+                    "Register a branch of TCC, or a step of a saga.",
                     201,
                     schemas.joined(),
                     schemas.branch(),
                     needs_body=True,
                 )
+            },
+            f"{transaction}/branches/{{branch}}/completed": {
+                "post": _operation("completed", "Note that a step was done.", 200, schemas.completed()),
             },
             f"{transaction}/commit": {
                 "post": _operation(
@@ -75,7 +85,7 @@ def _operation(
         },
     }
     if name != "begin":
-        operation["parameters"] = [_XID]
+        operation["parameters"] = [_XID, _BRANCH] if name == "completed" else [_XID]
     if asked is not None:
         operation["requestBody"] = {"required": needs_body, **_content("", asked)}
         operation["requestBody"].pop("description")

@@ -6,6 +6,7 @@ from globaltx.coordinator.policy import DEFAULT_TIMEOUT
 from globaltx.manifest.schemas.branches import (
     HEADER_LENGTH_MAX,
     HEADERS_MAX,
+    PLACE_MAX,
     QUERY_LENGTH_MAX,
 )
 from globaltx.manifest.schemas.fields import Schema, choice, fields, flag, several, text, whole
@@ -15,6 +16,8 @@ from globaltx.manifest.schemas.policies import (
     PATH,
     PATH_LENGTH_MAX,
     REFUSALS_MAX,
+    depends_on,
+    order,
     statuses,
 )
 from globaltx.manifest.schemas.transactions import TIMEOUT_SECONDS_MAX
@@ -24,6 +27,7 @@ from globaltx.transaction.calls import (
     DEFAULT_CALL_TIMEOUT,
     DEFAULT_REFUSALS,
     DEFAULT_SUCCESS_STATUSES,
+    Order,
 )
 from globaltx.transaction.model import MESSAGE_LENGTH_MAX, Mode
 from globaltx.transaction.states import Outcome, State
@@ -60,9 +64,10 @@ def decision() -> Schema:
 
 
 def branch() -> Schema:
-    """What is said to register a branch of TCC."""
+    """What is said to register a branch of TCC, or a step of a saga."""
     return fields(
-        "A branch that is confirmed or cancelled by calls to the application beside the sidecar.",
+        "A branch that is ended by calls to the application beside the sidecar: a try, with confirm and "
+        "cancel, or a step, with compensate.",
         {
             "name": text(
                 "What is tried; the branch's resource begins with it.", 46, minLength=1, pattern=NAME
@@ -75,6 +80,13 @@ def branch() -> Schema:
             ),
             "confirm": text("The path that is called on Commit.", PATH_LENGTH_MAX, pattern=PATH),
             "cancel": text("The path that is called on Rollback.", PATH_LENGTH_MAX, pattern=PATH),
+            "compensate": text(
+                "Of a step: the path that is called on Rollback. Give this, or confirm and cancel.",
+                PATH_LENGTH_MAX,
+                pattern=PATH,
+            ),
+            "order": order(default=str(Order.REVERSE)),
+            "dependsOn": {**depends_on(), "default": []},
             "timeoutSeconds": whole(
                 "How long one call may take.",
                 1,
@@ -92,7 +104,7 @@ def branch() -> Schema:
             ),
             "request": request(),
         },
-        required=["name", "confirm", "cancel"],
+        required=["name"],
     )
 
 
@@ -177,6 +189,18 @@ def joined() -> Schema:
             "xid": text("The transaction's xid.", XID_LENGTH_MAX),
             "branch": text("Its name; the calls carry it in the header globaltx-branch.", 128),
             "repeated": flag("Whether it was registered before, with this key."),
+        },
+    )
+
+
+def completed() -> Schema:
+    """A step that is known to be done."""
+    return fields(
+        "The step.",
+        {
+            "xid": text("The transaction's xid.", XID_LENGTH_MAX),
+            "branch": text("Its name.", 128),
+            "place": whole("Its place among the steps that were done.", 1, PLACE_MAX),
         },
     )
 

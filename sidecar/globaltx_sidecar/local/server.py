@@ -60,6 +60,7 @@ async def serve(service: LocalService, port: int, host: str = "127.0.0.1") -> Lo
             web.post("/v1/transactions", handlers.begin),
             web.get(transaction, handlers.status),
             web.post(f"{transaction}/branches", handlers.join),
+            web.post(f"{transaction}/branches/{{branch}}/completed", handlers.completed),
             web.post(f"{transaction}/commit", handlers.commit),
             web.post(f"{transaction}/rollback", handlers.rollback),
         ]
@@ -90,6 +91,9 @@ class _Handlers:
     async def join(self, request: web.Request) -> web.Response:
         xid = _xid(request)
         return _json(await self._service.join(xid, await _asked(request, schemas.branch())), 201)
+
+    async def completed(self, request: web.Request) -> web.Response:
+        return _json(await self._service.completed(_xid(request), request.match_info["branch"]))
 
     async def commit(self, request: web.Request) -> web.Response:
         return await self._decide(request, Outcome.COMMIT)

@@ -7,10 +7,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from globaltx.coordinator.reasons import Reason
-from globaltx.manifest.schemas.policies import HEADERS_SENTENCE, may_repeat
-from globaltx.modes import tcc
+from globaltx.manifest.schemas.policies import DEPENDS_SENTENCE, HEADERS_SENTENCE, may_repeat
+from globaltx.modes import saga, tcc
 from globaltx.stores.base import StoreError
-from globaltx.transaction.calls import BODY_BYTES_MAX, Calls, Request
+from globaltx.transaction.calls import BODY_BYTES_MAX, Calls, Order, Request, Step
 from globaltx.transaction.model import Mode
 from globaltx_sidecar.faults import reason_of
 from globaltx_sidecar.insist import insist
@@ -111,16 +111,17 @@ class LocalService:
         return {"xid": str(xid), "outcome": str(stands.outcome), "reason": stands.reason}
 
     async def join(self, xid: Xid, asked: Json) -> Json:
-        """Register a branch of TCC, durable on return, so that its try may be made.
+        """Register a branch of TCC or a step, durable on return, so that its work may be done.
 
         Raises:
-            RefusedError: it was not registered; the try must not be made.
+            RefusedError: it was not registered; the work must not be done.
         """
         calls = self._calls(asked)
+        mode = Mode.TCC if calls.step is None else Mode.SAGA
         mark = f"key {asked['key']}" if asked["key"] else secrets.token_hex(16)
         branch = tcc.branch_id(xid, self._initiator.origin.app, asked["name"], mark)
         try:
-            stands = await insist(lambda: self._store.join(branch, Mode.TCC, calls), self._wait_seconds)
+            stands = await insist(lambda: self._store.join(branch, mode, calls), self._wait_seconds)
             await insist(lambda: self._store.start(branch), self._wait_seconds)
         except StoreError as error:
             raise _refused(error, xid) from error
@@ -129,14 +130,35 @@ class LocalService:
             raise RefusedError(409, Reason.TRY_REPEATED, message, xid=xid)
         return {"xid": str(xid), "branch": branch.name, "repeated": stands.calls != calls}
 
+    async def completed(self, xid: Xid, name: str) -> Json:
+        """Note that a step of this app was done, at a place above all that are noted; durable on return.
+
+        Raises:
+            RefusedError: it was not noted, or nobody knows: roll back.
+        """
+        try:
+            snapshot = await insist(lambda: self._store.read(xid), self._wait_seconds)
+            branch = next((each for each in snapshot.branches if self._is_step(each, name)), None)
+            if branch is None:
+                message = f"{xid} has no step {name!r} of this app; the answer to its registration names it"
+                raise RefusedError(404, Reason.UNKNOWN_TRANSACTION, message, xid=xid)
+            place = branch.completed or saga.place(snapshot.branches)
+            await insist(lambda: self._store.complete(branch.id, place), self._wait_seconds)
+        except StoreError as error:
+            raise _refused(error, xid) from error
+        return {"xid": str(xid), "branch": name, "place": place}
+
+    def _is_step(self, branch: Branch, name: str) -> bool:
+        mine = (branch.id.name, branch.id.app) == (name, self._initiator.origin.app)
+        return mine and branch.mode is Mode.SAGA and branch.progress is None
+
     def _calls(self, asked: Json) -> Calls:
         request = asked["request"]
         headers = tuple((each["name"].lower(), each["value"]) for each in request["headers"])
         body = request["body"].encode()
+        step = _step(asked)
         if not self._callable:
-            message = (
-                "no policy captures an HTTP port of this pod, so nobody could confirm or cancel the branch"
-            )
+            message = "no policy captures an HTTP port of this pod, so nobody could make the calls at the end"
             raise RefusedError(400, Reason.NO_POLICY, message)
         if not all(may_repeat(name) for name, _ in headers):
             raise RefusedError(400, Reason.REQUEST_NOT_SUPPORTED, f"request.headers: {HEADERS_SENTENCE}")
@@ -144,14 +166,31 @@ class LocalService:
             message = f"request.body must have at most {BODY_BYTES_MAX} bytes, has {len(body)}"
             raise RefusedError(413, Reason.REQUEST_TOO_LARGE, message)
         return Calls(
-            on_commit=asked["confirm"],
-            on_rollback=asked["cancel"],
+            on_commit="" if step else asked["confirm"],
+            on_rollback=asked["compensate"] if step else asked["cancel"],
             request=Request(request["method"], request["query"], headers, body),
             timeout=timedelta(seconds=asked["timeoutSeconds"]),
             success_statuses=frozenset(asked["successStatuses"]),
             refusals_max=asked["conflictAfterRefusals"],
             by=f"{self._initiator.origin.pod}/{secrets.token_hex(8)}",
+            step=step,
         )
+
+
+def _step(asked: Json) -> Step | None:
+    """What is said of a step; None where a try is meant.
+
+    Raises:
+        RefusedError: it is neither, or both.
+    """
+    given = {name for name in ("confirm", "cancel", "compensate") if name in asked}
+    if given not in ({"compensate"}, {"confirm", "cancel"}):
+        message = "body: give confirm and cancel (a try), or compensate (a step of a saga)"
+        raise RefusedError(400, Reason.REQUEST_NOT_SUPPORTED, message)
+    order, depends_on = Order(asked["order"]), tuple(asked["dependsOn"])
+    if depends_on and order is not Order.DEPENDENCIES:
+        raise RefusedError(400, Reason.REQUEST_NOT_SUPPORTED, f"body.dependsOn: {DEPENDS_SENTENCE}")
+    return Step(asked["name"], order, depends_on) if "compensate" in given else None
 
 
 def _told(branch: Branch) -> Json:

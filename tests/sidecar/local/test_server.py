@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from globaltx.coordinator.reasons import Reason
 from globaltx.manifest.check import problems
-from globaltx.transaction.calls import BODY_BYTES_MAX, Request
-from globaltx.transaction.model import Decision
+from globaltx.transaction.calls import BODY_BYTES_MAX, Order, Request, Step
+from globaltx.transaction.model import Decision, Mode
 from globaltx.transaction.states import Outcome
 from globaltx.transaction.xid import Xid
 from globaltx_sidecar.local import openapi
@@ -99,6 +99,51 @@ async def test_a_branch_is_durable_and_let_through_on_return() -> None:
     assert (branch.calls.on_commit, branch.calls.on_rollback) == ("/seat/confirm", "/seat/cancel")
     assert branch.calls.request == Request("PUT", "a=1", (("x-a", "1"),), "zwölf".encode())
     assert branch.id.resource.startswith("seat.")
+
+
+STEP = {"name": "seat", "compensate": "/seat/free"}
+
+
+async def test_steps_of_a_saga_join_and_get_their_places_as_they_are_done() -> None:
+    async with local_api() as scene:
+        path = f"{await begun(scene)}/branches"
+        names = [(await ask(scene, "POST", path, STEP | {"key": key}))[1]["branch"] for key in "ab"]
+        for name in reversed(names):
+            assert (await ask(scene, "POST", f"{path}/{name}/completed"))[0] == 200
+        assert (await ask(scene, "POST", f"{path}/{names[1]}/completed"))[1]["place"] == 1
+        found = {each.id.name: each for each in scene.memory.branches.values()}
+    first, second = (found[name] for name in names)
+    assert (first.completed, second.completed) == (2, 1)
+    assert (first.mode, first.started) == (Mode.SAGA, True)
+    assert first.calls is not None
+    assert (first.calls.on_commit, first.calls.on_rollback) == ("", "/seat/free")
+    assert first.calls.step == Step("seat", Order.REVERSE)
+
+
+async def test_what_is_no_step_of_ours_is_not_completed() -> None:
+    async with local_api() as scene:
+        path = f"{await begun(scene)}/branches"
+        tried = (await ask(scene, "POST", path, JOIN))[1]["branch"]
+        for name in (tried, "nothing"):
+            assert (await ask(scene, "POST", f"{path}/{name}/completed"))[0] == 404
+        done = (await ask(scene, "POST", path, STEP))[1]["branch"]
+        await ask(scene, "POST", f"{path.removesuffix('/branches')}/rollback")
+        status, body = await ask(scene, "POST", f"{path}/{done}/completed")
+    assert (status, body["reason"]) == (409, Reason.ALREADY_DECIDED)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"name": "seat"},
+        JOIN | {"compensate": "/x"},
+        {"name": "seat", "confirm": "/x"},
+        STEP | {"dependsOn": ["other"]},
+    ],
+)
+async def test_a_branch_is_a_try_or_a_step(body: Json) -> None:
+    async with local_api() as scene:
+        assert (await ask(scene, "POST", f"{await begun(scene)}/branches", body))[0] == 400
 
 
 async def test_the_same_key_is_the_same_branch() -> None:
@@ -242,6 +287,8 @@ bodies = values | st.fixed_dictionaries(
         "name": st.sampled_from(["a", "b-c", "A", ""]),
         "confirm": st.sampled_from(["/c", "c", ""]),
         "cancel": st.just("/x"),
+        "compensate": st.just("/y"),
+        "order": st.sampled_from(Order) | values,
         "key": st.text(max_size=300),
         "successStatuses": st.lists(st.integers(0, 700), max_size=3),
         "request": st.fixed_dictionaries({}, optional={"body": st.text(), "query": st.text(max_size=3)})
@@ -257,7 +304,7 @@ async def test_every_answer_is_one_that_the_document_has(asked: list[tuple[Any, 
     async with local_api() as scene:
         xid = (await begun(scene)).rpartition("/")[2]
         for (method, path, operation), body, known in asked:
-            at = path.format(xid=xid if known else "shop.none")
+            at = path.format(xid=xid if known else "shop.none", branch="none")
             status, answer = await ask(scene, method.upper(), at, None if method == "get" else body)
             documented = operation["responses"][str(status)]["content"]["application/json"]["schema"]
             shown = {name: each for name, each in answer.items() if each is not None}
