@@ -16,7 +16,7 @@ from dev.demo import manifests
 from dev.demo.rollout import rolled_out
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from dev.demo.kubectl import Kubectl
@@ -54,12 +54,19 @@ class Sample:
 
 
 @contextmanager
-def deployed(place: Place, folder: Path, name: str) -> Iterator[Sample]:
-    """Run the example of a folder whose manifests are of the namespace ``name``."""
+def deployed(
+    place: Place, folder: Path, name: str, *, others: Sequence[Path] = (), databases: str = "shop"
+) -> Iterator[Sample]:
+    """Run the example of a folder whose manifests are of the namespace ``name``.
+
+    ``others`` are folders of examples whose programs it uses as well; ``databases`` is the namespace in which
+    those of the order sample are.
+    """
     namespace, kubectl = f"{name}-{secrets.token_hex(3)}", place.kubectl
     text = kubectl.kustomize(folder / "manifests").replace(
         f"namespace: {name}\n", f"namespace: {namespace}\n"
     )
+    text = text.replace(".shop.svc.", f".{databases}.svc.")
     parts = manifests.documents(text)
     for each in parts:
         if each["kind"] == "Namespace":
@@ -67,7 +74,8 @@ def deployed(place: Place, folder: Path, name: str) -> Iterator[Sample]:
     late = [each for each in parts if each["kind"] == "Deployment"]
     try:
         kubectl.apply(manifests.written([each for each in parts if each not in late]))
-        files = [f"--from-file={each}" for each in sorted((folder / "services").glob("*.py"))]
+        programs = [each for part in (folder, *others) for each in sorted((part / "services").glob("*.py"))]
+        files = [f"--from-file={each}" for each in programs]
         kubectl("-n", namespace, "create", "configmap", "services", *files)
         kubectl(
             *("-n", namespace, "wait", "--for=condition=Ready", "transactionpolicy", "--all"),
