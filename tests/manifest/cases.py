@@ -12,6 +12,10 @@ def route(name: str = "create", path: str = "/order", **match: Any) -> Json:
     return {"name": name, "match": {"path": path, **match}}
 
 
+def regex(path: str, **more: Any) -> Json:
+    return {"name": "regex", "match": {"pathRegex": path}, **more}
+
+
 def template(path: str, name: str = "debit", **more: Any) -> Json:
     return {"name": name, "match": {"pathTemplate": path}, **more}
 
@@ -107,6 +111,18 @@ WRONG = [
         http(template("/a/x{b}")),
         "spec.http.routes[0].match.pathTemplate in body should match",
         "spec.http.routes[0].match.pathTemplate: must match",
+    ),
+    Wrong(
+        "path and expression",
+        http(route(pathRegex="/a")),
+        "give exactly one of path (the whole path), pathPrefix",
+        "spec.http.routes[0].match: give exactly one of path (the whole path), pathPrefix",
+    ),
+    Wrong(
+        "an expression that is too long",
+        http({"name": "a", "match": {"pathRegex": "/" + "a" * 256}}),
+        "may not be more than 256",
+        "spec.http.routes[0].match.pathRegex: ",
     ),
     Wrong(
         "an unknown propagation",

@@ -29,7 +29,7 @@ from globaltx.manifest.policy import (
     selects,
 )
 from globaltx.transaction.calls import Order, Reservation
-from tests.manifest.cases import SAGA, TCC, TCD, WRONG, Wrong, datasource, http, route, template
+from tests.manifest.cases import SAGA, TCC, TCD, WRONG, Wrong, datasource, http, regex, route, template
 
 Json = dict[str, Any]
 
@@ -214,6 +214,14 @@ def test_steps_may_depend_on_those_of_other_apps() -> None:
         (http(template("/{a}", tcc={"confirm": "/{b}", "cancel": "/"})), ".tcc.confirm: {b} is no variable"),
         (http({**route(), "tcc": {"confirm": "/", "cancel": "/{b}"}}), ".tcc.cancel: {b} is no variable"),
         (http(route("a", "/a/b"), template("/a/{x}")), "match the same request"),
+        (
+            http(route("a", "/a/b"), regex("/a/[a-c]")),
+            "and 'regex' (POST /a/[a-c] (regex)) match the same",
+        ),
+        (http(template("/{x}/b"), regex("/a/.*")), "match the same request"),
+        (http(regex("/a(")), "match.pathRegex: at character 4: a group is not closed"),
+        (http(regex("a|b")), "match.pathRegex: it matches no path; the whole path is matched"),
+        (http(regex("/(.)/", tcc={"confirm": "/{b}", "cancel": "/"})), ".tcc.confirm: {b} is no variable"),
         (http(template("/{x}/b", "one"), template("/a/{x}", "two")), "match the same request"),
     ],
 )
@@ -221,6 +229,12 @@ def test_what_only_the_whole_policy_tells_is_refused(spec: Json, sentence: str) 
     with pytest.raises(InvalidPolicyError) as refusal:
         read_policy(resource(spec))
     assert sentence in str(refusal.value)
+
+
+def test_expressions_are_read_and_need_not_be_the_only_route() -> None:
+    read = read_policy(resource(http(route("a", "/a/b"), regex("/a/[0-9]+"))))
+    assert read.http is not None
+    assert [each.path_regex for each in read.http.routes] == ["", "/a/[0-9]+"]
 
 
 def test_every_problem_is_named_not_only_the_first() -> None:

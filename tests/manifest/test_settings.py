@@ -18,6 +18,7 @@ DEBIT = Route(
     propagation=Propagation.MANDATORY,
     tcc=Tcc("/confirm", "/cancel", timedelta(seconds=2), frozenset({201}), 3, ("a",), guarded=False),
 )
+NUMBERED = Route(name="numbered", path_regex="/v[12]/orders/[0-9]+")
 BOOK = Route(
     name="book",
     path="/book",
@@ -68,7 +69,7 @@ def test_any_texts_come_back_and_hold_nothing_that_kubernetes_expands(
         app="orders",
         policies=("p",),
         http=HttpSettings(
-            port, (Route(name="r", path=path), DEBIT, RESERVE, BOOK), edge=True, joins_by_trace=True
+            port, (Route(name="r", path=path), DEBIT, RESERVE, BOOK, NUMBERED), edge=True, joins_by_trace=True
         ),
         datasources=(DatasourceSettings(datasource, "127.0.0.2", port),),
         etcd=EtcdSettings(("http://a:1", "http://b:1"), "/p/", ("tls", "user")),

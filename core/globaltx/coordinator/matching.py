@@ -2,7 +2,8 @@
 
 A path is compared by its segments. A whole path is a row of segments; a template is one in which
 ``{name}`` stands for any one segment that is not empty; a prefix is a row after which anything may
-follow. So it can be told exactly whether two of them have a request in common.
+follow. An expression (`globaltx.coordinator.expressions`) has no segments and is compared as an automaton. So
+it can be told exactly whether two of them have a request in common.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from globaltx.coordinator.automata import ANY, Automaton, but, literal, meet, perhaps, row, single, some
+from globaltx.coordinator.expressions import compiled
+
 if TYPE_CHECKING:
     from globaltx.coordinator.policy import Route
 
+_SLASH = "/"
 VARIABLE = re.compile(r"\{([a-z][a-zA-Z0-9_]*)\}")
 
 
@@ -29,6 +34,8 @@ def covers(route: Route, path: str) -> bool:
     """Whether a decoded path is one of the route's."""
     if route.path:
         return path == route.path
+    if route.path_regex:
+        return compiled(route.path_regex).matches(path)
     pattern, segments = _pattern(route), _segments(path)
     enough = (
         len(segments) >= len(pattern.segments) if pattern.open else len(segments) == len(pattern.segments)
@@ -40,6 +47,8 @@ def overlap(one: Route, other: Route) -> bool:
     """Whether some request matches both routes."""
     if one.method != other.method:
         return False
+    if one.path_regex or other.path_regex:
+        return meet(_automaton(one), _automaton(other))
     a, b = sorted((_pattern(one), _pattern(other)), key=lambda pattern: len(pattern.segments))
     if len(a.segments) < len(b.segments) and not a.open:
         return False
@@ -60,7 +69,26 @@ def names(text: str) -> list[str]:
 def shown(route: Route) -> str:
     """A route's requests, for people."""
     prefix = f"{route.path_prefix} (prefix)" if route.path_prefix else ""
-    return f"{route.method} {route.path or route.path_template or prefix}"
+    regex = f"{route.path_regex} (regex)" if route.path_regex else ""
+    return f"{route.method} {route.path or route.path_template or prefix or regex}"
+
+
+def matches_paths(regex: str) -> bool:
+    """Whether an expression matches anything that a path can be."""
+    return meet(compiled(regex), Automaton(row(literal(_SLASH), some(ANY, 0)), 2))
+
+
+def _automaton(route: Route) -> Automaton:
+    if route.path_regex:
+        return compiled(route.path_regex)
+    pattern = _pattern(route)
+    parts = [
+        row(literal(_SLASH), some(but(single(_SLASH)), 1) if each is None else literal(each))
+        for each in pattern.segments
+    ]
+    if pattern.open:
+        parts.append(perhaps(row(literal(_SLASH), some(ANY, 0))))
+    return Automaton(row(*parts), len(shown(route)))
 
 
 def _pattern(route: Route) -> _Pattern:

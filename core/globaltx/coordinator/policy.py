@@ -122,7 +122,7 @@ class Route:
     """A request that begins a transaction, or takes part in one in its own way.
 
     ``path`` is compared whole, ``path_prefix`` by path segments, ``path_template`` by segments of
-    which some may be anything (exactly one of them is set).
+    which some may be anything, ``path_regex`` is an expression for the whole (exactly one is set).
     """
 
     name: str
@@ -137,6 +137,7 @@ class Route:
     tcc: Tcc | None = None
     tcd: Tcd | None = None
     saga: Saga | None = None
+    path_regex: str = ""
     request_id_header: str = ""
     """The header, lower case, that names a request: with the same, it begins the same transaction."""
 

@@ -15,7 +15,8 @@ from itertools import chain, combinations, product
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from globaltx.coordinator.egress import forbidden
-from globaltx.coordinator.matching import names, overlap, shown
+from globaltx.coordinator.expressions import PatternError
+from globaltx.coordinator.matching import matches_paths, names, overlap, shown
 from globaltx.coordinator.policy import (
     DEFAULT_LOCK_WAIT,
     DEFAULT_TTL,
@@ -150,6 +151,7 @@ def _route(raw: Mapping[str, Any]) -> Route:
         tcc=_tcc(raw.get("tcc")),
         tcd=_tcd(raw.get("tcd")),
         saga=_saga(raw.get("saga")),
+        path_regex=match.get("pathRegex", ""),
         request_id_header=begin.get("requestIdHeader", "").lower(),
     )
 
@@ -240,6 +242,10 @@ def _route_problems(spec: Mapping[str, Any], policy: Policy) -> Iterator[str]:
         if sum(each in raw["match"] for each in schemas.MATCHES) != 1:
             yield f"spec.http.routes[{index}].match: {schemas.MATCH_SENTENCE}"
     routes = policy.http.routes if policy.http else ()
+    misread = tuple(_misread(routes))
+    if misread:
+        yield from misread
+        return
     for index, route in enumerate(routes):
         yield from (f"spec.http.routes[{index}]{sentence}" for sentence in _one_route_problems(route))
     for name in _twice(route.name for route in routes):
@@ -251,6 +257,17 @@ def _route_problems(spec: Mapping[str, Any], policy: Policy) -> Iterator[str]:
                 f"spec.http.routes: {one.name!r} ({shown(one)}) and {other.name!r} ({shown(other)}) "
                 "match the same request; make their paths or methods differ"
             )
+
+
+def _misread(routes: Sequence[Route]) -> Iterator[str]:
+    """What keeps routes from being compared at all."""
+    for index, route in enumerate(routes):
+        where = f"spec.http.routes[{index}].match.pathRegex"
+        try:
+            if route.path_regex and not matches_paths(route.path_regex):
+                yield f"{where}: it matches no path; the whole path is matched, which begins with /"
+        except PatternError as error:
+            yield f"{where}: {error}"
 
 
 def _one_route_problems(route: Route) -> Iterator[str]:

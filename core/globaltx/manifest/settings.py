@@ -166,6 +166,8 @@ def _read_etcd(raw: dict[str, Any] | None) -> EtcdSettings | None:
 def _route(route: Route) -> dict[str, Any]:
     """Write a route; what few routes have is left out of the others: the text stands in every pod."""
     more: dict[str, Any] = {"pathTemplate": route.path_template} if route.path_template else {}
+    if route.path_regex:
+        more["pathRegex"] = route.path_regex
     if route.propagation is not Propagation.REQUIRED:
         more["propagation"] = str(route.propagation)
     if route.tcc is not None:
@@ -286,6 +288,7 @@ def _read_route(raw: dict[str, Any]) -> Route:
         tcc=_read_tcc(raw.get("tcc")),
         tcd=_read_tcd(raw.get("tcd")),
         saga=_read_saga(raw.get("saga")),
+        path_regex=raw.get("pathRegex", ""),
         request_id_header=raw.get("requestIdHeader", ""),
     )
 

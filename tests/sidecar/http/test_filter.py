@@ -143,6 +143,16 @@ def test_a_broken_xid_is_refused_on_a_route() -> None:
         (Route("a", path_template="/a/{x}"), Route("b", path_prefix="/a"), True),
         (Route("a", path_template="/a/{x}"), Route("b", path_prefix="/a/b"), True),
         (Route("a", path_template="/a/{x}"), Route("b", path_prefix="/a/b/c"), False),
+        (Route("a", path_regex="/a/[0-9]+"), Route("b", path="/a/17"), True),
+        (Route("a", path_regex="/a/[0-9]+"), Route("b", path="/a/x"), False),
+        (Route("a", path_regex="/a/[0-9]+"), Route("b", path="/a/17", method="PUT"), False),
+        (Route("a", path_regex="/a/[0-9]+"), Route("b", path_prefix="/a/1"), True),
+        (Route("a", path_regex="/a/[0-9]+"), Route("b", path_prefix="/a/x"), False),
+        (Route("a", path_regex="/a/[0-9]+"), Route("b", path_prefix="/"), True),
+        (Route("a", path_regex="/a/[0-9]+"), Route("b", path_template="/{x}/{y}"), True),
+        (Route("a", path_regex="/a/[0-9]+"), Route("b", path_template="/{x}/{y}/z"), False),
+        (Route("a", path_regex="/a/[0-9]+"), Route("b", path_regex="/[a-c]/.*7"), True),
+        (Route("a", path_regex="/a/[0-9]+"), Route("b", path_regex="/a/[a-z]+"), False),
     ],
 )
 def test_routes_that_claim_one_request_are_refused(one: Route, other: Route, expected: bool) -> None:  # noqa: FBT001  a table's column
@@ -160,6 +170,8 @@ routes = st.builds(
     lambda path, kind: Route("r", **{kind: path}),
     st.one_of(paths, paths.map(lambda path: path.replace("b", "{b}"))),
     st.sampled_from(["path", "path_prefix", "path_template"]),
+) | st.one_of(paths, paths.map(lambda path: path.replace("b", "[^/]+"))).map(
+    lambda path: Route("r", path_regex=path)
 )
 
 

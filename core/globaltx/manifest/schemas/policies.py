@@ -66,6 +66,7 @@ SHOWN_SENTENCE = (
     "the application is offered TLS only where it goes on to the database; choose another mode"
 )
 
+REGEX_LENGTH_MAX = 256
 PATH = r"^/[^?#\s]*$"
 _SEGMENT = r"([^?#\s{}/]*|\{[a-z][a-zA-Z0-9_]*\})"
 _TEMPLATE = rf"^(/{_SEGMENT})+$"
@@ -75,10 +76,10 @@ _KEPT_FROM_CALLS = (
     *("connection", "expect", "upgrade", "te", "trailer", "keep-alive", "xid", "x-dbpack-xid", "baggage"),
 )
 
-MATCHES = ("path", "pathPrefix", "pathTemplate")
+MATCHES = ("path", "pathPrefix", "pathTemplate", "pathRegex")
 MATCH_SENTENCE = (
-    "give exactly one of path (the whole path), pathPrefix (its first segments) and pathTemplate "
-    "(segments, some of them {variables})"
+    "give exactly one of path (the whole path), pathPrefix (its first segments), pathTemplate "
+    "(segments, some of them {variables}) and pathRegex (a regular expression for the whole path)"
 )
 NOTHING_SENTENCE = (
     "the policy does nothing: give it http (requests that begin transactions), datasources (databases that "
@@ -241,9 +242,9 @@ def http() -> Schema:
 
 def routes() -> Schema:
     """Requests that begin transactions."""
-    # Templates are compared by the webhook, and by everybody who reads a policy.
+    # Templates and expressions are compared by the webhook, and by everybody who reads a policy.
     path = "(has(b.match.path) ? b.match.path : b.match.pathPrefix)"
-    templates = "has(a.match.pathTemplate) || has(b.match.pathTemplate)"
+    others = " || ".join(f"has({each}.match.{kind})" for kind in MATCHES[2:] for each in "ab")
     prefix = "(a.match.pathPrefix.endsWith('/') ? a.match.pathPrefix : a.match.pathPrefix + '/')"
     covers = f"has(a.match.path) ? {path} == a.match.path : ({path} + '/').startsWith({prefix})"
     return several(
@@ -259,7 +260,7 @@ def routes() -> Schema:
                 ),
                 rule(
                     "self.all(a, self.all(b, a.name == b.name || a.match.method != b.match.method || "
-                    f"{templates} || !({covers})))",
+                    f"{others} || !({covers})))",
                     "two routes match the same request; make their paths or methods differ",
                 ),
             ]
@@ -291,12 +292,18 @@ def route() -> Schema:
                         PATH_LENGTH_MAX,
                         pattern=_TEMPLATE,
                     ),
+                    "pathRegex": text(
+                        "A regular expression for the whole path (/v[12]/orders/[0-9]+). Characters, ., "
+                        "classes, groups, |, *, +, ? and {m,n} are understood; it is matched in linear time.",
+                        REGEX_LENGTH_MAX,
+                        minLength=1,
+                    ),
                 },
                 **{
                     "x-kubernetes-validations": [
                         rule(
-                            " != ".join(f"has(self.{each})" for each in MATCHES)
-                            + f" && !({' && '.join(f'has(self.{each})' for each in MATCHES)})",
+                            f"[{', '.join(f'has(self.{each})' for each in MATCHES)}]"
+                            ".filter(given, given).size() == 1",
                             MATCH_SENTENCE,
                         )
                     ]
