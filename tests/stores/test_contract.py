@@ -141,6 +141,33 @@ async def test_a_watch_yields_the_calls_and_whether_the_work_was_let_through(har
     ]
 
 
+async def test_what_joins_as_started_is_seen_to_be_what_it_is_told_to_be(harness: Harness) -> None:
+    xid = await begun(harness)
+    stands = await harness.client().join(branch(xid), Mode.TCC, CALLS, started=True)
+    (found,) = (await harness.client().read(xid)).branches
+    assert found.started is stands.started
+    if not stands.started:
+        await harness.client().start(branch(xid))
+    again = await harness.client().join(branch(xid), Mode.TCC, replace(CALLS, by="shop-2/b"), started=True)
+    assert (again.calls, again.started) == (CALLS, True)
+
+
+async def test_a_branch_that_stands_is_not_started_by_another_that_joins(harness: Harness) -> None:
+    xid = await begun(harness)
+    await harness.client().join(branch(xid), Mode.TCC, CALLS)
+    again = await harness.client().join(branch(xid), Mode.TCC, replace(CALLS, by="shop-2/b"), started=True)
+    (found,) = (await harness.client().read(xid)).branches
+    assert (again.calls, again.started, found.started) == (CALLS, False, False)
+
+
+async def test_what_joins_as_started_after_the_outcome_leaves_nothing_behind(harness: Harness) -> None:
+    xid = await begun(harness)
+    await harness.client().decide(xid, ROLLBACK)
+    with pytest.raises(AlreadyDecidedError):
+        await harness.client().join(branch(xid), Mode.TCC, CALLS, started=True)
+    assert (await harness.client().read(xid)).branches == ()
+
+
 async def test_start_is_repeated_at_will_until_the_branch_was_told(harness: Harness) -> None:
     xid = await begun(harness)
     await harness.client().join(branch(xid), Mode.TCC, CALLS)

@@ -73,8 +73,13 @@ class Store(Protocol):
             XidTakenError: the xid belongs to somebody else's transaction.
         """
 
-    async def join(self, branch: BranchId, mode: Mode, calls: Calls | None = None) -> Branch:
+    async def join(
+        self, branch: BranchId, mode: Mode, calls: Calls | None = None, *, started: bool = False
+    ) -> Branch:
         """Register a branch, durable on return; idempotent.
+
+        With ``started`` it is noted as `start` does, where the store can do that in the same step, and the
+        branch is new: what is returned says whether it was.
 
         Returns the branch that stands: of two that register the same one, both get the first's
         ``calls``.

@@ -66,12 +66,16 @@ class MemoryStore:
         self._memory = memory or Memory()
         self._begin_wait = begin_wait
         self._hook = hook
+        self.starts_apart = False
+        """Whether it takes a step of its own to note that work is let through, as one store needs."""
 
     async def begin(self, transaction: GlobalTransaction) -> None:
         """See `Store.begin`."""
         await self._step("begin", lambda: self._begin(transaction))
 
-    async def join(self, branch: BranchId, mode: Mode, calls: Calls | None = None) -> Branch:
+    async def join(
+        self, branch: BranchId, mode: Mode, calls: Calls | None = None, *, started: bool = False
+    ) -> Branch:
         """See `Store.join`."""
         await self._hook("join", "before")
         async with self._memory.changed:
@@ -80,7 +84,7 @@ class MemoryStore:
                     await self._memory.changed.wait_for(lambda: branch.xid in self._memory.transactions)
             except TimeoutError as error:
                 raise UnknownTransactionError(branch.xid) from error
-            stands = self._join(Branch(branch, mode, calls=calls))
+            stands = self._join(Branch(branch, mode, calls=calls, started=started and not self.starts_apart))
             self._memory.changed.notify_all()
         await self._hook("join", "after")
         return stands

@@ -154,10 +154,14 @@ class Tries:
             raise RuntimeError
         calls = calls_of(rules, route, path, request, f"{self._pod}/{secrets.token_hex(8)}")
         try:
-            stands = await insist(lambda: self._store.join(this.id, rules.mode, calls), self._wait_seconds)
+            stands = await insist(
+                lambda: self._store.join(this.id, rules.mode, calls, started=rules.guarded),
+                self._wait_seconds,
+            )
             if rules.guarded:
                 _same(calls, stands.calls)
-                await insist(lambda: self._store.start(this.id), self._wait_seconds)
+                if not stands.started:
+                    await insist(lambda: self._store.start(this.id), self._wait_seconds)
         except StoreError as error:
             self._metrics.joins.labels(reason_of(error)).inc()
             raise _refused(error) from error

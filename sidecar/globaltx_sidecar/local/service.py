@@ -121,8 +121,11 @@ class LocalService:
         mark = f"key {asked['key']}" if asked["key"] else secrets.token_hex(16)
         branch = tcc.branch_id(xid, self._initiator.origin.app, asked["name"], mark)
         try:
-            stands = await insist(lambda: self._store.join(branch, mode, calls), self._wait_seconds)
-            await insist(lambda: self._store.start(branch), self._wait_seconds)
+            stands = await insist(
+                lambda: self._store.join(branch, mode, calls, started=True), self._wait_seconds
+            )
+            if not stands.started:
+                await insist(lambda: self._store.start(branch), self._wait_seconds)
         except StoreError as error:
             raise _refused(error, xid) from error
         if stands.calls is None or stands.calls.request != calls.request:

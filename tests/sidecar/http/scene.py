@@ -90,9 +90,11 @@ class FaultyStore(MemoryStore):
         self._lose("decide", self.lost_answers)
         return standing
 
-    async def join(self, branch: BranchId, mode: Mode, calls: Calls | None = None) -> Branch:
+    async def join(
+        self, branch: BranchId, mode: Mode, calls: Calls | None = None, *, started: bool = False
+    ) -> Branch:
         self._lose("join", self.lost_calls)
-        return await super().join(branch, mode, calls)
+        return await super().join(branch, mode, calls, started=started)
 
     async def start(self, branch: BranchId) -> None:
         self._lose("start", self.lost_calls)

@@ -175,10 +175,32 @@ async def test_what_is_not_durable_does_not_go_through(lost: str, status: int, r
     seen: list[Seen] = []
     async with staged(answering(seen, OK)) as scene:
         await begun(scene)
+        scene.store.starts_apart = True
         scene.store.lost_calls.add(lost)
         answer = told(await scene.ask(request()))
     assert (answer[0], answer[1]["reason"]) == (status, reason)
     assert seen == []
+
+
+@pytest.mark.parametrize("apart", [False, True])
+async def test_a_try_is_started_before_it_goes_through(apart: bool) -> None:  # noqa: FBT001  a table's column
+    found: list[bool] = []
+
+    async def note() -> None:
+        found.extend(each.started for each in await branches(scene))
+
+    async with staged(noting([], note)) as scene:
+        await begun(scene)
+        scene.store.starts_apart = apart
+        await scene.ask(request())
+    assert found == [True]
+
+
+async def test_a_store_that_notes_both_in_one_step_is_not_asked_for_a_second() -> None:
+    async with staged(answering([], OK)) as scene:
+        await begun(scene)
+        scene.store.lost_calls.add("start")
+        assert (await scene.ask(request())).endswith(b"done")
 
 
 async def test_a_try_for_an_xid_that_nobody_knows_is_refused() -> None:

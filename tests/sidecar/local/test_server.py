@@ -181,6 +181,7 @@ async def test_a_store_that_is_away_is_told(call: str) -> None:
     }
     async with local_api() as scene:
         xid = (await begun(scene)).rpartition("/")[2]
+        scene.store.starts_apart = call == "start"
         scene.away.add(call)
         method, path = asked[call]
         body = JOIN if "branches" in path else None

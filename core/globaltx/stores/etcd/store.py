@@ -203,10 +203,14 @@ class EtcdStore:
         born = replace(transaction, begun_at=self._utc())
         await self._patience.with_call(lambda: self._begin(born))
 
-    async def join(self, branch: BranchId, mode: Mode, calls: Calls | None = None) -> Branch:
+    async def join(
+        self, branch: BranchId, mode: Mode, calls: Calls | None = None, *, started: bool = False
+    ) -> Branch:
         """See `Store.join`; one request."""
         self._own(branch.xid)
-        return await self._patience.with_call(lambda: self._join(Branch(branch, mode, calls=calls)))
+        return await self._patience.with_call(
+            lambda: self._join(Branch(branch, mode, calls=calls, started=started))
+        )
 
     async def start(self, branch: BranchId) -> None:
         """See `Store.start`; one request."""
@@ -301,7 +305,9 @@ class EtcdStore:
     async def _join(self, branch: Branch) -> Branch:
         xid, key = branch.id.xid, self.keys.of_branch(branch.id, BRANCH)
         begin, decision = self.keys.begin(xid), self.keys.decision(xid)
-        first = nested(Txn((absent(key),), (put(key, write_branch(branch)),), (get(key),)))
+        mark = self.keys.of_branch(branch.id, STARTED)
+        made = (put(key, write_branch(branch)), *([put(mark, "")] if branch.started else []))
+        first = nested(Txn((absent(key),), made, (get(key), get(mark))))
         txn = Txn((exists(begin), absent(decision)), (first,), (get(begin), get(decision)))
         until, delay = self._clock() + self._begin_wait, _POLL_FIRST
         with as_store_errors(f"join {xid} as {branch.id.app}/{branch.id.resource}"):
@@ -312,7 +318,9 @@ class EtcdStore:
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, _POLL_MOST)
             (mine,) = answer.nested()
-            return branch if mine.succeeded else read_branch(branch.id, mine.found(0)[0].value)
+            if mine.succeeded:
+                return branch
+            return replace(read_branch(branch.id, mine.found(0)[0].value), started=bool(mine.found(1)))
 
     async def _note(self, branch: BranchId, what: str, value: str) -> None:
         xid = branch.xid

@@ -122,7 +122,14 @@ class KubernetesStore:
         self._own(transaction.xid)
         await self._patience.with_call(lambda: self._begin(transaction))
 
-    async def join(self, branch: BranchId, mode: Mode, calls: Calls | None = None) -> Branch:
+    async def join(
+        self,
+        branch: BranchId,
+        mode: Mode,
+        calls: Calls | None = None,
+        *,
+        started: bool = False,  # noqa: ARG002  a status is written by itself
+    ) -> Branch:
         """See `Store.join`; a read, a write, a read."""
         self._own(branch.xid)
         return await self._patience.with_call(lambda: self._join(Branch(branch, mode, calls=calls)))
