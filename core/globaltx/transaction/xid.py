@@ -24,6 +24,8 @@ RANDOM_BITS = _RANDOM_DIGITS * 5
 
 _LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _XID = re.compile(rf"(?P<namespace>{_LABEL})\.(?P<name>{_LABEL})")
+XID_PATTERN = rf"^{_LABEL}\.{_LABEL}$"
+"""The same, for those who read schemas."""
 
 
 class InvalidXidError(ValueError):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from globaltx.transaction.calls import Order
+from globaltx.transaction.xid import XID_LENGTH_MAX, XID_PATTERN
 from globaltx_sidecar.local import schemas
 
 Json = dict[str, Any]
@@ -13,7 +15,7 @@ _XID = {
     "in": "path",
     "required": True,
     "description": "The transaction's xid, <namespace>.<name>.",
-    "schema": {"type": "string"},
+    "schema": {"type": "string", "maxLength": XID_LENGTH_MAX, "pattern": XID_PATTERN},
 }
 _BRANCH = {
     "name": "branch",
@@ -52,7 +54,7 @@ def document() -> Json:
                     "Register a branch of TCC, or a step of a saga.",
                     201,
                     schemas.joined(),
-                    schemas.branch(),
+                    _of_one_kind(schemas.branch()),
                     needs_body=True,
                 )
             },
@@ -87,7 +89,7 @@ def _operation(
     if name != "begin":
         operation["parameters"] = [_XID, _BRANCH] if name == "completed" else [_XID]
     if asked is not None:
-        operation["requestBody"] = {"required": needs_body, **_content("", asked)}
+        operation["requestBody"] = {"required": needs_body, **_content("", _strict(asked))}
         operation["requestBody"].pop("description")
     return operation
 
@@ -96,8 +98,45 @@ def _content(description: str, schema: Json) -> Json:
     return {"description": description, "content": {"application/json": {"schema": _plain(schema)}}}
 
 
+def _of_one_kind(branch: Json) -> Json:
+    """Say what fields of a branch go together."""
+    properties = branch["properties"]
+    tries, steps = ("confirm", "cancel"), ("compensate",)
+    a_try, a_step = (
+        {
+            "required": [*given],
+            "properties": {name: properties[name] for name in given}
+            | {name: {"nullable": True, "enum": [None]} for name in left_out},
+        }
+        for given, left_out in ((tries, steps), (steps, tries))
+    )
+    ordered = {"required": ["order"], "properties": {"order": {"enum": [str(Order.DEPENDENCIES)]}}}
+    alone = {"properties": {"dependsOn": {"maxItems": 0}}}
+    return branch | {"allOf": [{"oneOf": [a_try, a_step]}, {"anyOf": [alone, ordered]}]}
+
+
+def _strict(schema: Json) -> Json:
+    """What requests may hold: no other fields, and null for what is left out."""
+    if "items" in schema:
+        return schema | {"items": _strict(schema["items"])}
+    if "properties" not in schema:
+        return schema
+    required = schema.get("required", ())
+    parts = {name: _strict(part) for name, part in schema["properties"].items()}
+    return schema | {
+        "additionalProperties": False,
+        "properties": {name: part if name in required else _or_null(part) for name, part in parts.items()},
+    }
+
+
+def _or_null(schema: Json) -> Json:
+    named = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
+    return schema | named | {"nullable": True}
+
+
 def _plain(value: Any) -> Any:
-    """Leave out what only Kubernetes knows."""
+    """Leave out what only Kubernetes knows, and say in the standard's words what can be said in them."""
     if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items() if not name.startswith("x-kubernetes-")}
+        known = {name: _plain(each) for name, each in value.items() if not name.startswith("x-kubernetes-")}
+        return known | ({"uniqueItems": True} if value.get("x-kubernetes-list-type") == "set" else {})
     return [_plain(each) for each in value] if isinstance(value, list) else value

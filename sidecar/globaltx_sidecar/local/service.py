@@ -17,7 +17,7 @@ from globaltx_sidecar.insist import insist
 
 if TYPE_CHECKING:
     from globaltx.stores.base import Store
-    from globaltx.transaction.model import Branch
+    from globaltx.transaction.model import Branch, Snapshot
     from globaltx.transaction.states import Outcome
     from globaltx.transaction.xid import Xid
     from globaltx_sidecar.http.initiator import Initiator
@@ -141,19 +141,23 @@ class LocalService:
         """
         try:
             snapshot = await insist(lambda: self._store.read(xid), self._wait_seconds)
-            branch = next((each for each in snapshot.branches if self._is_step(each, name)), None)
-            if branch is None:
-                message = f"{xid} has no step {name!r} of this app; the answer to its registration names it"
-                raise RefusedError(404, Reason.UNKNOWN_TRANSACTION, message, xid=xid)
+            branch = self._step_of(snapshot, name)
             place = branch.completed or saga.place(snapshot.branches)
             await insist(lambda: self._store.complete(branch.id, place), self._wait_seconds)
         except StoreError as error:
             raise _refused(error, xid) from error
         return {"xid": str(xid), "branch": name, "place": place}
 
-    def _is_step(self, branch: Branch, name: str) -> bool:
-        mine = (branch.id.name, branch.id.app) == (name, self._initiator.origin.app)
-        return mine and branch.mode is Mode.SAGA and branch.progress is None
+    def _step_of(self, snapshot: Snapshot, name: str) -> Branch:
+        xid, mine = snapshot.transaction.xid, (name, self._initiator.origin.app)
+        branch = next((each for each in snapshot.branches if (each.id.name, each.id.app) == mine), None)
+        if branch is None:
+            message = f"{xid} has no step {name!r} of this app; the answer to its registration names it"
+            raise RefusedError(404, Reason.UNKNOWN_TRANSACTION, message, xid=xid)
+        if branch.mode is not Mode.SAGA or branch.progress is not None:
+            message = f"{name} was not registered as a step here, so nobody asks when it was done"
+            raise RefusedError(409, Reason.REQUEST_NOT_SUPPORTED, message, xid=xid)
+        return branch
 
     def _calls(self, asked: Json) -> Calls:
         request = asked["request"]

@@ -67,8 +67,8 @@ SHOWN_SENTENCE = (
 )
 
 REGEX_LENGTH_MAX = 256
-PATH = r"^/[^?#\s]*$"
-_SEGMENT = r"([^?#\s{}/]*|\{[a-z][a-zA-Z0-9_]*\})"
+PATH = r"^/[^?#\x00-\x20\x7f]*$"
+_SEGMENT = r"([^?#\x00-\x20\x7f{}/]*|\{[a-z][a-zA-Z0-9_]*\})"
 _TEMPLATE = rf"^(/{_SEGMENT})+$"
 _HEADER = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
 _KEPT_FROM_CALLS = (
