@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dev.demo import manifests
-from dev.demo.rollout import rolled_out
+from dev.demo.rollout import replaced, rolled_out
 from dev.errors import ToolError
 from dev.progress import step
 
@@ -79,6 +79,7 @@ def install(kubectl: Kubectl, images: Images, store: Store = KUBERNETES) -> None
     kubectl("label", "namespace", SYSTEM, SYSTEM_LABEL, "--overwrite")
     with step("the operator is ready"):
         rolled_out(kubectl, SYSTEM, f"{RELEASE}-operator")
+        replaced(kubectl, SYSTEM, f"{RELEASE}-operator")
     if store.etcd:
         with step("the etcd is ready"):
             kubectl(

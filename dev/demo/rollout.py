@@ -25,6 +25,27 @@ def rolled_out(kubectl: Kubectl, namespace: str, name: str) -> None:
     )
 
 
+def replaced(kubectl: Kubectl, namespace: str, name: str) -> None:
+    """Wait until no pod of an earlier template is left, not even one that is ending.
+
+    An operator that is ending still answers the API server over connections that it has open, and
+    injects what it knows.
+    """
+    deployment = kubectl.json("-n", namespace, f"deployment/{name}")
+    selector, wanted = _selector(deployment), deployment["spec"]["replicas"]
+    wait_for(
+        f"the end of earlier pods of deployment/{name} in namespace {namespace}",
+        lambda: len(kubectl.json("-n", namespace, "pods", "-l", selector)["items"]) <= wanted,
+        seconds=SECONDS,
+        every=0.5,
+    )
+
+
+def _selector(deployment: dict[str, Any]) -> str:
+    labels = deployment["spec"]["selector"]["matchLabels"]
+    return ",".join(f"{name}={value}" for name, value in labels.items())
+
+
 def _is_out(kubectl: Kubectl, namespace: str, name: str) -> bool:
     deployment = kubectl.json("-n", namespace, f"deployment/{name}")
     status, wanted = deployment.get("status", {}), deployment["spec"]["replicas"]
@@ -36,8 +57,7 @@ def _is_out(kubectl: Kubectl, namespace: str, name: str) -> bool:
 
 
 def _look_for_hopeless(kubectl: Kubectl, namespace: str, deployment: dict[str, Any]) -> None:
-    labels = deployment["spec"]["selector"]["matchLabels"]
-    selector = ",".join(f"{name}={value}" for name, value in labels.items())
+    selector = _selector(deployment)
     pods = kubectl.json("-n", namespace, "pods", "-l", selector, "--sort-by=.metadata.creationTimestamp")
     newest = pods["items"][-1:]  # those of an older template may well be broken
     for pod in newest:
