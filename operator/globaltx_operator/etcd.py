@@ -99,8 +99,11 @@ class EtcdKeeper:
         self._known: dict[Xid, _Known] = {}
         self._over: dict[Xid, datetime] = {}
         self._queue: WorkQueue[Xid] | None = None
-        self.watcher = Watcher(client, store.keys.prefix, rest=REST_SECONDS)
+        self.watcher = self._new_watcher()
         metrics.kept(self.states)
+
+    def _new_watcher(self) -> Watcher:
+        return Watcher(self._client, self._store.keys.prefix, rest=REST_SECONDS)
 
     def states(self) -> Counter[State]:
         """How many transactions stand where, as far as they are followed."""
@@ -112,7 +115,7 @@ class EtcdKeeper:
 
     async def run(self) -> None:
         """Follow and carry out until cancelled."""
-        self.watcher = Watcher(self._client, self._store.keys.prefix, rest=REST_SECONDS)
+        self.watcher = self._new_watcher()
         self._queue = WorkQueue(self.review, workers=self._workers)
         self._known.clear()
         self._over.clear()

@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 import secrets
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from globaltx.stores.etcd.access import EtcdAccess
@@ -34,9 +32,11 @@ from globaltx_operator.bundled.material import (
 )
 from globaltx_operator.bundled.options import SECRET
 from globaltx_operator.bundled.users import Users
+from globaltx_operator.rounds import go_round, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
     from types import TracebackType
     from typing import Self
 
@@ -49,11 +49,6 @@ ADMIT_SECONDS = 2.0
 _ATTEMPTS = 5
 
 _log = logging.getLogger(__name__)
-
-
-def utc_now() -> datetime:
-    """The time, for whoever is given no other clock."""
-    return datetime.now(UTC)
 
 
 class BundledEtcd:
@@ -87,17 +82,12 @@ class BundledEtcd:
 
     async def run(self) -> None:
         """Keep it all until cancelled; faults are waited out with growing delay."""
-        faults = 0
-        while True:
-            try:
-                await self.round()
-            except (KubernetesError, EtcdError) as error:
-                faults += 1
-                delay = self._backoff.delay(faults, random.random())  # noqa: S311  jitter
-                _log.warning("the chart's etcd is not set up: %s; again in %.1f s", error, delay)
-            else:
-                faults, delay = 0, self._options.interval_seconds
-            await asyncio.sleep(delay)
+
+        def tell(error: Exception, delay: float) -> None:
+            _log.warning("the chart's etcd is not set up: %s; again in %.1f s", error, delay)
+
+        interval = self._options.interval_seconds
+        await go_round(self.round, interval, (KubernetesError, EtcdError), self._backoff, tell)
 
     async def round(self) -> None:
         """Do everything that is due.

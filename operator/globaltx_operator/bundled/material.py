@@ -23,10 +23,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from globaltx_operator.webhook.minting import (
     Use,
     alternative_names,
+    belongs,
     make_authority,
     make_certificate,
     read_certificate,
-    read_key,
     signed_by,
 )
 
@@ -57,12 +57,8 @@ class Authority:
 
     def holds(self, now: datetime) -> bool:
         """Whether it can be used."""
-        try:
-            made = read_certificate(self.certificate)
-            belongs = read_key(self.key).public_key() == made.public_key()
-        except (ValueError, TypeError):
-            return False
-        return belongs and made.not_valid_after_utc > now
+        made = _read_pair(self.certificate, self.key)
+        return made is not None and made.not_valid_after_utc > now
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,18 +136,22 @@ def _leaf(
 
 
 def _is_good(certificate: str, key: str, authority: Authority, hosts: Sequence[str], now: datetime) -> bool:
-    try:
-        made = read_certificate(certificate)
-        belongs = read_key(key).public_key() == made.public_key()
-    except (ValueError, TypeError):
-        return False
-    renewed_at = made.not_valid_after_utc - CERTIFICATE_LIFE / 3
+    made = _read_pair(certificate, key)
     return (
-        belongs
-        and now < renewed_at
+        made is not None
+        and now < made.not_valid_after_utc - CERTIFICATE_LIFE / 3
         and signed_by(made, read_certificate(authority.certificate))
         and set(alternative_names(hosts)) <= set(_names(made))
     )
+
+
+def _read_pair(certificate: str, key: str) -> x509.Certificate | None:
+    """A certificate whose key is its own; None where they are something else."""
+    try:
+        made = read_certificate(certificate)
+        return made if belongs(key, made) else None
+    except (ValueError, TypeError):
+        return None
 
 
 def _names(certificate: x509.Certificate) -> list[x509.GeneralName]:

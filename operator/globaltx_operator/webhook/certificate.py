@@ -22,10 +22,10 @@ from cryptography import x509
 
 from globaltx_operator.webhook.minting import (
     alternative_names,
+    belongs,
     make_authority,
     make_certificate,
     read_certificate,
-    read_key,
     signed_by,
     write_certificate,
 )
@@ -89,9 +89,8 @@ class Material:
             authorities = x509.load_pem_x509_certificates(data[AUTHORITIES].encode())
             texts = tuple(write_certificate(each) for each in authorities)
             material = cls(texts, data[AUTHORITY_KEY], data[CERTIFICATE], data[KEY])
-            matching = (
-                read_key(material.authority_key).public_key() == authorities[0].public_key()
-                and read_key(material.key).public_key() == read_certificate(material.certificate).public_key()
+            matching = belongs(material.authority_key, authorities[0]) and belongs(
+                material.key, read_certificate(material.certificate)
             )
         except (KeyError, ValueError, TypeError) as error:
             raise BadMaterialError(repr(error)) from error

@@ -10,31 +10,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import ssl
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from globaltx.stores.kubernetes.errors import ConflictError, KubernetesError
 from globaltx.stores.kubernetes.watcher import Backoff
 from globaltx_operator import shared
+from globaltx_operator.rounds import go_round, utc_now
 from globaltx_operator.webhook.certificate import BadMaterialError, Material, renewed
 from globaltx_operator.webhook.configurations import carried, publish
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from globaltx.stores.kubernetes.client import KubernetesClient
     from globaltx_operator.webhook.options import WebhookOptions
 
 _log = logging.getLogger(__name__)
-
-
-def utc_now() -> datetime:
-    """The time, for whoever is given no other clock."""
-    return datetime.now(UTC)
 
 
 class CertificateKeeper:
@@ -59,17 +54,12 @@ class CertificateKeeper:
 
     async def run(self) -> None:
         """Keep it until cancelled; a fault of the API server is waited out with growing delay."""
-        faults = 0
-        while True:
-            try:
-                await self.round()
-            except KubernetesError as error:
-                faults += 1
-                delay = self._backoff.delay(faults, random.random())  # noqa: S311  jitter
-                _log.warning("the webhook's certificate could not be kept: %s; again in %.1f s", error, delay)
-            else:
-                faults, delay = 0, self._options.interval_seconds
-            await asyncio.sleep(delay)
+
+        def tell(error: Exception, delay: float) -> None:
+            _log.warning("the webhook's certificate could not be kept: %s; again in %.1f s", error, delay)
+
+        interval = self._options.interval_seconds
+        await go_round(self.round, interval, (KubernetesError,), self._backoff, tell)
 
     async def round(self) -> None:
         """Take every step that is due.

@@ -126,6 +126,15 @@ def write_certificate(certificate: x509.Certificate) -> str:
     return certificate.public_bytes(Encoding.PEM).decode()
 
 
+def belongs(key: str, certificate: x509.Certificate) -> bool:
+    """Whether a private key is that of a certificate.
+
+    Raises:
+        ValueError: it is none, or of another kind.
+    """
+    return read_key(key).public_key() == certificate.public_key()
+
+
 def read_key(pem: str) -> ec.EllipticCurvePrivateKey:
     """Read a private key as it is made here.
 

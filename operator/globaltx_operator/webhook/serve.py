@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from globaltx_operator.rounds import utc_now
 from globaltx_operator.webhook import server
-from globaltx_operator.webhook.keeper import CertificateKeeper, utc_now
+from globaltx_operator.webhook.keeper import CertificateKeeper
 from globaltx_operator.webhook.reviewer import Reviewer
 
 if TYPE_CHECKING:
