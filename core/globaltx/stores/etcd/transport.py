@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -97,7 +97,6 @@ class Transport:
         lines = Lines(BYTES_MAX)
         async with self._in_time(path):
             connection, member = await self._authorized(path, lambda: self._lasting(path, _encoded(body)))
-        what = self._what(member, path)
         try:
             if opened is not None:
                 opened()
@@ -110,23 +109,20 @@ class Transport:
         except TimeoutError:
             return
         except (OSError, wire.AnswerError, LineTooLongError) as error:
-            self._next(member)
-            raise _lost(what, error) from error
+            raise self._lost(member, path, error) from error
         finally:
             connection.abort()
 
     async def _lasting(self, path: str, body: bytes) -> tuple[Connection, int]:
         """A connection whose answer has begun and lasts, and the member that it leads to."""
         connection, member = await self._reached(path)
-        what = self._what(member, path)
-        async with AsyncExitStack() as stack:
+        with ExitStack() as stack:
             stack.callback(connection.abort)
             try:
                 status = await connection.status(self._request(member, path, body))
                 refusal = b"" if status == HTTPStatus.OK else await _all_of(connection)
             except (OSError, wire.AnswerError) as error:
-                self._next(member)
-                raise _lost(what, error) from error
+                raise self._lost(member, path, error) from error
             if status != HTTPStatus.OK:
                 raise self._refused(status, refusal, member, path)
             stack.pop_all()
@@ -134,12 +130,10 @@ class Transport:
 
     async def _whole(self, path: str, body: bytes) -> Json:
         connection, member = await self._reached(path)
-        what = self._what(member, path)
         try:
             status, answer = await connection.ask(self._request(member, path, body), BYTES_MAX)
         except (OSError, wire.AnswerError) as error:
-            self._next(member)
-            raise _lost(what, error) from error
+            raise self._lost(member, path, error) from error
         finally:
             self._release(connection, member)
         if status != HTTPStatus.OK:
@@ -151,6 +145,10 @@ class Transport:
         if isinstance(refused, EtcdUnavailableError):
             self._next(member)
         return refused
+
+    def _lost(self, member: int, path: str, error: Exception) -> EtcdUnavailableError:
+        self._next(member)
+        return EtcdUnavailableError(f"{self._what(member, path)}: {_said(error)}")
 
     async def _authorized(self, path: str, call: Callable[[], Awaitable[T]]) -> T:
         """Make the call, and once more with a new token if the old one is refused."""
@@ -284,10 +282,6 @@ async def _all_of(connection: Connection) -> bytes:
 
 def _encoded(body: Json) -> bytes:
     return json.dumps(body, separators=(",", ":")).encode()
-
-
-def _lost(what: str, error: Exception) -> EtcdUnavailableError:
-    return EtcdUnavailableError(f"{what}: {_said(error)}")
 
 
 def _said(error: Exception) -> str:

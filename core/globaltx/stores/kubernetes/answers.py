@@ -1,4 +1,4 @@
-"""Answers over HTTP, as every store that is spoken to by it takes them: bounded, and let go of at once."""
+"""Answers over HTTP: bounded, and let go of at once."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ import aiohttp
 from yarl import URL
 
 from globaltx import __version__
-from globaltx.stores import answers
+from globaltx.stores.kubernetes import answers
 from globaltx.stores.kubernetes.errors import UnavailableError, error_of
 from globaltx.stores.lines import Lines, LineTooLongError
 
