@@ -78,3 +78,11 @@ def forbidden(address: str, *, named: bool) -> bool:
         found = found.ipv4_mapped
     never = found.is_link_local or found.is_multicast or found.is_unspecified or found == _METADATA
     return never or (named and found.is_loopback)
+
+
+def forbidden_as_written(host: str) -> bool:
+    """Whether a host, as a policy or a URL has it, is an address that is never called."""
+    try:
+        return forbidden(host, named=False)
+    except ValueError:
+        return False  # a name: what it leads to is asked when it is called

@@ -1,4 +1,4 @@
-"""The calls of a branch: part of a Branch resource <-> model."""
+"""The calls of a branch, and where calls may go: parts of resources <-> model."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import binascii
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from globaltx.coordinator.policy import Egress
 from globaltx.transaction.calls import Calls, Order, Request, Reservation, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 
 def write_calls(calls: Calls) -> dict[str, Any]:
@@ -103,3 +104,8 @@ def _request(raw: Mapping[str, Any]) -> Request:
         headers=tuple((each["name"], each["value"]) for each in raw.get("headers", ())),
         body=body,
     )
+
+
+def read_egress(raw: Iterable[Mapping[str, Any]]) -> tuple[Egress, ...]:
+    """Read where calls may go, as a policy or the settings have it."""
+    return tuple(Egress(each["host"], tuple(each["ports"]), tuple(each.get("paths", ()))) for each in raw)

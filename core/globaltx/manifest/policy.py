@@ -14,7 +14,7 @@ from datetime import timedelta
 from itertools import chain, combinations, product
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from globaltx.coordinator.egress import forbidden
+from globaltx.coordinator.egress import forbidden_as_written
 from globaltx.coordinator.expressions import PatternError
 from globaltx.coordinator.matching import matches_paths, names, overlap, shown
 from globaltx.coordinator.policy import (
@@ -34,6 +34,7 @@ from globaltx.coordinator.policy import (
     TlsMode,
     Tries,
 )
+from globaltx.manifest.calls import read_egress
 from globaltx.manifest.check import filled, problems
 from globaltx.manifest.resources import API_VERSION, POLICIES
 from globaltx.manifest.schemas import policies as schemas
@@ -118,16 +119,7 @@ def _policy(namespace: str, name: str, spec: Mapping[str, Any]) -> Policy:
         lock_wait=timedelta(milliseconds=spec["lockWaitMilliseconds"]),
         ttl=timedelta(seconds=spec["ttlSecondsAfterFinished"]),
         projection=Projection(spec["projection"]),
-        egress=read_egress(spec.get("saga")),
-    )
-
-
-def read_egress(raw: Mapping[str, Any] | None) -> tuple[Egress, ...] | None:
-    """Read ``spec.saga``; None stays None."""
-    if raw is None:
-        return None
-    return tuple(
-        Egress(each["host"], tuple(each["ports"]), tuple(each.get("paths", ()))) for each in raw["egress"]
+        egress=None if "saga" not in spec else read_egress(spec["saga"]["egress"]),
     )
 
 
@@ -230,7 +222,7 @@ def _empty(policy: Policy) -> Iterator[str]:
 
 def _egress_problems(policy: Policy) -> Iterator[str]:
     for index, each in enumerate(policy.egress or ()):
-        if _is_address(each.host) and forbidden(each.host, named=False):
+        if forbidden_as_written(each.host):
             yield (
                 f"spec.saga.egress[{index}].host: {each.host} is an address that is never called "
                 "(link-local, where clouds keep credentials, multicast, or none)"

@@ -23,7 +23,7 @@ from globaltx.coordinator.policy import (
     Tls,
     TlsMode,
 )
-from globaltx.manifest.calls import read_reservation, write_reservation
+from globaltx.manifest.calls import read_egress, read_reservation, write_reservation
 from globaltx.transaction.calls import Order
 from globaltx.transaction.model import Mode
 
@@ -146,12 +146,6 @@ def _egress(egress: Egress) -> dict[str, Any]:
     return {"host": egress.host, "ports": list(egress.ports), "paths": list(egress.paths)}
 
 
-def _read_egress(raw: list[dict[str, Any]] | None) -> tuple[Egress, ...] | None:
-    if raw is None:
-        return None
-    return tuple(Egress(each["host"], tuple(each["ports"]), tuple(each["paths"])) for each in raw)
-
-
 def _etcd(etcd: EtcdSettings) -> dict[str, Any]:
     secrets = list(etcd.secrets)
     return {"endpoints": list(etcd.endpoints), "prefix": etcd.prefix, "secrets": secrets}
@@ -270,7 +264,7 @@ def _read(raw: dict[str, Any]) -> SidecarSettings:
         control_port=raw["controlPort"],
         local_port=raw.get("localPort"),
         etcd=_read_etcd(raw.get("etcd")),
-        egress=_read_egress(raw.get("egress")),
+        egress=None if "egress" not in raw else read_egress(raw["egress"]),
     )
 
 

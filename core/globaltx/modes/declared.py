@@ -161,8 +161,7 @@ def _undecided(seen: Seen, now: datetime) -> Moves:
     if (pivot is not None and pivot.name in done) or len(done) == len(seen.plan.steps):
         return _outcome(Outcome.COMMIT, SAGA_COMPLETED, "")
     moves = _Gathered(seen, now)
-    before = ancestors(seen.plan)
-    after_pivot = {name for name in seen.branches if pivot is not None and pivot.name in before[name]}
+    after_pivot = {name for name in seen.branches if pivot is not None and pivot.name in moves.before[name]}
     for step in seen.plan.steps:
         needs = set(step.depends_on)
         if step.pivot:
@@ -196,9 +195,10 @@ def _due(attempts: Attempts, now: datetime) -> bool:
 
 
 class _Gathered:
-    """Commands as they are found, and the soonest time to look again."""
+    """Commands as they are found, and the soonest time to look again; ``before`` is what steps build on."""
 
     def __init__(self, seen: Seen, now: datetime) -> None:
+        self.before = ancestors(seen.plan)
         self._seen = seen
         self._now = now
         self._commands: list[Command] = []
@@ -341,7 +341,7 @@ def _take_back(seen: Seen, step: StepPlan, moves: _Gathered, now: datetime) -> N
         moves.wait(progress.step.next_at)  # somebody else's call may still be under way
     elif step.compensation is None:
         moves.settle(name, _nothing_takes_back(step, progress))
-    elif not any(_before(seen, other, step) for other in seen.plan.steps):
+    elif not any(_before(seen, other, step, moves.before) for other in seen.plan.steps):
         _stuck(step, Operation.COMPENSATE, progress, moves)
         moves.compensate(step, step.compensation)
 
@@ -356,7 +356,7 @@ def _nothing_takes_back(step: StepPlan, progress: Progress) -> Settlement:
     return Settlement(State.ROLLED_BACK, str(State.ROLLED_BACK), "it has no compensation")
 
 
-def _before(seen: Seen, other: StepPlan, mine: StepPlan) -> bool:
+def _before(seen: Seen, other: StepPlan, mine: StepPlan, before: Mapping[str, set[str]]) -> bool:
     """Whether another step is taken back before mine, and is not yet."""
     branch = seen.branches.get(other.name)
     if other.name == mine.name or branch is None or branch.settled:
@@ -364,7 +364,7 @@ def _before(seen: Seen, other: StepPlan, mine: StepPlan) -> bool:
     theirs, own = seen.progress(other.name), seen.progress(mine.name)
     if theirs.state in {StepState.WAITING, StepState.COMPENSATED}:
         return False
-    if mine.name in ancestors(seen.plan)[other.name]:
+    if mine.name in before[other.name]:
         return True
     return bool(own.place) and (not theirs.place or theirs.place > own.place)
 

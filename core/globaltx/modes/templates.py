@@ -133,9 +133,19 @@ def _short(what: str, text: str, most: int) -> str:
     return text
 
 
+def read_json(text: str) -> Any:
+    """Read JSON as its standard has it, without NaN and infinity.
+
+    Raises:
+        ValueError: it is none.
+        RecursionError: it is nested too deep.
+    """
+    return json.loads(text, parse_constant=_no_constant)
+
+
 def _parsed(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        return read_json(text)
     except (ValueError, RecursionError) as error:
         message = f"the body is not JSON: {error}"
         raise TemplateError(message) from error

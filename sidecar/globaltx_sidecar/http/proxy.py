@@ -26,9 +26,16 @@ from globaltx_sidecar.http import tunnel
 from globaltx_sidecar.http.answers import refusal
 from globaltx_sidecar.http.asked import Asked, invite_body, outbound, target_of, upgrade_of, whole_body
 from globaltx_sidecar.http.filter import Begin, Filter, Refuse, TakePart, path_of
-from globaltx_sidecar.http.headers import XID_HEADER, carry_branch, carry_xid, drop_xid, end_to_end
+from globaltx_sidecar.http.headers import (
+    KEY_HEADER,
+    XID_HEADER,
+    carry_branch,
+    carry_xid,
+    drop_xid,
+    end_to_end,
+)
 from globaltx_sidecar.http.initiator import UndecidedError
-from globaltx_sidecar.http.tries import ANSWER_BYTES_MAX, KEY_HEADER, Answered, kept
+from globaltx_sidecar.http.tries import ANSWER_BYTES_MAX, Answered, kept
 from globaltx_sidecar.http.upstream import UpstreamError
 
 if TYPE_CHECKING:

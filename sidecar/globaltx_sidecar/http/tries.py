@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from globaltx_sidecar.http.headers import Headers
     from globaltx_sidecar.metrics import Metrics
 
-KEY_HEADER = "idempotency-key"
 WAIT_SECONDS = 10.0
 REMEMBERED_MAX = 1024
 """How many answered tries are remembered, the oldest go first: repeats come soon or never."""

@@ -6,18 +6,17 @@ metadata are not called, whatever DNS says at that moment.
 
 from __future__ import annotations
 
-import ipaddress
-import json
 import socket
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from multidict import CIMultiDict
 from yarl import URL
 
-from globaltx.coordinator.egress import forbidden
+from globaltx.coordinator.egress import forbidden, forbidden_as_written
 from globaltx.modes.declared import Answer
+from globaltx.modes.templates import read_json
 from globaltx.transaction.declared import RESULT_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ class StepCaller:
     async def call(self, exchange: Exchange, headers: dict[str, str], seconds: float) -> Answer:
         """Make a call and say what came of it; ``headers`` go before those of the exchange."""
         url = URL(exchange.url, encoded=True)
-        if _is_forbidden(url.host or ""):
+        if forbidden_as_written(url.host or ""):
             return Answer(problem=f"{url.host} is an address that is never called")
         sent = CIMultiDict(exchange.headers)
         if exchange.body:
@@ -123,19 +122,7 @@ def _kept(body: bytes) -> str:
     """The text of a body that is JSON; empty for all others."""
     try:
         text = body.decode()
-        json.loads(text, parse_constant=_no_constant)
+        read_json(text)
     except (ValueError, RecursionError):
         return ""
     return text
-
-
-def _no_constant(_: str) -> Any:
-    raise ValueError
-
-
-def _is_forbidden(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return forbidden(host, named=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import aclosing
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from globaltx.stores.kubernetes.client import Listing
@@ -14,7 +13,7 @@ from globaltx.stores.kubernetes.watcher import Watcher
 from globaltx.transaction.xid import Xid
 from globaltx_sidecar.saga.caller import StepCaller
 from globaltx_sidecar.saga.performance import Performance
-from globaltx_sidecar.saga.records import SagaRecords
+from globaltx_sidecar.saga.records import SagaRecords, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,10 +22,6 @@ if TYPE_CHECKING:
     from globaltx.stores.kubernetes.client import KubernetesClient, WatchEvent
 
 _log = logging.getLogger(__name__)
-
-
-def _utc() -> datetime:
-    return datetime.now(UTC)
 
 
 class Conductor:
@@ -79,7 +74,7 @@ class Conductor:
 
     def _performance(self, xid: Xid, caller: StepCaller, tasks: asyncio.TaskGroup) -> Performance:
         records = SagaRecords(self._client, self._namespace, self._app)
-        return Performance(xid, self._pod, records, caller, self._allowed, tasks, _utc)
+        return Performance(xid, self._pod, records, caller, self._allowed, tasks, utc_now)
 
     def _start(
         self, running: dict[Xid, Performance], this: Performance, xid: Xid, tasks: asyncio.TaskGroup

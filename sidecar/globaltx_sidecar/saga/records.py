@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from globaltx.transaction.xid import Xid
 
 
-def _utc() -> datetime:
+def utc_now() -> datetime:
+    """The time, for whoever is given no other clock."""
     return datetime.now(UTC)
 
 
@@ -63,7 +64,7 @@ class SagaRecords:
     """Reads and writes for one app's sagas; every call raises the errors of a store."""
 
     def __init__(
-        self, client: KubernetesClient, namespace: str, app: str, utc: Callable[[], datetime] = _utc
+        self, client: KubernetesClient, namespace: str, app: str, utc: Callable[[], datetime] = utc_now
     ) -> None:
         self._client = client
         self._records = Records(client)
