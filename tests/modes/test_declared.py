@@ -49,6 +49,7 @@ class World:
         self.calls: dict[str, CallStep] = {}
         self.now = BEGUN
         self.done_calls: list[str] = []
+        self.chance = 1.0
 
     def conduct(self) -> Iterator[str]:
         """Carry out what is to be done, until that is to wait."""
@@ -114,6 +115,7 @@ class World:
             self.now,
             place=place,
             outcome=None if decision is None else decision.outcome,
+            chance=self.chance,
         )
         self.branches[name] = replace(self.branches[name], progress=made)
 
@@ -205,6 +207,31 @@ def test_the_mode_s_words_are_reasons() -> None:
     assert [Reason(each) for each in words]
 
 
+@given(st.integers(1, 100), st.floats(0, 1, exclude_max=True))
+def test_a_pause_grows_and_is_at_random_between_its_half_and_all_of_it(attempt: int, chance: float) -> None:
+    retry = Retry(first=timedelta(seconds=2), most=timedelta(seconds=60))
+    whole = min(timedelta(seconds=60), timedelta(seconds=2) * 2 ** min(attempt - 1, 10))
+    assert whole / 2 <= retry.after(attempt, chance) <= whole
+
+
+@pytest.mark.parametrize("operation", [Operation.STEP, Operation.COMPENSATE])
+def test_steps_that_failed_together_do_not_come_back_together(operation: Operation) -> None:
+    step = StepPlan(
+        "a", Exchange("http://x/"), Exchange("http://x/c"), retry=Retry(first=timedelta(seconds=8))
+    )
+    progress = mode.called(step, Progress(), operation, BEGUN)
+    due = [
+        mode.attempts_of(
+            mode.answered(
+                *(step, progress, operation, Answer(503), BEGUN), place=1, outcome=None, chance=chance
+            ),
+            operation,
+        ).next_at
+        for chance in (0.0, 0.5)
+    ]
+    assert due == [BEGUN + timedelta(seconds=each) for each in (4, 6)]
+
+
 NAMES = ("a", "b", "c", "d", "e")
 
 
@@ -243,6 +270,7 @@ def test_whatever_happens_all_steps_are_done_or_all_are_taken_back(
     world, truth = World(plan), Truth()
     list(world.conduct())
     for _ in range(60):
+        world.chance = data.draw(st.floats(0, 1, exclude_max=True))
         happens = data.draw(
             st.sampled_from(["answer", "answer", "refuse", "lose", "lose answer", "crash", "deadline"])
         )

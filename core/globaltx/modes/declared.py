@@ -406,7 +406,7 @@ class Answer:
     problem: str = ""
 
 
-def answered(
+def answered(  # noqa: PLR0913  all that bears on it, and no clock or chance of its own
     step: StepPlan,
     progress: Progress,
     operation: Operation,
@@ -415,10 +415,12 @@ def answered(
     *,
     place: int,
     outcome: Outcome | None,
+    chance: float,
 ) -> Progress:
     """What is written down after a call, given the outcome as far as it is taken.
 
-    ``place`` is what the step gets if it is done: one more than that of all others.
+    ``place`` is what the step gets if it is done: one more than that of all others. ``chance`` in [0, 1)
+    says when it is called again if it is not.
     """
     rules = Calls("", "", success_statuses=step.success_statuses)
     verdict = tcc.judge(rules, answer.status) if answer.status else Verdict.LATER
@@ -429,7 +431,7 @@ def answered(
         before, status=answer.status, refusals=refusals, problem=shorten(problem, PROBLEM_LENGTH_MAX)
     )
     endless = outcome is Outcome.COMMIT or operation is Operation.COMPENSATE or step.pivot
-    made = replace(made, next_at=now + _pause(step, made, endless=endless))
+    made = replace(made, next_at=now + _pause(step, made, chance, endless=endless))
     if operation is Operation.COMPENSATE:
         state = StepState.COMPENSATED if verdict is Verdict.DONE else progress.state
         return replace(progress, state=state, compensation=made)
@@ -438,11 +440,11 @@ def answered(
     return replace(progress, state=_failing(step, made, verdict, outcome), step=made)
 
 
-def _pause(step: StepPlan, attempts: Attempts, *, endless: bool) -> timedelta:
+def _pause(step: StepPlan, attempts: Attempts, chance: float, *, endless: bool) -> timedelta:
     if attempts.refusals >= step.refusals_max:
         return CONFLICT_PAUSE
     retry = step.retry if not endless or attempts.count <= step.retry.attempts else PATIENT
-    return retry.after(attempts.count)
+    return retry.after(attempts.count, chance)
 
 
 def _failing(step: StepPlan, attempts: Attempts, verdict: Verdict, outcome: Outcome | None) -> StepState:

@@ -74,10 +74,14 @@ class Retry:
     first: timedelta = DEFAULT_BACKOFF
     most: timedelta = DEFAULT_BACKOFF_MAX
 
-    def after(self, attempt: int) -> timedelta:
-        """How long to wait after the n-th call."""
+    def after(self, attempt: int, chance: float) -> timedelta:
+        """How long to wait after the n-th call; ``chance`` is in [0, 1).
+
+        At least half of the growing time, at random up to all of it: steps that failed together, because
+        what they call was away, must not come back together.
+        """
         doubled: int = 2 ** min(max(attempt - 1, 0), 20)
-        return min(self.most, self.first * doubled)
+        return min(self.most, self.first * doubled) * (0.5 + chance / 2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -224,6 +224,7 @@ class Performance:
             self._utc(),
             place=self._place,
             outcome=self._outcome,
+            chance=random.random(),  # noqa: S311  jitter
         )
 
     async def _insist(self, write: Callable[[], Awaitable[None]]) -> None:

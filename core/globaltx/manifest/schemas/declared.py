@@ -177,7 +177,7 @@ def retry() -> Schema:
                 default=DEFAULT_ATTEMPTS,
             ),
             "backoffSeconds": whole(
-                "How long to wait after the first; it doubles with each.",
+                "How long to wait after the first, at most, and half of that at least; it doubles with each.",
                 1,
                 BACKOFF_SECONDS_MAX,
                 default=int(DEFAULT_BACKOFF.total_seconds()),
