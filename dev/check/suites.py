@@ -56,8 +56,8 @@ SUITES = (
         ("linux", "go", "mariadb"),
     ),
     Suite(
-        "killed at ten moments: operator, sidecars, MariaDB",
-        ("-m", "kill and not full_cluster", "tests"),
+        "killed at ten moments, and every fault of every mode at one step: operator, sidecars, MariaDB",
+        ("-m", "kill and not full_cluster and not deep", "tests"),
         ("linux", "go", "mariadb"),
     ),
     Suite(
@@ -69,6 +69,14 @@ SUITES = (
 
 
 DEEP = (
+    *(
+        Suite(
+            f"deep: killed at ten moments, and every fault of every mode at every step, kept in {where}",
+            ("-m", f"kill and deep and {marks}", "tests"),
+            ("linux", "go", "mariadb"),
+        )
+        for where, marks in (("Kubernetes", "not etcd"), ("etcd", "etcd"))
+    ),
     Suite(
         "deep: AT and the sidecar against a real MySQL with real clients, the same tests",
         ("-m", "mysql and not clients", "tests", "--ignore=tests/twin"),

@@ -24,6 +24,7 @@ from globaltx.stores.etcd.client import EtcdClient
 from globaltx.stores.etcd.store import EtcdStore
 from globaltx.stores.kubernetes.access import AccessError, discover
 from globaltx.stores.kubernetes.client import KubernetesClient
+from globaltx.stores.kubernetes.election import Timing
 from globaltx.stores.kubernetes.errors import KubernetesError
 from globaltx.stores.kubernetes.lease import Elector
 from globaltx.stores.kubernetes.resource import BRANCHES, POLICIES, TRANSACTIONS
@@ -238,7 +239,8 @@ class Replica:
             settings.workers,
             tuple(self._beside(recorder)),
         )
-        elector = Elector(self._client, settings.namespace, settings.lease, settings.identity)
+        timing = Timing.lasting(settings.lease_seconds)
+        elector = Elector(self._client, settings.namespace, settings.lease, settings.identity, timing=timing)
         await elector.run(leadership.lead)
 
     def _beside(self, recorder: Recorder) -> Iterator[Beside]:

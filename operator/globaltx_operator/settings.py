@@ -32,6 +32,8 @@ class OperatorSettings:
     namespaces: tuple[str, ...] = ()
     """Those that it serves; empty: all."""
     lease: str = "globaltx-operator"
+    lease_seconds: float = 15.0
+    """How long the Lease of a crashed leader holds the others off."""
     identity: str = field(default_factory=_identity)
     """Unique among living replicas."""
     host: str = "0.0.0.0"  # noqa: S104  the pod's own address is not known beforehand
@@ -77,6 +79,9 @@ def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         "namespaces", "", "namespaces to serve, separated by commas; all unless some are named", type=_list
     )
     option("lease", usual.lease, "name of the Lease that elects the leader")
+    option(
+        "lease-seconds", usual.lease_seconds, "how long a crashed leader's holds others off", type=_seconds
+    )
     option("host", usual.host, "address of the probes, metrics and webhook")
     option("port", usual.port, "port of /healthz, /readyz and /metrics", type=_port)
     option("workers", usual.workers, "transactions that are worked on at once", type=_count)
@@ -125,6 +130,7 @@ def parse(
         namespace=found.namespace,
         namespaces=found.namespaces,
         lease=found.lease,
+        lease_seconds=found.lease_seconds,
         identity=f"{name}-{secrets.token_hex(4)}" if name else _identity(),
         host=found.host,
         port=found.port,
@@ -183,6 +189,14 @@ def _port(text: str) -> int:
         message = f"{port} is no port"
         raise argparse.ArgumentTypeError(message)
     return port
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 1 <= seconds <= 3600:  # noqa: PLR2004  what the others take for a Lease's duration
+        message = f"{text} is not between 1 and 3600"
+        raise argparse.ArgumentTypeError(message)
+    return seconds
 
 
 def _count(text: str) -> int:

@@ -23,6 +23,7 @@ from globaltx.manifest.settings import (
     SidecarSettings,
 )
 from globaltx.stores.kubernetes.access import Access, AccessError, from_kubeconfig, in_cluster
+from globaltx.stores.kubernetes.election import Timing
 from globaltx_sidecar.server import Sidecar, Surroundings
 
 if TYPE_CHECKING:
@@ -89,6 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--etcd-credentials", type=Path, default=Path(ETCD_FOLDER), metavar="FOLDER")
     add("--grace-seconds", type=float, default=20.0, help="how long a stop waits for what is under way")
     add("--sweep-seconds", type=float, default=60.0, help="how old undo records are asked about")
+    add(
+        "--lease-seconds", type=float, default=15.0, help="how long a crashed leader's lease holds others off"
+    )
     add("--control-host", default="0.0.0.0", help="where /healthz, /readyz and /metrics are listened for")  # noqa: S104
     add("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     return parser
@@ -118,6 +122,7 @@ def _surroundings(options: argparse.Namespace) -> Surroundings:
         grace=timedelta(seconds=options.grace_seconds),
         control_host=options.control_host,
         sweep_seconds=options.sweep_seconds,
+        timing=Timing.lasting(options.lease_seconds),
     )
 
 

@@ -10,12 +10,13 @@ import asyncio
 import logging
 import time
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
 from globaltx.stores.kubernetes.client import KubernetesClient
+from globaltx.stores.kubernetes.election import Timing
 from globaltx.stores.kubernetes.lease import Elector
 from globaltx.stores.kubernetes.store import KubernetesStore
 from globaltx_sidecar import control
@@ -67,7 +68,7 @@ class Surroundings:
 
     ``credentials`` holds one folder a datasource, ``etcd_folder`` what enters the store's etcd;
     ``grace`` is how long a stop waits for what is under way, ``sweep_seconds`` how old undo records
-    are before somebody asks what became of their transaction.
+    are before somebody asks what became of their transaction, ``timing`` that of the app's Lease.
     """
 
     access: Access
@@ -76,6 +77,7 @@ class Surroundings:
     etcd_folder: Path | None = None
     grace: timedelta = timedelta(seconds=20)
     sweep_seconds: float = 60.0
+    timing: Timing = field(default_factory=Timing)
     control_host: str = "0.0.0.0"  # noqa: S104  the kubelet probes the pod's own address
 
 
@@ -227,6 +229,7 @@ class Sidecar:
             f"globaltx-{settings.app}",
             # The pod's own name: a sidecar that crashed finds its lease again and need not wait it out.
             self._around.pod,
+            timing=self._around.timing,
         )
         if databases is None and upstream is None:
             return [] if conductor is None else [lead(conductor, elector, self._health)]

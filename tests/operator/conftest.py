@@ -22,9 +22,13 @@ async def field(kubernetes: KubernetesClient, namespace: str) -> Field:
 
 
 @pytest.fixture
-async def replicas(control_plane: Cluster, namespace: str, tmp_path: Path) -> AsyncIterator[list[Replica]]:
-    """Two replicas, ready; a third may be appended by the test."""
-    started = [Replica(control_plane.kubeconfig, namespace, tmp_path).start() for _ in range(2)]
+async def replicas(
+    request: pytest.FixtureRequest, control_plane: Cluster, namespace: str, tmp_path: Path
+) -> AsyncIterator[list[Replica]]:
+    """Two replicas, ready, with the flags of the parameter; a third may be appended by the test."""
+    flags: tuple[str, ...] = getattr(request, "param", ())
+    config = control_plane.kubeconfig
+    started = [Replica(config, namespace, tmp_path, arguments=flags).start() for _ in range(2)]
     try:
         for replica in started:
             await replica.ready()

@@ -14,6 +14,7 @@ from globaltx.transaction.calls import Calls, Reservation
 from globaltx.transaction.model import Branch, BranchId, Mode
 from globaltx.transaction.states import State
 from tests.operator.replicas import eventually
+from tests.sidecar.programs import LEASE
 
 if TYPE_CHECKING:
     from tests.operator.replicas import Field, Replica
@@ -196,6 +197,7 @@ async def test_a_branch_whose_transaction_was_removed_by_force_waits_for_a_perso
 
 
 @pytest.mark.kill
+@pytest.mark.parametrize("replicas", [LEASE], indirect=True)
 async def test_another_replica_finishes_what_a_killed_leader_began(
     field: Field, replicas: list[Replica]
 ) -> None:

@@ -37,6 +37,7 @@ def test_a_variable_stands_for_its_flag_and_the_flag_goes_first() -> None:
         ["--port", "99999"],
         ["--port", "x"],
         ["--workers", "0"],
+        ["--lease-seconds", "0"],
         ["--log-level", "loud"],
         ["--etcd-prefix", "p"],
         ["--nonsense"],

@@ -11,6 +11,7 @@ import pytest
 from dev.waiting import wait_for
 from tests.sidecar.programs import get
 from tests.sidecar.shop.stage import NOTHING, ORDERED, SQL, Shop
+from tests.sidecar.site import IN_ETCD, IN_KUBERNETES, Site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.control_plane, pytest.mark.database, pytest.mark.timeout(300)]
 
 
-@pytest.fixture(scope="module", params=["kubernetes", pytest.param("etcd", marks=pytest.mark.etcd)])
+@pytest.fixture(scope="module", params=[IN_KUBERNETES, pytest.param(IN_ETCD, marks=pytest.mark.etcd)])
 def shop(
     request: pytest.FixtureRequest, control_plane: Cluster, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Shop]:
@@ -33,9 +34,9 @@ def shop(
     control_plane.kubectl("create", "namespace", name)
     folder: Path = tmp_path_factory.mktemp("shop")
     with (
-        Etcd.up(folder=folder / "etcd", durable=False) if request.param == "etcd" else nullcontext() as etcd,
+        Etcd.up(folder=folder / "etcd", durable=False) if request.param == IN_ETCD else nullcontext() as etcd,
         MariaDB.up(f"{name}-{os.getpid()}", sql=SQL, durable=False) as database,
-        Shop(control_plane, database, name, folder, etcd=etcd) as running,
+        Shop(Site(control_plane, name, folder, etcd), database) as running,
     ):
         yield running
 

@@ -17,16 +17,19 @@ from globaltx.manifest.policy import read_policy
 from globaltx.manifest.settings import HttpSettings, SidecarSettings
 from tests.ports import LOOPBACK, free_port
 from tests.sidecar.bank.between import Between
-from tests.sidecar.programs import BIN, Program, SidecarProgram, get
+from tests.sidecar.programs import Program, get
 
 if TYPE_CHECKING:
-    from dev.cluster.cluster import Cluster
-    from globaltx.coordinator.policy import HttpCapture, Route
+    from globaltx.coordinator.policy import HttpCapture, Route, Tcd
+    from globaltx.transaction.calls import Reservation
+    from tests.sidecar.ledgers import Stand
+    from tests.sidecar.site import Site
 
 SAMPLE = Path(__file__).parents[3] / "examples" / "02-tcc-transfer"
 CALL_SECONDS = 60.0
 MOMENT_SECONDS = 120.0
-TIMEOUT = timedelta(seconds=30)
+TIMEOUT = timedelta(seconds=15)
+KEEP = timedelta(minutes=10)
 REFUSALS = 4
 """Fewer than the example's, because a test waits them out."""
 _ENDS = {"Committed", "RolledBack"}
@@ -43,27 +46,39 @@ def routes(name: str, sample: Path = SAMPLE) -> HttpCapture:
 def _hasty(route: Route) -> Route:
     tcc = None if route.tcc is None else replace(route.tcc, refusals_max=REFUSALS)
     saga = None if route.saga is None else replace(route.saga, refusals_max=REFUSALS)
-    return replace(route, timeout=TIMEOUT, tcc=tcc, saga=saga)
+    tcd = (
+        None
+        if route.tcd is None
+        else replace(route.tcd, refusals_max=REFUSALS, reservation=_lasting(route.tcd))
+    )
+    return replace(route, timeout=TIMEOUT, tcc=tcc, saga=saga, tcd=tcd)
+
+
+def _lasting(tcd: Tcd) -> Reservation:
+    """Reservations that no slow machine outlasts: what runs out, a test lets run out."""
+    return replace(tcd.reservation, duration=KEEP)
 
 
 class Bank:
     """A bank, its sidecar, and what stands between them."""
 
-    def __init__(
-        self, name: str, folder: Path, cluster: Cluster, namespace: str, capture: HttpCapture | None = None
-    ) -> None:
+    def __init__(self, name: str, site: Site, capture: HttpCapture | None = None) -> None:
         port, between = free_port(), free_port()
         capture = capture or routes("bank")
         http = HttpSettings(between, capture.routes, free_port(), LOOPBACK, edge=capture.edge)
-        settings = SidecarSettings(namespace=namespace, app=name, http=http, control_port=free_port())
+        settings = SidecarSettings(namespace=site.namespace, app=name, http=http, control_port=free_port())
         self.between = Between(between, port)
-        self.sidecar = SidecarProgram(settings, folder, cluster.kubeconfig)
+        self.sidecar = site.sidecar(settings)
         self.service = Program(
             name=name,
             command=[sys.executable, str(SAMPLE / "services" / "bank.py")],
             ready=f"http://{LOOPBACK}:{port}/healthz",
-            log=folder / f"{name}.log",
-            environment={"PORT": str(port), "DATABASE": str(folder / f"{name}.db"), "ACCOUNTS": "1=1000"},
+            log=site.folder / f"{name}.log",
+            environment={
+                "PORT": str(port),
+                "DATABASE": str(site.folder / f"{name}.db"),
+                "ACCOUNTS": "1=1000",
+            },
         )
 
     def look(self) -> dict[str, Any]:
@@ -75,25 +90,16 @@ class Bank:
 class Stage:
     """A sample, running, with its operator."""
 
-    def __init__(self, cluster: Cluster, namespace: str, folder: Path) -> None:
-        self.cluster = cluster
-        self.namespace = namespace
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.cluster = site.cluster
+        self.namespace = site.namespace
         self._stack = ExitStack()
         self.betweens: tuple[Between, ...] = ()
         """What stands between the participants and their sidecars."""
         self.programs: tuple[Program, ...] = ()
         """All of them."""
-        listening = free_port()
-        self.operator = Program(
-            name="operator",
-            command=[
-                *(str(BIN / "globaltx-operator"), "--namespace", namespace, "--namespaces", namespace),
-                *("--host", LOOPBACK, "--port", str(listening)),
-            ],
-            ready=f"http://{LOOPBACK}:{listening}/readyz",
-            log=folder / "operator.log",
-            environment={"KUBECONFIG": str(cluster.kubeconfig), "POD_NAME": "operator-0"},
-        )
+        self.operator = site.operator()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -112,19 +118,21 @@ class Stage:
 
     def outcomes(self) -> dict[str, str]:
         """The transactions that there are, each with its outcome or an empty text."""
-        return self._spec("globaltransactions", ".spec.outcome")
+        return {name: each.outcome for name, each in self.site.ledger.stands().items()}
 
     def settled(self, before: set[str], seconds: float = 240) -> str:
         """Wait until the one new transaction and its branches have ended, and give its outcome."""
+        return self.reached(before, _ENDS, seconds).outcome
 
-        def ended() -> bool:
-            states = self._spec("globaltransactions", ".status.state")
-            new = [state for name, state in states.items() if name not in before]
-            branches = self._spec("branches", ".status.state").values()
-            return len(new) == 1 and {*new, *branches} <= _ENDS
+    def reached(self, before: set[str], states: set[str], seconds: float = 240) -> Stand:
+        """Wait until the one new transaction and its branches are in such states, and give it."""
 
-        wait_for("the transaction to be settled", ended, seconds=seconds, every=0.1)
-        return next(outcome for name, outcome in self.outcomes().items() if name not in before)
+        def there() -> list[Stand]:
+            new = [each for name, each in self.site.ledger.stands().items() if name not in before]
+            return new if len(new) == 1 and new[0].within(states) else []
+
+        (found,) = wait_for(f"the transaction to be in {states}", there, seconds=seconds, every=0.1)
+        return found
 
     def rolled_back(self, undecided: set[str]) -> bool:
         """Whether the youngest of these transactions has the outcome Rollback."""
@@ -134,7 +142,9 @@ class Stage:
         """Wait until some branch stands so."""
         wait_for(
             f"a branch in {state}",
-            lambda: state in self._spec("branches", ".status.state").values(),
+            lambda: any(
+                part.state == state for each in self.site.ledger.stands().values() for part in each.branches
+            ),
             seconds=MOMENT_SECONDS,
             every=0.1,
         )
@@ -148,21 +158,20 @@ class Stage:
 class Banks(Stage):
     """Two banks and a transfer service."""
 
-    def __init__(self, cluster: Cluster, namespace: str, folder: Path) -> None:
-        super().__init__(cluster, namespace, folder)
-        self.a, self.b = (Bank(name, folder, cluster, namespace) for name in ("bank-a", "bank-b"))
+    def __init__(self, site: Site, request_id_header: str = "") -> None:
+        super().__init__(site)
+        self.a, self.b = (Bank(name, site) for name in ("bank-a", "bank-b"))
         port, capture = free_port(), routes("transfer")
-        http = HttpSettings(port, capture.routes, free_port(), LOOPBACK, edge=capture.edge)
-        self.sidecar = SidecarProgram(
-            SidecarSettings(namespace=namespace, app="transfer", http=http, control_port=free_port()),
-            folder,
-            cluster.kubeconfig,
+        told = [replace(each, request_id_header=request_id_header) for each in capture.routes]
+        http = HttpSettings(port, tuple(told), free_port(), LOOPBACK, edge=capture.edge)
+        self.sidecar = site.sidecar(
+            SidecarSettings(namespace=site.namespace, app="transfer", http=http, control_port=free_port())
         )
         self.service = Program(
             name="transfer",
             command=[sys.executable, str(SAMPLE / "services" / "transfer.py")],
             ready=f"http://{LOOPBACK}:{port}/healthz",
-            log=folder / "transfer.log",
+            log=site.folder / "transfer.log",
             environment={
                 "PORT": str(port),
                 "FROM_URL": self.a.sidecar.url,
@@ -173,13 +182,12 @@ class Banks(Stage):
         banks = (self.a.sidecar, self.a.service, self.b.sidecar, self.b.service)
         self.programs = (self.operator, self.sidecar, self.service, *banks)
 
-    def transfer(self, amount: int = 30, query: str = "") -> int:
+    def transfer(self, amount: int = 30, query: str = "", **headers: str) -> int:
         """Send a client's request and give the status; 0 when there was no answer."""
         body = json.dumps({"debit": "1", "credit": "1", "amount": amount}).encode()
         url = f"{self.sidecar.url}/transfer{query}"
-        return get(
-            url, method="POST", body=body, seconds=CALL_SECONDS, headers={"Content-Type": "application/json"}
-        )[0]
+        given = {"Content-Type": "application/json", **headers}
+        return get(url, method="POST", body=body, seconds=CALL_SECONDS, headers=given)[0]
 
     def balances(self) -> tuple[int, int]:
         """What the two accounts hold."""

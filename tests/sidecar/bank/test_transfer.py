@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import re
 import secrets
 import time
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,18 +20,16 @@ from globaltx.transaction.model import Decision, GlobalTransaction, Mode
 from globaltx.transaction.states import Outcome
 from globaltx.transaction.xid import RANDOM_BITS, new_xid
 from tests.sidecar.bank.between import answered
-from tests.sidecar.bank.cases import CASES, MOMENT_SECONDS, QUERIES, STEPS, Case, Hit
+from tests.sidecar.bank.cases import CASES, MOMENT_SECONDS, QUERIES, STEPS, Hit
+from tests.sidecar.bank.page import Cell, Matrix
 
 if TYPE_CHECKING:
     from tests.sidecar.bank.stage import Banks
 
 pytestmark = [pytest.mark.control_plane, pytest.mark.timeout(600)]
 
-PAGE = Path(__file__).parents[3] / "docs" / "modes.md"
-MARKED = re.compile(r"(?<=<!-- matrix: generated)([^\n]*-->\n).*(?=<!-- matrix: end -->)", re.DOTALL)
+MATRIX = Matrix("matrix", "bank A's", CASES, STEPS)
 AMOUNT = 30
-found: dict[tuple[str, str], str] = {}
-"""The outcome of each case and step, as it was met in this run."""
 
 
 def test_a_transfer_commits(banks: Banks) -> None:
@@ -92,9 +87,9 @@ async def leave_behind(banks: Banks) -> None:
 
 
 @pytest.mark.kill
-@pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_whatever_goes_wrong_both_banks_agree(banks: Banks, case: Case, step: str) -> None:
+@pytest.mark.parametrize(("banks", "cell"), MATRIX.cells(), indirect=["banks"], scope="module")
+def test_whatever_goes_wrong_both_banks_agree(banks: Banks, cell: Cell) -> None:
+    case, step = cell.case, cell.step
     banks.a.between.clear()
     before, balances = set(banks.outcomes()), banks.balances()
     hits = [Hit(banks, step, case) for _ in range(case.times)]
@@ -112,22 +107,9 @@ def test_whatever_goes_wrong_both_banks_agree(banks: Banks, case: Case, step: st
     assert banks.balances() == (balances[0] - moved, balances[1] + moved)
     assert banks.open_reservations() == 0
     assert status != 200 or outcome == "Commit"
-    found[case.name, step] = outcome
-
-
-def table() -> str:
-    rows = [f"| {case.name} | {' | '.join(found[case.name, step] for step in STEPS)} |" for case in CASES]
-    head = f"| what happens at bank A's | {' | '.join(STEPS)} |"
-    return "\n".join([head, "|---|" + "---|" * len(STEPS), *rows, ""])
+    MATRIX.note(banks.site.store, cell, outcome)
 
 
 @pytest.mark.kill
-def test_the_page_shows_what_was_found() -> None:
-    missing = [(case.name, step) for case in CASES for step in STEPS if (case.name, step) not in found]
-    if missing:
-        pytest.skip(f"only a part of the cases was run, not {len(missing)} others")
-    page = PAGE.read_text()
-    wanted = MARKED.sub(lambda match: match[1] + table(), page)
-    if os.environ.get("REWRITE"):
-        PAGE.write_text(wanted)
-    assert page == wanted
+def test_the_page_shows_every_cell() -> None:
+    MATRIX.check()

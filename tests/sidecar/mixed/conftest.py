@@ -8,6 +8,7 @@ import pytest
 
 from tests.sidecar.mixed.stage import Mixed
 from tests.sidecar.shop.stage import SQL
+from tests.sidecar.site import Site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,7 @@ def mixed(control_plane: Cluster, tmp_path_factory: pytest.TempPathFactory) -> I
     control_plane.kubectl("create", "namespace", name)
     with (
         MariaDB.up(f"{name}-{os.getpid()}", sql=SQL, durable=False) as database,
-        Mixed(control_plane, name, tmp_path_factory.mktemp("mixed"), database) as running,
+        Mixed(Site(control_plane, name, tmp_path_factory.mktemp("mixed")), database) as running,
     ):
         running.wait_for_undo_table()
         yield running

@@ -11,13 +11,13 @@ from dev.waiting import wait_for
 from globaltx.manifest.settings import HttpSettings, SidecarSettings
 from tests.ports import LOOPBACK, free_port
 from tests.sidecar.bank.stage import CALL_SECONDS, Bank, Stage, routes
-from tests.sidecar.programs import Program, SidecarProgram, datasource, get
+from tests.sidecar.programs import Program, datasource, get
 from tests.sidecar.shop.stage import SIDECAR_ACCOUNT
 from tests.sidecar.trip.stage import Provider
 
 if TYPE_CHECKING:
-    from dev.cluster.cluster import Cluster
     from dev.databases import MariaDB
+    from tests.sidecar.site import Site
 
 SAMPLE = Path(__file__).parents[3] / "examples" / "05-mixed"
 
@@ -35,26 +35,26 @@ class Books(NamedTuple):
 class Mixed(Stage):
     """Shop, bank and carrier."""
 
-    def __init__(self, cluster: Cluster, namespace: str, folder: Path, database: MariaDB) -> None:
-        super().__init__(cluster, namespace, folder)
+    def __init__(self, site: Site, database: MariaDB) -> None:
+        super().__init__(site)
         self.database = database
-        self.bank = Bank("bank", folder, cluster, namespace, routes("bank", SAMPLE))
-        self.carrier = Provider("carrier", folder, cluster, namespace, routes("carrier", SAMPLE))
+        self.bank = Bank("bank", site, routes("bank", SAMPLE))
+        self.carrier = Provider("carrier", site, routes("carrier", SAMPLE))
         port, capture = free_port(), routes("shop", SAMPLE)
         source = datasource("order", "order", database.port)
         settings = SidecarSettings(
-            namespace=namespace,
+            namespace=site.namespace,
             app="shop",
             http=HttpSettings(port, capture.routes, free_port(), LOOPBACK, edge=capture.edge),
             datasources=(source,),
             control_port=free_port(),
         )
-        self.sidecar = SidecarProgram(settings, folder, cluster.kubeconfig, SIDECAR_ACCOUNT)
+        self.sidecar = site.sidecar(settings, SIDECAR_ACCOUNT)
         self.service = Program(
             name="shop",
             command=[sys.executable, str(SAMPLE / "services" / "shop.py")],
             ready=f"http://{LOOPBACK}:{port}/healthz",
-            log=folder / "shop.log",
+            log=site.folder / "shop.log",
             environment={
                 "PORT": str(port),
                 "BANK_URL": self.bank.sidecar.url,

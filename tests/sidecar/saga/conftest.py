@@ -1,24 +1,21 @@
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.sidecar.saga.stage import Sagas
+from tests.sidecar.site import IN_KUBERNETES, new_site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dev.cluster import Cluster
-
 
 @pytest.fixture(scope="module")
-def stage(control_plane: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sagas]:
-    """Everything, running; what a test kills it starts again."""
-    namespace = f"sagas-{secrets.token_hex(3)}"
-    control_plane.kubectl("create", "namespace", namespace)
-    made = Sagas(control_plane, namespace, tmp_path_factory.mktemp("sagas"))
+def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sagas]:
+    """Everything, running, in the store of the parameter; what a test kills it starts again."""
+    store = getattr(request, "param", IN_KUBERNETES)
+    made = Sagas(new_site(request, tmp_path_factory, "sagas", store))
     made.apply(made.policy())
     with made as running:
         yield running

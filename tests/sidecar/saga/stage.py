@@ -13,14 +13,16 @@ import yaml
 
 from dev.waiting import wait_for
 from globaltx.coordinator.policy import Egress
-from globaltx.manifest.settings import EtcdSettings, SidecarSettings
+from globaltx.manifest.settings import SidecarSettings
 from tests.ports import LOOPBACK, free_port
 from tests.sidecar.bank.between import Between
 from tests.sidecar.bank.stage import Stage
-from tests.sidecar.programs import BIN, Program, SidecarProgram, get
+from tests.sidecar.programs import BIN, Program, get
 
 if TYPE_CHECKING:
     from dev.cluster.cluster import Cluster
+    from tests.sidecar.programs import SidecarProgram
+    from tests.sidecar.site import Site
 
 SAMPLE = Path(__file__).parents[3] / "examples" / "03-saga-trip"
 CHART = Path(__file__).parents[3] / "charts" / "globaltx"
@@ -78,35 +80,28 @@ def limited(cluster: Cluster, namespace: str, folder: Path) -> Path:
 class Sagas(Stage):
     """An operator, the sidecars of the app ``trip``, and the providers."""
 
-    def __init__(
-        self, cluster: Cluster, namespace: str, folder: Path, etcd: EtcdSettings | None = None
-    ) -> None:
-        super().__init__(cluster, namespace, folder)
-        self._etcd = etcd
-        if etcd is not None:
-            flags = ("--etcd-endpoints", ",".join(etcd.endpoints), "--etcd-prefix", etcd.prefix)
-            self.operator.command = [*self.operator.command, *flags]
-        self._kubeconfig = limited(cluster, namespace, folder)
+    def __init__(self, site: Site) -> None:
+        super().__init__(site)
+        self._kubeconfig = limited(site.cluster, site.namespace, site.folder)
         self.flight, self.hotel, self.payment = self.providers = tuple(
-            Provider(name, folder) for name in PROVIDERS
+            Provider(name, site.folder) for name in PROVIDERS
         )
-        self.conductors = tuple(self._conductor(f"trip-{index}", folder) for index in range(2))
+        self.conductors = tuple(self._conductor(f"trip-{index}") for index in range(2))
         self.sidecar = self.conductors[0]
         self.a = self.flight
         self.betweens = tuple(each.between for each in self.providers)
         self.programs = (self.operator, self.sidecar, *(each.service for each in self.providers))
         self._count = 0
 
-    def _conductor(self, pod: str, folder: Path) -> SidecarProgram:
+    def _conductor(self, pod: str) -> SidecarProgram:
         settings = SidecarSettings(
             namespace=self.namespace,
             app="trip",
             policies=("trip",),
             egress=(Egress(LOOPBACK, (1,)),),
             control_port=free_port(),
-            etcd=self._etcd,
         )
-        return SidecarProgram(settings, folder, self._kubeconfig, pod=pod)
+        return self.site.sidecar(settings, pod=pod, kubeconfig=self._kubeconfig)
 
     def policy(self) -> Json:
         """The policy that lets the app's sagas call the providers."""
@@ -162,7 +157,7 @@ class Sagas(Stage):
         )
         return self.read(name)
 
-    def reached(self, name: str, states: set[str]) -> Json:
+    def come_to(self, name: str, states: set[str]) -> Json:
         """Wait until the transaction is in one of these states, and give it."""
         wait_for(
             f"{name} in {states}",

@@ -132,14 +132,14 @@ def test_what_the_policy_does_not_allow_any_more_is_not_called(sagas: Sagas) -> 
     try:
         sagas.apply(narrow)
         narrowed.set()
-        found = sagas.reached(name, {"Conflict", "RolledBack"})
+        found = sagas.come_to(name, {"Conflict", "RolledBack"})
         assert "saga.egress" in found["spec"]["outcomeMessage"]
         # The refused step was called once, and its compensation may not be called either.
         assert sagas.payment.between.calls["compensate"] == 0
         assert found["status"]["state"] == "Conflict"
     finally:
         sagas.apply(sagas.policy())
-    sagas.reached(name, {"RolledBack"})
+    sagas.come_to(name, {"RolledBack"})
     assert sagas.free() == free
 
 
@@ -170,11 +170,11 @@ def test_a_compensation_that_is_refused_waits_for_a_person(sagas: Sagas, action:
         sagas.flight.between.fault("compensate", answered(404))
     flight = sagas.step("flight", conflictAfterRefusals=2)
     name = sagas.apply(sagas.trip(flight, sagas.step("hotel", 10**6, dependsOn=["flight"])))
-    found = sagas.reached(name, {"Conflict"})
+    found = sagas.come_to(name, {"Conflict"})
     assert "CallRefused" in found["status"]["message"]
     assert sagas.free() == less(free, 1, 0, 0)
     assert "RolledBack" in sagas.resolve(name, f"--{action.lower()}")
-    found = sagas.reached(name, {"RolledBack"})
+    found = sagas.come_to(name, {"RolledBack"})
     assert sagas.free() == (less(free, 1, 0, 0) if action == "Keep" else free)
     if action == "Keep":
         assert "ResolvedByPerson" in found["status"]["message"]

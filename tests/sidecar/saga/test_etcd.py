@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import secrets
-from typing import TYPE_CHECKING
-
 import pytest
 
-from globaltx.manifest.settings import EtcdSettings
 from tests.sidecar.saga.stage import Sagas
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from dev.cluster import Cluster
-    from dev.etcd import Etcd
+from tests.sidecar.site import IN_ETCD, new_site
 
 pytestmark = [pytest.mark.control_plane, pytest.mark.etcd, pytest.mark.timeout(300)]
 
 
 def test_it_is_conducted_on_its_resources(
-    control_plane: Cluster, etcd: Etcd, prefix: str, tmp_path: Path
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    namespace = f"sagas-{secrets.token_hex(3)}"
-    control_plane.kubectl("create", "namespace", namespace)
-    made = Sagas(control_plane, namespace, tmp_path, EtcdSettings(etcd.endpoints, prefix))
+    made = Sagas(new_site(request, tmp_path_factory, "sagas", IN_ETCD))
     made.apply(made.policy())
     with made as sagas:
         free = sagas.free()

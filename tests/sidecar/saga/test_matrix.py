@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -12,6 +9,7 @@ import pytest
 from dev.waiting import wait_for
 from tests.sidecar.bank.cases import CASES as ALL
 from tests.sidecar.bank.cases import MOMENT_SECONDS, Case, Hit
+from tests.sidecar.bank.page import Cell, Matrix
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,14 +19,8 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.control_plane, pytest.mark.kill, pytest.mark.timeout(600)]
 
-PAGE = Path(__file__).parents[3] / "docs" / "modes.md"
-MARKED = re.compile(
-    r"(?<=<!-- declared matrix: generated)([^\n]*-->\n).*(?=<!-- declared matrix: end -->)", re.DOTALL
-)
 COLUMNS = ("step", "compensation", "pivot")
 CALL_SECONDS = 3
-found: dict[tuple[str, str], str] = {}
-"""The outcome of each case and column, as it was met in this run."""
 
 
 def slow(forward: Callable[[], Answer], sagas: Sagas, step: str) -> Answer | None:
@@ -51,6 +43,7 @@ CASES = (
         for before in (True, False)
     ),
 )
+MATRIX = Matrix("declared matrix", "the airline's", CASES, COLUMNS)
 
 
 def trip(sagas: Sagas, column: str) -> Json:
@@ -64,9 +57,9 @@ def trip(sagas: Sagas, column: str) -> Json:
     return sagas.trip(flight, sagas.step("hotel"), payment)
 
 
-@pytest.mark.parametrize("column", COLUMNS)
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_whatever_goes_wrong_all_is_done_or_nothing(sagas: Sagas, case: Case, column: str) -> None:
+@pytest.mark.parametrize(("stage", "cell"), MATRIX.cells(), indirect=["stage"], scope="module")
+def test_whatever_goes_wrong_all_is_done_or_nothing(sagas: Sagas, cell: Cell) -> None:
+    case, column = cell.case, cell.step
     free, step = sagas.free(), "compensate" if column == "compensation" else "step"
     hits = [Hit(cast("Any", sagas), step, case) for _ in range(case.times)]
     for hit in hits:
@@ -75,26 +68,13 @@ def test_whatever_goes_wrong_all_is_done_or_nothing(sagas: Sagas, case: Case, co
     assert hits[0].met.wait(MOMENT_SECONDS), f"the {step} never came"
     if hits[0].killed is not None:
         hits[0].killed.start(60)
-    end = sagas.reached(name, {"Committed", "RolledBack", "Conflict"})
+    end = sagas.come_to(name, {"Committed", "RolledBack", "Conflict"})
     outcome = str(end["spec"]["outcome"])
     assert end["status"]["state"] == {"Commit": "Committed", "Rollback": "RolledBack"}[outcome]
     taken = (1, 1, 1) if outcome == "Commit" else (0, 0, 0)
     assert sagas.free() == tuple(left - each for left, each in zip(free, taken, strict=True))
-    found[case.name, column] = outcome
+    MATRIX.note(sagas.site.store, cell, outcome)
 
 
-def table() -> str:
-    rows = [f"| {case.name} | {' | '.join(found[case.name, each] for each in COLUMNS)} |" for case in CASES]
-    head = f"| what happens at the airline's | {' | '.join(COLUMNS)} |"
-    return "\n".join([head, "|---|" + "---|" * len(COLUMNS), *rows, ""])
-
-
-def test_the_page_shows_what_was_found() -> None:
-    missing = [(case.name, each) for case in CASES for each in COLUMNS if (case.name, each) not in found]
-    if missing:
-        pytest.skip(f"only a part of the cases was run, not {len(missing)} others")
-    page = PAGE.read_text()
-    wanted = MARKED.sub(lambda match: match[1] + table(), page)
-    if os.environ.get("REWRITE"):
-        PAGE.write_text(wanted)
-    assert page == wanted
+def test_the_page_shows_every_cell() -> None:
+    MATRIX.check()

@@ -12,6 +12,7 @@ from dev.databases import MariaDB
 from tests.sidecar.shop.matrix import REQUESTS, VICTIMS, Finding, diagonal, every_cell, run
 from tests.sidecar.shop.moments import MOMENTS
 from tests.sidecar.shop.stage import SQL, Shop
+from tests.sidecar.site import Site
 
 NAME = "kill-matrix"
 CRDS = Path(__file__).parents[3] / "crds"
@@ -32,7 +33,7 @@ def main() -> int:
         cluster.kubectl("apply", "--server-side", "-f", str(CRDS))
         cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(CRDS))
         cluster.kubectl("create", "namespace", NAME)
-        with MariaDB.up(NAME, sql=SQL) as database, Shop(cluster, database, NAME, Path(folder)) as shop:
+        with MariaDB.up(NAME, sql=SQL) as database, Shop(Site(cluster, NAME, Path(folder)), database) as shop:
             sys.stdout.write(_head())
             findings = [_show(run(shop, cell)) for cell in cells]
     good = sum(finding.holds for finding in findings)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pymysql
 
 from dev.waiting import wait_for
+from tests.sidecar.ledgers import Stand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +34,7 @@ class Holds:
 
     def __init__(self, shop: Shop) -> None:
         self.shop = shop
-        self._before = set(shop.outcomes())
+        self._before = set(shop.stands())
         self._masters, self._allocated = self._counts()
         self._held = ExitStack()
 
@@ -64,13 +65,13 @@ class Holds:
         """Wait until something shows."""
         wait_for(what, holds, seconds=MOMENT_SECONDS, every=0.02)
 
-    def transaction(self) -> str:
-        """The name of the transaction; empty while it has not begun."""
-        return next(iter(self._new()), "")
+    def begun(self) -> bool:
+        """Whether there is a transaction."""
+        return bool(self._new())
 
     def outcome(self) -> str:
         """Its outcome; empty while undecided."""
-        return next(iter(self._new().values()), "")
+        return self._stand().outcome
 
     def order_committed(self) -> bool:
         """Whether the order service's local commit is durable."""
@@ -90,27 +91,22 @@ class Holds:
 
     def stamped(self) -> bool:
         """Whether both branches were told the outcome."""
-        return len(self._branches(".spec.outcome")) == 2
+        return sum(bool(each.outcome) for each in self._stand().branches) == 2
 
     def settled(self, count: int) -> bool:
         """Whether so many branches have reported their end."""
-        return len([state for state in self._branches(".status.state") if state in _ENDS]) >= count
+        return sum(each.state in _ENDS for each in self._stand().branches) >= count
 
-    def _branches(self, field: str) -> list[str]:
-        path = f"jsonpath={{range .items[*]}}{{{field}}}{{'\\n'}}{{end}}"
-        label = f"globaltx.io/transaction={self.transaction()}"
-        said = self.shop.cluster.kubectl(
-            "get", "branches", "-n", self.shop.namespace, "-l", label, "-o", path
-        )
-        return said.split()
+    def _stand(self) -> Stand:
+        return next(iter(self._new().values()), Stand())
 
     def _counts(self) -> tuple[int, int]:
         query = "SELECT (SELECT COUNT(*) FROM `order`.so_master), SUM(allocated_qty) FROM product.inventory"
         masters, allocated = self.shop.database.execute(query).split()
         return int(masters), int(allocated)
 
-    def _new(self) -> dict[str, str]:
-        return {name: outcome for name, outcome in self.shop.outcomes().items() if name not in self._before}
+    def _new(self) -> dict[str, Stand]:
+        return {name: each for name, each in self.shop.stands().items() if name not in self._before}
 
 
 def _send(program: Program, number: signal.Signals) -> None:
@@ -130,7 +126,7 @@ def begun(holds: Holds) -> Iterator[None]:
     """The transaction has begun; nothing was written."""
     holds.freeze(holds.shop.order)
     yield
-    holds.until("the transaction", lambda: bool(holds.transaction()))
+    holds.until("the transaction", holds.begun)
 
 
 def order_commits(holds: Holds) -> Iterator[None]:
@@ -172,33 +168,37 @@ def both_committed(holds: Holds) -> Iterator[None]:
 
 
 def decided(holds: Holds) -> Iterator[None]:
-    """The outcome was taken; no branch was told."""
+    """The outcome was taken, and with Kubernetes no branch was told; in etcd both hear at once."""
     holds.freeze(*holds.shop.operators)
     yield
     holds.until("the outcome", lambda: bool(holds.outcome()))
 
 
+def told(holds: Holds, *locks: str) -> Iterator[None]:
+    """Both branches were told; what is locked in the database waits in phase two."""
+    yield from both_committed(holds)
+    for lock in locks:
+        holds.lock(lock)
+    holds.thaw(holds.shop.aggregation)
+    holds.until("the branches to be told", holds.stamped)
+
+
 def stamped(holds: Holds) -> Iterator[None]:
     """Both branches were told; phase two waits in the database."""
-    yield from decided(holds)
-    holds.lock(LOCK_BOTH)
-    holds.thaw(*holds.shop.operators)
-    holds.until("the branches to be told", holds.stamped)
+    yield from told(holds, LOCK_BOTH)
 
 
 def one_settled(holds: Holds) -> Iterator[None]:
     """One branch is at its end; the other's phase two waits in the database."""
-    yield from decided(holds)
-    holds.lock(LOCK_ORDER)
-    holds.thaw(*holds.shop.operators)
+    yield from told(holds, LOCK_ORDER)
     holds.until("one branch's end", lambda: holds.settled(1))
 
 
 def both_settled(holds: Holds) -> Iterator[None]:
-    """Both branches are at their end; the transaction is not."""
-    yield from decided(holds)
+    """Both branches are at their end; nobody has seen that they are."""
+    yield from both_committed(holds)
     unlock = holds.lock(LOCK_BOTH)
-    holds.thaw(*holds.shop.operators)
+    holds.thaw(holds.shop.aggregation)
     holds.until("the branches to be told", holds.stamped)
     holds.freeze(*holds.shop.operators)
     unlock()

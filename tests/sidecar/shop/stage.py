@@ -8,33 +8,26 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from dev.waiting import wait_for
 from globaltx.coordinator.policy import Route
-from globaltx.manifest.settings import EtcdSettings, SidecarSettings
+from globaltx.manifest.settings import SidecarSettings
 from globaltx.stores.etcd.requests import decode, prefix_range
 from tests.ports import LOOPBACK, free_port
-from tests.sidecar.programs import (
-    BIN,
-    Account,
-    Program,
-    SidecarProgram,
-    datasource,
-    get,
-    http_settings,
-)
+from tests.sidecar.programs import Account, Program, SidecarProgram, datasource, get, http_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dev.cluster.cluster import Cluster
     from dev.databases import MariaDB
     from dev.etcd import Etcd
+    from tests.sidecar.ledgers import Stand
+    from tests.sidecar.site import Site
 
 SAMPLE = Path(__file__).parents[3] / "examples" / "01-order"
 SQL = "".join(
@@ -47,6 +40,7 @@ ROUTES = (
 )
 SIDECAR_ACCOUNT = Account("globaltx", "globaltx-demo")
 REQUEST_SECONDS = 60.0
+OK = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,56 +73,27 @@ NOTHING = Rows(0, 0, 0, 0, 0, 0)
 class Shop:
     """The sample, running; an inner context for each program."""
 
-    def __init__(
-        self,
-        cluster: Cluster,
-        database: MariaDB,
-        namespace: str,
-        folder: Path,
-        operators: int = 2,
-        etcd: Etcd | None = None,
-    ) -> None:
-        self._etcd = etcd
-        self.cluster = cluster
+    def __init__(self, site: Site, database: MariaDB, operators: int = 2) -> None:
+        self.site = site
+        self.cluster = site.cluster
         self.database = database
-        self.namespace = namespace
+        self.namespace = site.namespace
         self._stack = ExitStack()
-        order, product = (
-            datasource("order", "order", database.port),
-            datasource("product", "product", database.port),
-        )
+        order, product = (datasource(name, name, database.port) for name in ("order", "product"))
         ports = {name: free_port() for name in ("aggregation", "order", "product")}
-        self.aggregation_sidecar = self._sidecar(
-            folder,
-            SidecarSettings(
-                namespace=namespace,
-                app="aggregation-svc",
-                http=http_settings(ports["aggregation"], ROUTES),
-                control_port=free_port(),
-            ),
-        )
-        self.order_sidecar = self._sidecar(
-            folder,
-            SidecarSettings(
-                namespace=namespace, app="order-svc", datasources=(order,), control_port=free_port()
-            ),
-        )
-        self.product_sidecar = self._sidecar(
-            folder,
-            SidecarSettings(
-                namespace=namespace, app="product-svc", datasources=(product,), control_port=free_port()
-            ),
-        )
-        self.operators = [self._operator(folder, number) for number in range(operators)]
-        self.aggregation = _service(
-            folder,
+        http = http_settings(ports["aggregation"], ROUTES)
+        self.aggregation_sidecar = self._sidecar("aggregation-svc", http=http)
+        self.order_sidecar = self._sidecar("order-svc", datasources=(order,))
+        self.product_sidecar = self._sidecar("product-svc", datasources=(product,))
+        self.operators = [site.operator(number) for number in range(operators)]
+        self.aggregation = self._service(
             "aggregation",
             ports,
             ORDER_URL=f"http://{LOOPBACK}:{ports['order']}",
             PRODUCT_URL=f"http://{LOOPBACK}:{ports['product']}",
         )
-        self.order = _service(folder, "order", ports, **_database(order.listen_port, "order"))
-        self.product = _service(folder, "product", ports, **_database(product.listen_port, "product"))
+        self.order = self._service("order", ports, **_database(order.listen_port, "order"))
+        self.product = self._service("product", ports, **_database(product.listen_port, "product"))
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -182,34 +147,30 @@ class Shop:
 
     def unsettled(self) -> list[str]:
         """The transactions and branches that are not at their end."""
-        found = unsettled_in(self._etcd) if self._etcd else []
+        found = unsettled_in(self.site.etcd, self.site.prefix) if self.site.etcd else []
         for kind in ("globaltransactions", "branches"):
             path = "{range .items[*]}{.metadata.name} {.status.state}{'\\n'}{end}"
             said = self.cluster.kubectl("get", kind, "-n", self.namespace, "-o", f"jsonpath={path}")
             found += [f"{kind} {line}" for line in said.splitlines() if line.split()[-1] not in _ENDS]
         return found
 
-    def outcomes(self) -> dict[str, str]:
-        """The outcome of each transaction."""
-        path = "{range .items[*]}{.metadata.name}={.spec.outcome}{'\\n'}{end}"
-        said = self.cluster.kubectl(
-            "get", "globaltransactions", "-n", self.namespace, "-o", f"jsonpath={path}"
-        )
-        return dict(line.split("=", 1) for line in said.splitlines() if line)
+    def stands(self) -> dict[str, Stand]:
+        """How each transaction stands where they are kept."""
+        return self.site.ledger.stands()
 
     def crash_store(self) -> None:
         """End what keeps the transactions, as a crash does."""
-        if self._etcd is None:
+        if self.site.etcd is None:
             self.cluster.crash("kube-apiserver")
         else:
-            self._etcd.members[0].crash()
+            self.site.etcd.members[0].crash()
 
     def start_store(self) -> None:
         """Start it again."""
-        if self._etcd is None:
+        if self.site.etcd is None:
             self.cluster.start("kube-apiserver")
         else:
-            self._etcd.members[0].start()
+            self.site.etcd.members[0].start()
 
     def settle(self, seconds: float = 90) -> None:
         """Wait until nothing is under way any more."""
@@ -220,32 +181,27 @@ class Shop:
 
         wait_for(f"all to be settled; left: {self.unsettled()}", nothing_left, seconds=seconds, every=0.1)
 
-    def _sidecar(self, folder: Path, settings: SidecarSettings) -> SidecarProgram:
-        etcd = EtcdSettings(self._etcd.endpoints) if self._etcd else None
-        return SidecarProgram(replace(settings, etcd=etcd), folder, self.cluster.kubeconfig, SIDECAR_ACCOUNT)
+    def _sidecar(self, app: str, **parts: Any) -> SidecarProgram:
+        settings = SidecarSettings(namespace=self.namespace, app=app, control_port=free_port(), **parts)
+        return self.site.sidecar(settings, SIDECAR_ACCOUNT)
 
-    def _operator(self, folder: Path, number: int) -> Program:
-        port = free_port()
+    def _service(self, name: str, ports: dict[str, int], **environment: str) -> Program:
         return Program(
-            name=f"operator-{number}",
-            command=[
-                *(
-                    str(BIN / "globaltx-operator"),
-                    "--namespace",
-                    self.namespace,
-                    "--namespaces",
-                    self.namespace,
-                ),
-                *("--host", LOOPBACK, "--port", str(port)),
-            ],
-            ready=f"http://{LOOPBACK}:{port}/readyz",
-            log=folder / f"operator-{number}.log",
-            environment={
-                "KUBECONFIG": str(self.cluster.kubeconfig),
-                "POD_NAME": f"operator-{number}",
-                "GLOBALTX_ETCD_ENDPOINTS": ",".join(self._etcd.endpoints) if self._etcd else "",
-            },
+            name=f"{name}-svc",
+            command=[sys.executable, str(SAMPLE / "services" / f"{name}.py")],
+            ready=f"http://{LOOPBACK}:{ports[name]}/healthz",
+            log=self.site.folder / f"{name}-svc.log",
+            environment={"PORT": str(ports[name]), **environment},
         )
+
+    def warm_up(self) -> None:
+        """Order once, so that no sidecar looks at tables for the first time while a test has them locked."""
+        self._wait_for_undo_tables()
+        status, said = self.ask()
+        if status != OK:
+            message = f"an order that nothing disturbs was answered {status}: {said}"
+            raise RuntimeError(message)
+        self.settle()
 
     def _wait_for_undo_tables(self) -> None:
         for sidecar, name in ((self.order_sidecar, "order"), (self.product_sidecar, "product")):
@@ -253,9 +209,9 @@ class Shop:
             wait_for(part, partial(_is_up, sidecar, part), seconds=20)
 
 
-def unsettled_in(etcd: Etcd) -> list[str]:
+def unsettled_in(etcd: Etcd, prefix: str) -> list[str]:
     """The transactions without a decision, and the branches without an end, by their keys."""
-    told = etcd.members[0].ask("kv/range", **prefix_range("/globaltx/"), keysOnly=True)
+    told = etcd.members[0].ask("kv/range", **prefix_range(prefix), keysOnly=True)
     keys = {decode(each["key"]) for each in told.get("kvs", ())}
     open_ones = {key for key in keys if "/branch/" in key and key.replace("/branch/", "/end/") not in keys}
     begun = {key for key in keys if key.endswith("/begin")}
@@ -267,16 +223,6 @@ def _is_up(sidecar: SidecarProgram, part: str) -> bool:
 
 
 _ENDS = {"Committed", "RolledBack"}
-
-
-def _service(folder: Path, name: str, ports: dict[str, int], **environment: str) -> Program:
-    return Program(
-        name=f"{name}-svc",
-        command=[sys.executable, str(SAMPLE / "services" / f"{name}.py")],
-        ready=f"http://{LOOPBACK}:{ports[name]}/healthz",
-        log=folder / f"{name}-svc.log",
-        environment={"PORT": str(ports[name]), **environment},
-    )
 
 
 def _database(port: int, schema: str) -> dict[str, str]:

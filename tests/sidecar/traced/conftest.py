@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.sidecar.shop.stage import SQL
+from tests.sidecar.site import Site
 from tests.sidecar.traced.stage import Traced
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def traced(control_plane: Cluster, tmp_path_factory: pytest.TempPathFactory) -> 
     control_plane.kubectl("create", "namespace", name)
     with (
         MariaDB.up(f"{name}-{os.getpid()}", sql=SQL, durable=False) as database,
-        Traced(control_plane, name, tmp_path_factory.mktemp("traced"), database) as running,
+        Traced(Site(control_plane, name, tmp_path_factory.mktemp("traced")), database) as running,
     ):
         running.wait_for_undo_tables()
         yield running

@@ -11,12 +11,13 @@ from dev.waiting import wait_for
 from globaltx.manifest.settings import HttpSettings, SidecarSettings
 from tests.ports import LOOPBACK, free_port
 from tests.sidecar.bank.stage import CALL_SECONDS, Stage, routes
-from tests.sidecar.programs import Program, SidecarProgram, datasource, get
+from tests.sidecar.programs import Program, datasource, get
 from tests.sidecar.shop.stage import SIDECAR_ACCOUNT
 
 if TYPE_CHECKING:
-    from dev.cluster.cluster import Cluster
     from dev.databases import MariaDB
+    from tests.sidecar.programs import SidecarProgram
+    from tests.sidecar.site import Site
 
 SAMPLE = Path(__file__).parents[3] / "examples" / "06-no-code"
 DATABASES = {"orders": "order", "stock": "product"}
@@ -25,15 +26,15 @@ DATABASES = {"orders": "order", "stock": "product"}
 class Traced(Stage):
     """Orders and stock, each with its database behind its sidecar."""
 
-    def __init__(self, cluster: Cluster, namespace: str, folder: Path, database: MariaDB) -> None:
-        super().__init__(cluster, namespace, folder)
+    def __init__(self, site: Site, database: MariaDB) -> None:
+        super().__init__(site)
         self.database = database
-        self.stock_sidecar, self.stock = self._service("stock", folder)
-        self.sidecar, self.orders = self._service("orders", folder, STOCK_URL=self.stock_sidecar.url)
+        self.stock_sidecar, self.stock = self._service("stock")
+        self.sidecar, self.orders = self._service("orders", STOCK_URL=self.stock_sidecar.url)
         self.sidecars = (self.sidecar, self.stock_sidecar)
         self.programs = (self.operator, *self.sidecars, self.stock, self.orders)
 
-    def _service(self, name: str, folder: Path, **environment: str) -> tuple[SidecarProgram, Program]:
+    def _service(self, name: str, **environment: str) -> tuple[SidecarProgram, Program]:
         schema, port = DATABASES[name], free_port()
         capture = routes(name, SAMPLE)
         source = datasource(schema, schema, self.database.port)
@@ -41,13 +42,13 @@ class Traced(Stage):
         settings = SidecarSettings(
             namespace=self.namespace, app=name, http=http, datasources=(source,), control_port=free_port()
         )
-        sidecar = SidecarProgram(settings, folder, self.cluster.kubeconfig, SIDECAR_ACCOUNT)
+        sidecar = self.site.sidecar(settings, SIDECAR_ACCOUNT)
         services = SAMPLE / "services"
         service = Program(
             name=name,
             command=[sys.executable, str(services / "tracing.py"), str(services / f"{name}.py")],
             ready=f"http://{LOOPBACK}:{port}/healthz",
-            log=folder / f"{name}.log",
+            log=self.site.folder / f"{name}.log",
             environment={
                 "PORT": str(port),
                 "DATABASE_HOST": LOOPBACK,

@@ -11,11 +11,11 @@ from globaltx.manifest.settings import HttpSettings, SidecarSettings
 from tests.ports import LOOPBACK, free_port
 from tests.sidecar.bank.between import Between
 from tests.sidecar.bank.stage import CALL_SECONDS, Stage, routes
-from tests.sidecar.programs import Program, SidecarProgram, get
+from tests.sidecar.programs import Program, get
 
 if TYPE_CHECKING:
-    from dev.cluster.cluster import Cluster
     from globaltx.coordinator.policy import HttpCapture
+    from tests.sidecar.site import Site
 
 SAMPLE = Path(__file__).parents[3] / "examples" / "03-saga-trip"
 STOCK = 1000
@@ -25,23 +25,21 @@ WANTED = {"seats": 2, "rooms": 1, "price": 30}
 class Provider:
     """Somebody who can be booked, their sidecar, and what stands between them."""
 
-    def __init__(
-        self, name: str, folder: Path, cluster: Cluster, namespace: str, capture: HttpCapture | None = None
-    ) -> None:
+    def __init__(self, name: str, site: Site, capture: HttpCapture | None = None) -> None:
         port, between = free_port(), free_port()
         capture = capture or routes("provider", SAMPLE)
         http = HttpSettings(between, capture.routes, free_port(), LOOPBACK, edge=capture.edge)
-        settings = SidecarSettings(namespace=namespace, app=name, http=http, control_port=free_port())
+        settings = SidecarSettings(namespace=site.namespace, app=name, http=http, control_port=free_port())
         self.between = Between(between, port)
-        self.sidecar = SidecarProgram(settings, folder, cluster.kubeconfig)
+        self.sidecar = site.sidecar(settings)
         self.service = Program(
             name=name,
             command=[sys.executable, str(SAMPLE / "services" / "provider.py")],
             ready=f"http://{LOOPBACK}:{port}/healthz",
-            log=folder / f"{name}.log",
+            log=site.folder / f"{name}.log",
             environment={
                 "PORT": str(port),
-                "DATABASE": str(folder / f"{name}.db"),
+                "DATABASE": str(site.folder / f"{name}.db"),
                 "STOCK": str(STOCK),
             },
         )
@@ -55,23 +53,21 @@ class Provider:
 class Trips(Stage):
     """Three providers and the service that books them; faults happen to the airline, ``a``."""
 
-    def __init__(self, cluster: Cluster, namespace: str, folder: Path) -> None:
-        super().__init__(cluster, namespace, folder)
+    def __init__(self, site: Site) -> None:
+        super().__init__(site)
         self.a, self.hotel, self.payment = self.providers = tuple(
-            Provider(name, folder, cluster, namespace) for name in ("flight", "hotel", "payment")
+            Provider(name, site) for name in ("flight", "hotel", "payment")
         )
         port, capture = free_port(), routes("trip", SAMPLE)
         http = HttpSettings(port, capture.routes, free_port(), LOOPBACK, edge=capture.edge)
-        self.sidecar = SidecarProgram(
-            SidecarSettings(namespace=namespace, app="trip", http=http, control_port=free_port()),
-            folder,
-            cluster.kubeconfig,
+        self.sidecar = site.sidecar(
+            SidecarSettings(namespace=site.namespace, app="trip", http=http, control_port=free_port())
         )
         self.service = Program(
             name="trip",
             command=[sys.executable, str(SAMPLE / "services" / "trip.py")],
             ready=f"http://{LOOPBACK}:{port}/healthz",
-            log=folder / "trip.log",
+            log=site.folder / "trip.log",
             environment={
                 "PORT": str(port),
                 "FLIGHT_URL": self.a.sidecar.url,

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.sidecar.bank.between import answered
-from tests.sidecar.bank.cases import CASES, MOMENT_SECONDS, Case, Hit
+from tests.sidecar.bank.cases import CASES, MOMENT_SECONDS, Hit
+from tests.sidecar.bank.page import Cell, Matrix
 from tests.sidecar.trip.stage import WANTED
 
 if TYPE_CHECKING:
@@ -18,14 +16,9 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.control_plane, pytest.mark.timeout(600)]
 
-PAGE = Path(__file__).parents[3] / "docs" / "modes.md"
-MARKED = re.compile(
-    r"(?<=<!-- saga matrix: generated)([^\n]*-->\n).*(?=<!-- saga matrix: end -->)", re.DOTALL
-)
 STEPS = ("step", "compensate")
 QUERIES = {"step": "", "compensate": "?fail"}
-found: dict[tuple[str, str], str] = {}
-"""The outcome of each case and step, as it was met in this run."""
+MATRIX = Matrix("saga matrix", "the airline's", CASES, STEPS)
 
 
 def after(free: tuple[int, ...], outcome: str) -> tuple[int, ...]:
@@ -62,9 +55,9 @@ def test_what_was_done_last_is_taken_back_first_across_apps(trips: Trips) -> Non
 
 
 @pytest.mark.kill
-@pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_whatever_goes_wrong_all_agree(trips: Trips, case: Case, step: str) -> None:
+@pytest.mark.parametrize(("trips", "cell"), MATRIX.cells(), indirect=["trips"], scope="module")
+def test_whatever_goes_wrong_all_agree(trips: Trips, cell: Cell) -> None:
+    case, step = cell.case, cell.step
     trips.clear()
     before, free = set(trips.outcomes()), trips.free()
     hits = [Hit(trips, step, case) for _ in range(case.times)]
@@ -79,22 +72,9 @@ def test_whatever_goes_wrong_all_agree(trips: Trips, case: Case, step: str) -> N
     outcome = trips.settled(before)
     assert trips.free() == after(free, outcome)
     assert status != 200 or outcome == "Commit"
-    found[case.name, step] = outcome
-
-
-def table() -> str:
-    rows = [f"| {case.name} | {' | '.join(found[case.name, step] for step in STEPS)} |" for case in CASES]
-    head = f"| what happens at the airline's | {' | '.join(STEPS)} |"
-    return "\n".join([head, "|---|" + "---|" * len(STEPS), *rows, ""])
+    MATRIX.note(trips.site.store, cell, outcome)
 
 
 @pytest.mark.kill
-def test_the_page_shows_what_was_found() -> None:
-    missing = [(case.name, step) for case in CASES for step in STEPS if (case.name, step) not in found]
-    if missing:
-        pytest.skip(f"only a part of the cases was run, not {len(missing)} others")
-    page = PAGE.read_text()
-    wanted = MARKED.sub(lambda match: match[1] + table(), page)
-    if os.environ.get("REWRITE"):
-        PAGE.write_text(wanted)
-    assert page == wanted
+def test_the_page_shows_every_cell() -> None:
+    MATRIX.check()

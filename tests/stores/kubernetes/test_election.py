@@ -34,6 +34,13 @@ def test_a_timing_under_which_two_could_lead_is_refused(wrong: tuple[float, floa
         Timing(*wrong)
 
 
+def test_another_duration_keeps_the_usual_proportions() -> None:
+    assert Timing.lasting(15) == Timing()
+    assert Timing.lasting(3) == Timing(3, 2, 0.4)
+    with pytest.raises(ValueError, match="duration"):
+        Timing.lasting(0)
+
+
 def test_a_lease_is_read_back_as_it_was_taken() -> None:
     assert claim_of(lease(taken("us", 4, Timing(), NOW)), Timing()) == Claim("us", 4, 15.0, "100")
 

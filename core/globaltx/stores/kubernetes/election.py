@@ -39,6 +39,13 @@ class Timing:
             message = f"a lease needs 0 < retry < renew_deadline < duration, not {self}"
             raise ValueError(message)
 
+    @classmethod
+    def lasting(cls, duration: float) -> Timing:
+        """The usual timing, stretched or shrunk to a claim of so many seconds."""
+        usual = cls()
+        share = duration / usual.duration
+        return cls(duration, usual.renew_deadline * share, usual.retry * share)
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
