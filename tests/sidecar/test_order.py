@@ -4,10 +4,12 @@ import os
 import secrets
 import threading
 from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from bench.stores import Kubernetes
 from dev.waiting import wait_for
 from tests.sidecar.programs import get
 from tests.sidecar.shop.stage import NOTHING, ORDERED, SQL, Shop
@@ -15,11 +17,15 @@ from tests.sidecar.site import IN_ETCD, IN_KUBERNETES, Site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from dev.cluster.cluster import Cluster
 
 pytestmark = [pytest.mark.control_plane, pytest.mark.database, pytest.mark.timeout(300)]
+
+PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
+WRITES = 12
+"""Of a smooth order to the API server, besides Events."""
+ORDERS = 30
 
 
 @pytest.fixture(scope="module", params=[IN_KUBERNETES, pytest.param(IN_ETCD, marks=pytest.mark.etcd)])
@@ -54,6 +60,38 @@ def test_an_order_that_fails_at_last_is_undone_in_both(shop: Shop) -> None:
     assert shop.ask("/v1/order/create2")[0] == 400
     shop.settle()
     assert shop.rows() - before == NOTHING
+
+
+@pytest.mark.parametrize("shop", [IN_KUBERNETES], indirect=True)
+@pytest.mark.parametrize(("path", "events"), [("create", 0), ("create2", 1)])
+def test_an_order_costs_the_api_server_what_the_page_says(shop: Shop, path: str, events: int) -> None:
+    """What takes longer than two seconds has more Events, and more writes: then the next one counts."""
+    counted = Kubernetes(shop.cluster)
+    for _ in range(ORDERS):
+        released(shop)
+        known, before = set(shop.stands()), counted.writes()
+        shop.ask(f"/v1/order/{path}")
+        shop.settle()
+        released(shop)
+        (name,) = set(shop.stands()) - known
+        if shop.events(name) == events:
+            break
+    else:
+        pytest.fail(f"of {ORDERS} orders none ended within two seconds")
+    wait_for("all to be counted", lambda: counted.writes() - before >= WRITES + events, seconds=20)
+    assert counted.writes() - before == WRITES + events
+    assert f"costs the Kubernetes store {WRITES} writes" in PAGE.read_text()
+
+
+def released(shop: Shop) -> None:
+    """Wait until nothing holds any transaction or branch, which is the last that is written of them."""
+    path = "jsonpath={.items[*].metadata.finalizers}"
+    kinds = "globaltransactions,branches"
+    wait_for(
+        "all to be released",
+        lambda: not shop.cluster.kubectl("get", kinds, "-n", shop.namespace, "-o", path).strip(),
+        every=0.1,
+    )
 
 
 def test_many_orders_side_by_side_keep_the_books_right(shop: Shop) -> None:

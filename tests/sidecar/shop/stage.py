@@ -158,6 +158,12 @@ class Shop:
         """How each transaction stands where they are kept."""
         return self.site.ledger.stands()
 
+    def events(self, transaction: str) -> int:
+        """How many Events tell of a transaction and its branches."""
+        path = "jsonpath={.items[*].involvedObject.name}"
+        told = self.cluster.kubectl("get", "events", "-n", self.namespace, "-o", path)
+        return sum(each.startswith(transaction) for each in told.split())
+
     def crash_store(self) -> None:
         """End what keeps the transactions, as a crash does."""
         if self.site.etcd is None:
