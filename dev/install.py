@@ -21,7 +21,8 @@ NODE = ("containerd", "runc", "containernetworking-plugins", "iproute2", "iptabl
 IMAGES = ("buildah", "debootstrap", "ca-certificates")
 MARIADB = ("mariadb-server",)
 MYSQL = ("debootstrap",)  # which fetches the rest
-GROUPS = {"node": NODE, "images": IMAGES, "mariadb": MARIADB, "mysql": MYSQL}
+CLOCKS = ("libfaketime",)
+GROUPS = {"node": NODE, "images": IMAGES, "mariadb": MARIADB, "mysql": MYSQL, "clocks": CLOCKS}
 
 _SECONDS = 1200
 _POLICY = Path("/usr/sbin/policy-rc.d")

@@ -14,7 +14,6 @@ import logging
 import signal
 import sys
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import kopf
@@ -78,11 +77,6 @@ def _loop_factory() -> Any:
     return uvloop.new_event_loop
 
 
-def utc() -> datetime:
-    """The one clock of the operator."""
-    return datetime.now(UTC)
-
-
 async def run(settings: OperatorSettings) -> int:
     """Run until SIGTERM or SIGINT (0), or until a part fails (1)."""
     try:
@@ -101,7 +95,7 @@ async def run(settings: OperatorSettings) -> int:
                 return 1
             replica.keep_in(await stack.enter_async_context(EtcdClient(etcd)), settings.etcd.prefix)
             if (options := _bundled(settings)) is not None:
-                own = BundledEtcd(client, options, settings.etcd.endpoints)
+                own = BundledEtcd(client, options, settings.etcd.endpoints, clock=client.utc)
                 replica.keep(await stack.enter_async_context(own))
         return await replica.run()
 
@@ -149,9 +143,9 @@ class Replica:
         self._projector = self._projects()
         self._keeper = EtcdKeeper(
             etcd,
-            EtcdStore(etcd, None, prefix=prefix),
+            EtcdStore(etcd, None, prefix=prefix, utc=self._client.utc),
             self._metrics,
-            utc,
+            self._client.utc,
             workers=self._settings.workers,
             compact_seconds=self._settings.etcd_compact_seconds,
             projector=self._projector,
@@ -168,9 +162,11 @@ class Replica:
         rate = settings.etcd_projection_rate
         if rate <= 0:
             return None
-        recorder = Recorder(self._client, settings.identity, utc)
+        recorder = Recorder(self._client, settings.identity, self._client.utc)
         bucket = TokenBucket(rate, max(1.0, rate))
-        return Projector(self._client, self._policies, recorder, utc, bucket, settings.namespaces)
+        return Projector(
+            self._client, self._policies, recorder, self._client.utc, bucket, settings.namespaces
+        )
 
     async def run(self) -> int:
         """Start the parts, wait, stop them."""
@@ -227,14 +223,14 @@ class Replica:
 
     async def _campaign(self) -> None:
         settings = self._settings
-        recorder = Recorder(self._client, settings.identity, utc)
-        carry_out = CarryOut(self._client, self._cache, recorder, self._metrics, utc)
+        recorder = Recorder(self._client, settings.identity, self._client.utc)
+        carry_out = CarryOut(self._client, self._cache, recorder, self._metrics, self._client.utc)
         gatherer = Gatherer(self._client, self._cache)
         leadership = Leadership(
             self._cache,
-            Reconciler(gatherer, carry_out, self._metrics, utc),
+            Reconciler(gatherer, carry_out, self._metrics, self._client.utc),
             self._policies,
-            PolicyReconciler(self._client, self._policies, recorder, utc),
+            PolicyReconciler(self._client, self._policies, recorder, self._client.utc),
             self._metrics,
             settings.workers,
             tuple(self._beside(recorder)),
@@ -264,7 +260,7 @@ class Replica:
             port=settings.webhook_port,
         )
         admit = None if self._bundled is None else self._bundled.admit
-        await run_webhook(self._client, options, ready=ready, admit=admit)
+        await run_webhook(self._client, options, ready=ready, clock=self._client.utc, admit=admit)
 
     async def _watches(self) -> _Part:
         """Start kopf. It takes the signals for itself and, at its end, ends what began after it."""

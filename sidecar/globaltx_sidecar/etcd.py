@@ -13,6 +13,8 @@ from globaltx.stores.etcd.requests import Txn, get
 from globaltx.stores.etcd.store import EtcdStore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -28,21 +30,25 @@ ASK_SECONDS = 5.0
 
 
 class Etcd:
-    """A client and its store, as an async context manager.
+    """A client and its store, as an async context manager; ``utc`` is the clock that births are told by.
 
     Raises:
         EtcdAccessError: the endpoints cannot be used.
     """
 
     def __init__(
-        self, settings: SidecarSettings, folder: Path | None, ask_seconds: float = ASK_SECONDS
+        self,
+        settings: SidecarSettings,
+        folder: Path | None,
+        utc: Callable[[], datetime],
+        ask_seconds: float = ASK_SECONDS,
     ) -> None:
         if settings.etcd is None:  # a bug: whoever opens it has looked
             raise RuntimeError
         self._app = settings.app
         self._ask_seconds = ask_seconds
         self._client = EtcdClient(EtcdAccess(settings.etcd.endpoints, folder))
-        self.store = EtcdStore(self._client, settings.namespace, prefix=settings.etcd.prefix)
+        self.store = EtcdStore(self._client, settings.namespace, prefix=settings.etcd.prefix, utc=utc)
         self._question = Txn(success=(get(self.store.keys.leader(settings.namespace, settings.app)),))
 
     async def __aenter__(self) -> Self:

@@ -40,7 +40,8 @@ from globaltx_sidecar.policies import PolicyFollower
 from globaltx_sidecar.traces import Traces
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
+    from datetime import datetime
     from pathlib import Path
 
     from globaltx.manifest.settings import SidecarSettings
@@ -81,11 +82,11 @@ class Surroundings:
     control_host: str = "0.0.0.0"  # noqa: S104  the kubelet probes the pod's own address
 
 
-def open_etcd(settings: SidecarSettings, folder: Path | None) -> Etcd:
+def open_etcd(settings: SidecarSettings, folder: Path | None, utc: Callable[[], datetime]) -> Etcd:
     """The store's etcd; its modules are loaded only where it is used."""
     from globaltx_sidecar.etcd import Etcd  # noqa: PLC0415
 
-    return Etcd(settings, folder)
+    return Etcd(settings, folder, utc)
 
 
 class Sidecar:
@@ -99,7 +100,9 @@ class Sidecar:
         joins_by_trace = settings.http is not None and settings.http.joins_by_trace
         self._traces = Traces(time.monotonic) if joins_by_trace else None
         self._client = KubernetesClient(surroundings.access)
-        self._etcd = open_etcd(settings, surroundings.etcd_folder) if settings.etcd else None
+        self._etcd = (
+            open_etcd(settings, surroundings.etcd_folder, self._client.utc) if settings.etcd else None
+        )
         self._store: Store = (
             self._etcd.store if self._etcd else KubernetesStore(self._client, settings.namespace)
         )

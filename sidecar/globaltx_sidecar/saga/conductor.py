@@ -13,7 +13,7 @@ from globaltx.stores.kubernetes.watcher import Watcher
 from globaltx.transaction.xid import Xid
 from globaltx_sidecar.saga.caller import StepCaller
 from globaltx_sidecar.saga.performance import Performance
-from globaltx_sidecar.saga.records import SagaRecords, utc_now
+from globaltx_sidecar.saga.records import SagaRecords
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -74,7 +74,7 @@ class Conductor:
 
     def _performance(self, xid: Xid, caller: StepCaller, tasks: asyncio.TaskGroup) -> Performance:
         records = SagaRecords(self._client, self._namespace, self._app)
-        return Performance(xid, self._pod, records, caller, self._allowed, tasks, utc_now)
+        return Performance(xid, self._pod, records, caller, self._allowed, tasks, self._client.utc)
 
     def _start(
         self, running: dict[Xid, Performance], this: Performance, xid: Xid, tasks: asyncio.TaskGroup

@@ -7,7 +7,6 @@ branches, one a step.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from globaltx.manifest.declared import write_progress
@@ -29,11 +28,6 @@ if TYPE_CHECKING:
     from globaltx.transaction.declared import SagaPlan
     from globaltx.transaction.model import Decision, Settlement
     from globaltx.transaction.xid import Xid
-
-
-def utc_now() -> datetime:
-    """The time, for whoever is given no other clock."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +57,12 @@ class Known:
 class SagaRecords:
     """Reads and writes for one app's sagas; every call raises the errors of a store."""
 
-    def __init__(
-        self, client: KubernetesClient, namespace: str, app: str, utc: Callable[[], datetime] = utc_now
-    ) -> None:
+    def __init__(self, client: KubernetesClient, namespace: str, app: str) -> None:
         self._client = client
         self._records = Records(client)
         self._store = KubernetesStore(client, namespace)
         self._app = app
-        self._utc = utc
+        self._utc = client.utc
 
     async def read(self, xid: Xid) -> Known | None:
         """Read a saga and its steps, the transaction first; None: there is no such saga of ours."""

@@ -18,6 +18,7 @@ from globaltx.stores.kubernetes.transport import Json, Transport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
+    from datetime import datetime
     from types import TracebackType
     from typing import Self
 
@@ -100,6 +101,10 @@ class KubernetesClient:
     async def close(self) -> None:
         """Close all connections; a later request opens new ones."""
         await self._transport.close()
+
+    def utc(self) -> datetime:
+        """What time it is, by the API server's clock as far as its answers have told it."""
+        return self._transport.clock.now()
 
     async def get(self, resource: Resource, name: str, namespace: str | None = None) -> Json:
         """Read one object consistently: nothing that was durable before the call is missed."""

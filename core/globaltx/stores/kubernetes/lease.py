@@ -12,7 +12,6 @@ import logging
 import math
 import random
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from globaltx.stores.kubernetes.election import (
@@ -31,6 +30,7 @@ from globaltx.stores.kubernetes.resource import LEASES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from datetime import datetime
 
     from globaltx.stores.kubernetes.client import KubernetesClient
     from globaltx.stores.kubernetes.transport import Json
@@ -40,10 +40,6 @@ if TYPE_CHECKING:
 RELEASE_TIMEOUT = 2.0
 
 _log = logging.getLogger(__name__)
-
-
-def _utc() -> datetime:
-    return datetime.now(UTC)
 
 
 class _LostError(Exception):
@@ -65,7 +61,7 @@ class Elector:
         *,
         timing: Timing | None = None,
         clock: Callable[[], float] = time.monotonic,
-        utc: Callable[[], datetime] = _utc,
+        utc: Callable[[], datetime] | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._client = client
@@ -74,7 +70,7 @@ class Elector:
         self._identity = identity
         self._timing = timing or Timing()
         self._clock = clock
-        self._utc = utc
+        self._utc = utc or client.utc
         self._chance = chance
         self._sighting: Sighting | None = None
         self._lease: Json = {}

@@ -31,7 +31,6 @@ import asyncio
 import logging
 import time
 from contextlib import aclosing
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from globaltx.manifest.observed import write_stamp
@@ -60,6 +59,7 @@ from globaltx.transaction.model import Branch, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
+    from datetime import datetime
 
     from globaltx.stores.kubernetes.client import KubernetesClient
     from globaltx.stores.kubernetes.records import TransactionRecord
@@ -83,10 +83,6 @@ _POLL_FIRST, _POLL_MOST = 0.005, 0.1
 _log = logging.getLogger(__name__)
 
 
-def _utc() -> datetime:
-    return datetime.now(UTC)
-
-
 class KubernetesStore:
     """The `globaltx.stores.base.Store` of one namespace.
 
@@ -102,7 +98,7 @@ class KubernetesStore:
         begin_wait: float = BEGIN_WAIT,
         repeat_for: float = REPEAT_FOR,
         clock: Callable[[], float] = time.monotonic,
-        utc: Callable[[], datetime] = _utc,
+        utc: Callable[[], datetime] | None = None,
     ) -> None:
         self._client = client
         self._records = Records(client)
@@ -110,7 +106,7 @@ class KubernetesStore:
         self._begin_wait = begin_wait
         self._patience = Patience(repeat_for, clock)
         self._clock = clock
-        self._utc = utc
+        self._utc = utc or client.utc
         self._watches: dict[str, Health] = {}
 
     def health(self, app: str) -> Health | None:

@@ -18,6 +18,7 @@ from yarl import URL
 
 from globaltx import __version__
 from globaltx.stores.kubernetes import answers
+from globaltx.stores.kubernetes.clock import ServerClock
 from globaltx.stores.kubernetes.errors import UnavailableError, error_of
 from globaltx.stores.lines import Lines, LineTooLongError
 
@@ -40,6 +41,7 @@ class Transport:
 
     def __init__(self, access: Access, timeout: float, connections: int) -> None:
         self.access = access
+        self.clock = ServerClock()
         self._timeout = timeout
         self._slots = asyncio.Semaphore(connections)
         self._opened: aiohttp.ClientSession | None = None
@@ -126,6 +128,7 @@ class Transport:
                 timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT, sock_read=silence),
                 allow_redirects=False,
             ) as response:
+                self.clock.heard(response.headers.get("Date"))
                 if not response.ok or response.status >= HTTPStatus.MULTIPLE_CHOICES:
                     raise await _refusal(response, f"{method} {path}")
                 yield response
