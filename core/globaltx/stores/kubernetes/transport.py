@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import aiohttp
 from yarl import URL
@@ -34,6 +35,7 @@ BYTES_MAX = 64 << 20
 """What one answer may hold; a page of the largest objects that etcd takes is smaller."""
 LINE_BYTES_MAX = 4 << 20
 """What one watch event may hold; etcd takes objects of 1.5 MiB."""
+_TURNS = 100
 
 
 class Transport:
@@ -45,12 +47,28 @@ class Transport:
         self._timeout = timeout
         self._slots = asyncio.Semaphore(connections)
         self._opened: aiohttp.ClientSession | None = None
+        self._sockets: WeakSet[socket.socket] = WeakSet()
 
     async def close(self) -> None:
         """Close all connections; a later request opens new ones."""
         session, self._opened = self._opened, None
         if session is not None:
             await session.close()
+        await self._hang_up()
+
+    async def _hang_up(self) -> None:
+        """End the connections that the session has let go while they still said their farewell.
+
+        A request that was cancelled leaves one, for as long as the peer takes to answer.
+        """
+        left = [each for each in self._sockets if each.fileno() >= 0]
+        for each in left:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        for _ in range(_TURNS):  # the loop sees the end of each in its next turns
+            if all(each.fileno() < 0 for each in left):
+                return
+            await asyncio.sleep(0)
 
     async def request(
         self,
@@ -138,9 +156,14 @@ class Transport:
 
     def _session(self) -> aiohttp.ClientSession:
         if self._opened is None:
-            connector = aiohttp.TCPConnector(limit=0, socket_factory=_socket)  # the slots are the limit
+            connector = aiohttp.TCPConnector(limit=0, socket_factory=self._socket)  # the slots are the limit
             self._opened = aiohttp.ClientSession(connector=connector, trust_env=False)
         return self._opened
+
+    def _socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        made = _socket(address)
+        self._sockets.add(made)
+        return made
 
     def _headers(self, content_type: str) -> dict[str, str]:
         headers = {
