@@ -9,22 +9,22 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from globaltx.manifest.observed import write_release, write_report, write_stamp, write_status
-from globaltx.manifest.resources import write_decision
+from globaltx.manifest.observed import owner, write_release, write_report, write_stamp, write_status
+from globaltx.manifest.resources import branch_to_resource, settlement_status, write_decision
 from globaltx.stores.kubernetes.client import PatchKind
-from globaltx.stores.kubernetes.errors import ConflictError, InvalidError, NotFoundError
+from globaltx.stores.kubernetes.errors import AlreadyExistsError, ConflictError, InvalidError, NotFoundError
 from globaltx.stores.kubernetes.resource import BRANCHES, TRANSACTIONS
 from globaltx_operator.cache import bare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from globaltx.coordinator.conditions import Status
     from globaltx.coordinator.observed import Notice, Plan, Report, Stamp
     from globaltx.stores.kubernetes.client import KubernetesClient
     from globaltx.stores.kubernetes.resource import Resource
-    from globaltx.transaction.model import BranchId, Decision
+    from globaltx.transaction.model import Branch, BranchId, Decision, Settlement
     from globaltx_operator.cache import Cache
     from globaltx_operator.events import Recorder
     from globaltx_operator.gather import Gathered
@@ -62,12 +62,14 @@ class CarryOut:
     async def _all(self, plan: Plan, gathered: Gathered) -> Gathered:
         if plan.take is not None:
             gathered = await self._take(plan.take, gathered)
+        await self._register(plan.register, gathered)
         for stamp in plan.stamp:
             await self._stamp(stamp, gathered)
         for notice in plan.notices:
             await self._tell(notice, gathered)
         for report in plan.reports:
             await self._report(report, gathered)
+        await self._give_up(plan.give_up, gathered)
         if plan.status is not None:
             gathered = await self._status(plan.status, gathered)
         for branch in plan.release_branches:
@@ -89,6 +91,28 @@ class CarryOut:
             if "outcome" not in found["spec"]:
                 raise
         return replace(self._seen(found, gathered), complete=False)
+
+    async def _register(self, branches: Iterable[Branch], gathered: Gathered) -> None:
+        """Make the branches that tell somebody the outcome; those that are there stay as they are."""
+        for branch in branches:
+            assert gathered.transaction is not None  # noqa: S101  an outcome is a transaction's
+            body = branch_to_resource(branch)
+            body["metadata"]["ownerReferences"] = [owner(gathered.transaction)]
+            try:
+                found = await self._client.create(BRANCHES, body, gathered.xid.namespace)
+            except AlreadyExistsError:
+                found = await self._client.get(BRANCHES, branch.id.name, gathered.xid.namespace)
+            self._cache.put_branch(found)
+
+    async def _give_up(self, over: Iterable[tuple[BranchId, Settlement]], gathered: Gathered) -> None:
+        """End notifications, unless they have ended meanwhile: the API server refuses to leave an end."""
+        for branch, settlement in over:
+            version = gathered.branch(branch)["metadata"]["resourceVersion"]
+            patch = {
+                "metadata": {"resourceVersion": version},
+                "status": settlement_status(settlement, self._utc()),
+            }
+            await self._patch_branch(branch, patch, gathered, "status")
 
     async def _stamp(self, stamp: Stamp, gathered: Gathered) -> None:
         patch = write_stamp(stamp.outcome, gathered.transaction)

@@ -22,6 +22,7 @@ from urllib.parse import unquote
 
 from globaltx.coordinator.conditions import Status
 from globaltx.coordinator.decide import decide
+from globaltx.coordinator.notifying import pending
 from globaltx.coordinator.observed import Observed, ObservedBranch, Weight
 from globaltx.manifest.projected import Wanted
 from globaltx.stores.base import StoreError
@@ -195,8 +196,12 @@ class EtcdKeeper:
     async def _carry_out(self, xid: Xid, known: _Known, observed: Observed, plan: Plan) -> None:
         if plan.take is not None:
             await self._store.decide(xid, plan.take)  # its keys will wake us again
+        for branch in plan.register:
+            await self._store.register(branch)
         if plan.stamp:
             await self._store.stamp(xid)
+        for over, settlement in plan.give_up:
+            await self._store.settle(over, settlement)
         for notice in plan.notices:
             level = logging.WARNING if notice.weight is Weight.WARNING else logging.DEBUG
             _log.log(level, "%s: %s: %s", xid, notice.reason, notice.message)
@@ -205,7 +210,7 @@ class EtcdKeeper:
         if plan.status is not None:
             self._metrics.moved(observed, plan.status)
             known.status = plan.status
-        if known.status.settled_at is not None:
+        if known.status.settled_at is not None and not pending(known.status.notifications):
             # Its keys are not needed any more, and at a thousand a second they would be too many.
             self._over[xid] = known.status.settled_at + observed.transaction.ttl
             del self._known[xid]

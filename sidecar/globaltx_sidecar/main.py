@@ -18,6 +18,7 @@ import uvloop
 from globaltx.manifest.settings import (
     CREDENTIALS_FOLDER,
     ETCD_FOLDER,
+    NOTIFY_FOLDER,
     SETTINGS_VARIABLE,
     TOKEN_FOLDER,
     SidecarSettings,
@@ -88,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--pod", default=os.environ.get("POD_NAME") or socket.gethostname(), help="name of this pod")
     add("--credentials", type=Path, default=Path(CREDENTIALS_FOLDER), metavar="FOLDER")
     add("--etcd-credentials", type=Path, default=Path(ETCD_FOLDER), metavar="FOLDER")
+    add("--notify-keys", type=Path, default=Path(NOTIFY_FOLDER), metavar="FOLDER")
     add("--grace-seconds", type=float, default=20.0, help="how long a stop waits for what is under way")
     add("--sweep-seconds", type=float, default=60.0, help="how old undo records are asked about")
     add(
@@ -119,6 +121,7 @@ def _surroundings(options: argparse.Namespace) -> Surroundings:
         pod=options.pod,
         credentials=options.credentials,
         etcd_folder=options.etcd_credentials,
+        notify_keys=options.notify_keys,
         grace=timedelta(seconds=options.grace_seconds),
         control_host=options.control_host,
         sweep_seconds=options.sweep_seconds,

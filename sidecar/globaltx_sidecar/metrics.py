@@ -73,6 +73,12 @@ class Metrics:
             ["resource", "reason"],
             registry=registry,
         )
+        self.notifications = Counter(
+            "globaltx_sidecar_notifications",
+            "Attempts to tell an outcome, by result: Delivered, Failed (there are more), GivenUp (the last)",
+            ["result"],
+            registry=registry,
+        )
         self.part_up = Gauge(
             "globaltx_sidecar_part_up",
             "Whether a part of the sidecar works (1) or waits (0); /readyz tells for what",

@@ -1,6 +1,6 @@
 """Follows the TransactionPolicies that the sidecar was injected with: routes change without a restart.
 
-Only routes, and where declared sagas may call, are taken over live. What decides where something
+Only routes, and where sagas and notifications may go, are taken over live. What decides where something
 listens (ports, datasources, aliases) was fixed when the pod was made, and comes with the next pod. A
 policy that is broken, contradictory or gone leaves the last good routes in force, and ``/readyz`` says so.
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from globaltx.stores.kubernetes.client import KubernetesClient, WatchEvent
     from globaltx.stores.kubernetes.transport import Json
     from globaltx_sidecar.health import Health
+    from globaltx_sidecar.notify.sender import Sender
     from globaltx_sidecar.saga.conductor import Conductor
 
 STORE_PART = "store"
@@ -48,6 +49,7 @@ class PolicyFollower:
         health: Health,
         use: Callable[[Filter], None],
         conductor: Conductor | None = None,
+        sender: Sender | None = None,
     ) -> None:
         self._watcher = Watcher(client, POLICIES, settings.namespace)
         self._names = frozenset(settings.policies)
@@ -56,6 +58,7 @@ class PolicyFollower:
         self._health = health
         self._use = use
         self._conductor = conductor
+        self._sender = sender
         self._policies: dict[str, Json] = {}
 
     async def run(self) -> None:
@@ -93,6 +96,8 @@ class PolicyFollower:
         self._health.ok(ROUTES_PART)
         if self._conductor is not None:
             self._conductor.allow(merged.egress or ())
+        if self._sender is not None:
+            self._sender.allow(merged.notifying.egress if merged.notifying else ())
         if (routes, new.edge) != (self._routes, self._edge):
             _log.info("routes changed: %s", ", ".join(each.name for each in routes) or "none")
             self._routes, self._edge = routes, new.edge

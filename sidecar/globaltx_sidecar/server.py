@@ -13,8 +13,10 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from globaltx.manifest.settings import NOTIFY_FOLDER
 from globaltx.stores.kubernetes.client import KubernetesClient
 from globaltx.stores.kubernetes.election import Timing
 from globaltx.stores.kubernetes.lease import Elector
@@ -42,7 +44,6 @@ from globaltx_sidecar.traces import Traces
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from datetime import datetime
-    from pathlib import Path
 
     from globaltx.manifest.settings import SidecarSettings
     from globaltx.stores.base import Store
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from globaltx_sidecar.etcd import Etcd
     from globaltx_sidecar.http.server import HttpServer
     from globaltx_sidecar.mysql.server import MysqlServer
+    from globaltx_sidecar.notify.sender import Sender
     from globaltx_sidecar.saga.conductor import Conductor
 
     Work = Coroutine[None, None, None]
@@ -67,15 +69,17 @@ _log = logging.getLogger(__name__)
 class Surroundings:
     """What is true of this process and not of the policy.
 
-    ``credentials`` holds one folder a datasource, ``etcd_folder`` what enters the store's etcd;
-    ``grace`` is how long a stop waits for what is under way, ``sweep_seconds`` how old undo records
-    are before somebody asks what became of their transaction, ``timing`` that of the app's Lease.
+    ``credentials`` holds one folder a datasource, ``etcd_folder`` what enters the store's etcd,
+    ``notify_keys`` what notifications are signed with; ``grace`` is how long a stop waits for what is
+    under way, ``sweep_seconds`` how old undo records are before somebody asks what became of their
+    transaction, ``timing`` that of the app's Lease.
     """
 
     access: Access
     pod: str
     credentials: Path
     etcd_folder: Path | None = None
+    notify_keys: Path | None = None
     grace: timedelta = timedelta(seconds=20)
     sweep_seconds: float = 60.0
     timing: Timing = field(default_factory=Timing)
@@ -87,6 +91,17 @@ def open_etcd(settings: SidecarSettings, folder: Path | None, utc: Callable[[], 
     from globaltx_sidecar.etcd import Etcd  # noqa: PLC0415
 
     return Etcd(settings, folder, utc)
+
+
+def open_sender(
+    settings: SidecarSettings, keys: Path | None, utc: Callable[[], datetime]
+) -> Sender | None:
+    """What tells outcomes; its modules are loaded only where that is done."""
+    if settings.notifying is None:
+        return None
+    from globaltx_sidecar.notify.sender import Sender  # noqa: PLC0415
+
+    return Sender(settings.notifying.egress, keys or Path(NOTIFY_FOLDER), utc)
 
 
 class Sidecar:
@@ -103,6 +118,7 @@ class Sidecar:
         self._etcd = (
             open_etcd(settings, surroundings.etcd_folder, self._client.utc) if settings.etcd else None
         )
+        self._sender = open_sender(settings, surroundings.notify_keys, self._client.utc)
         self._store: Store = (
             self._etcd.store if self._etcd else KubernetesStore(self._client, settings.namespace)
         )
@@ -118,6 +134,7 @@ class Sidecar:
                 asyncio.timeout(None) as limit,
                 self._client,
                 self._etcd or nullcontext(),
+                self._sender or nullcontext(),
                 self._upstream() as upstream,
                 asyncio.TaskGroup() as tasks,
             ):
@@ -153,7 +170,10 @@ class Sidecar:
             works = [*(databases.works() if databases else ())]
             works += self._leads(databases, upstream, tries, conductor)
             use = partial(_use, proxy)
-            works.append(PolicyFollower(self._client, self._settings, self._health, use, conductor).run())
+            follower = PolicyFollower(
+                self._client, self._settings, self._health, use, conductor, self._sender
+            )
+            works.append(follower.run())
             if self._etcd:
                 works.append(self._etcd.tell(self._health))
             background = [tasks.create_task(work) for work in works]
@@ -234,7 +254,7 @@ class Sidecar:
             self._around.pod,
             timing=self._around.timing,
         )
-        if databases is None and upstream is None:
+        if databases is None and upstream is None and self._sender is None:
             return [] if conductor is None else [lead(conductor, elector, self._health)]
         leader = Leader(
             self._store,
@@ -244,13 +264,29 @@ class Sidecar:
             self._metrics,
             caller=None if upstream is None else HttpCaller(upstream, tries),
             sweep_seconds=self._around.sweep_seconds,
+            sender=self._sender,
         )
-        if conductor is not None:
-            return [lead(Together(leader, conductor), elector, self._health)]
+        beside = [each for each in (self._notifier(), conductor) if each is not None]
+        if beside:
+            return [lead(Together(leader, *beside), elector, self._health)]
         routes = settings.http.routes if settings.http else ()
         if databases is None and not any(route.tries for route in routes):
             return [lead_once_needed(leader, elector, self._health, self._store, settings.app)]
         return [lead(leader, elector, self._health)]
+
+    def _notifier(self) -> Leader | None:
+        """Tells outcomes of what is kept in Kubernetes whatever the store is: declared sagas."""
+        if self._etcd is None or self._sender is None:
+            return None
+        return Leader(
+            KubernetesStore(self._client, self._settings.namespace),
+            self._settings.app,
+            {},
+            self._health,
+            self._metrics,
+            sender=self._sender,
+            only_notifications=True,
+        )
 
     async def _open_http(
         self,

@@ -117,6 +117,17 @@ def test_every_participant_is_asked_and_told_beside_its_branch(capsys: pytest.Ca
     ]
 
 
+def test_a_notification_is_told_beside_the_branches(capsys: pytest.CaptureFixture[str]) -> None:
+    given_up = branch("order", "Committed", resource="notify:billing", mode="Notify")
+    given_up["status"]["message"] = "given up after attempt 5 of 5: answered with status 500"
+    assert run(Known([given_up], [])) == 0
+    (line,) = [each for each in capsys.readouterr().out.splitlines() if each.startswith("order ")]
+    assert line.split(maxsplit=5) == [
+        *("order", "notify:billing", "Notify", "Committed", "-"),
+        "given up after attempt 5 of 5: answered with status 500",
+    ]
+
+
 def test_the_same_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(known(), "json") == 0
     told = json.loads(capsys.readouterr().out)

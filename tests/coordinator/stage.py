@@ -12,12 +12,14 @@ from globaltx.coordinator.observed import Observed, ObservedBranch
 from globaltx.transaction.calls import Calls, Reservation
 from globaltx.transaction.conflict import Remedy, Resolution
 from globaltx.transaction.model import Branch, BranchId, Decision, GlobalTransaction
+from globaltx.transaction.notification import Notify
 from globaltx.transaction.states import Outcome, State
 from globaltx.transaction.xid import Xid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from globaltx.coordinator.conditions import Status
     from globaltx.coordinator.observed import Plan
 
 XID = Xid("shop", "01abc")
@@ -37,6 +39,7 @@ class Stage:
         verb, *arguments = shlex.split(command)
         commands: dict[str, Callable[..., list[str] | None]] = {
             "begin": self._begin,
+            "notify": self._notify,
             "at": self._at,
             "join": self._join,
             "reserve": self._reserve,
@@ -53,6 +56,16 @@ class Stage:
         spans = [timedelta(seconds=int(each)) for each in (timeout, ttl)]
         transaction = GlobalTransaction(XID, "aggregation", spans[0], ttl=spans[1], begun_at=BEGUN)
         self.seen = replace(self.seen, transaction=transaction)
+
+    def _notify(self, name: str, outcomes: str, *pauses: str) -> None:
+        wish = Notify(
+            name,
+            "http://billing/outcomes",
+            frozenset(map(Outcome, outcomes.split(","))),
+            tuple(timedelta(seconds=int(each)) for each in pauses),
+        )
+        transaction = self.seen.transaction
+        self.seen = replace(self.seen, transaction=replace(transaction, notify=(*transaction.notify, wish)))
 
     def _at(self, seconds: str) -> None:
         self.now = BEGUN + timedelta(seconds=float(seconds))
@@ -77,9 +90,13 @@ class Stage:
             transaction = replace(self.seen.transaction, decision=decision)
             self.seen = replace(self.seen, transaction=transaction)
 
-    def _report(self, name: str, state: str, reason: str = "", message: str = "") -> None:
+    def _report(
+        self, name: str, state: str, reason: str = "", message: str = "", attempts: str = "0"
+    ) -> None:
         known = self.branches[name]
-        branch = replace(known.branch, state=State(state), reason=reason, message=message)
+        branch = replace(
+            known.branch, state=State(state), reason=reason, message=message, attempts=int(attempts)
+        )
         self.branches[name] = replace(known, branch=branch)
 
     def _resolve(self, name: str, action: str, by: str, why: str) -> None:
@@ -113,6 +130,10 @@ class Stage:
     def _apply(self, plan: Plan) -> None:
         if plan.take is not None:
             self._decide(plan.take)
+        for made in plan.register:
+            self.branches[name_of(made.id)] = ObservedBranch(made, owned=True)
+        for over, settlement in plan.give_up:
+            self._report(name_of(over), settlement.state, settlement.reason, settlement.message)
         for stamp in plan.stamp:
             known = self.branches[name_of(stamp.branch)]
             branch = replace(known.branch, outcome=known.branch.outcome or stamp.outcome)
@@ -133,6 +154,7 @@ def name_of(branch: BranchId) -> str:
 def told(plan: Plan) -> Iterator[str]:
     if plan.take is not None:
         yield f"take {plan.take.outcome}, {plan.take.reason}"
+    yield from (f"register {name_of(made.id)} {made.outcome}" for made in plan.register)
     for stamp in plan.stamp:
         yield f"tell {name_of(stamp.branch)} {stamp.outcome}"
     if plan.complete:
@@ -140,12 +162,9 @@ def told(plan: Plan) -> Iterator[str]:
     for notice in plan.notices:
         at = f" at {name_of(notice.branch)}" if notice.branch else ""
         yield f"event {notice.weight} {notice.reason}{at}: {notice.message}"
+    yield from (f"give up {name_of(over)}: {settlement.message}" for over, settlement in plan.give_up)
     if plan.status is not None:
-        status = plan.status
-        verdict = "Unknown" if status.succeeded is None else status.succeeded
-        counts = f"{status.settled}/{status.total}"
-        reason = "" if str(status.reason) == str(status.state) else f" {status.reason}"
-        yield f"status {status.state} {counts} Succeeded={verdict}{reason}: {status.message}"
+        yield from told_status(plan.status)
     for branch in plan.release_branches:
         yield f"release {name_of(branch)}"
     if plan.release:
@@ -154,3 +173,13 @@ def told(plan: Plan) -> Iterator[str]:
         yield "forget"
     if plan.requeue_after is not None:
         yield f"come again in {plan.requeue_after.total_seconds():g} s"
+
+
+def told_status(status: Status) -> Iterator[str]:
+    verdict = "Unknown" if status.succeeded is None else status.succeeded
+    counts = f"{status.settled}/{status.total}"
+    reason = "" if str(status.reason) == str(status.state) else f" {status.reason}"
+    yield f"status {status.state} {counts} Succeeded={verdict}{reason}: {status.message}"
+    for each in status.notifications:
+        problem = f": {each.problem}" if each.problem else ""
+        yield f"notification {each.name} {each.state} {each.attempts}{problem}"

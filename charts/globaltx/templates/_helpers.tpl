@@ -46,6 +46,12 @@ matchExpressions:
 - apiGroups: [globaltx.io]
   resources: [globaltransactions, branches]
   verbs: [get, list, watch, patch, delete{{ if eq .Values.store.type "etcd" }}, create{{ end }}]
+{{- if ne .Values.store.type "etcd" }}
+# An outcome that somebody wants to be told becomes a branch, which the initiator's sidecars carry out.
+- apiGroups: [globaltx.io]
+  resources: [branches]
+  verbs: [create]
+{{- end }}
 - apiGroups: [globaltx.io]
   resources: [globaltransactions/status, branches/status, transactionpolicies/status]
   verbs: [get, patch]

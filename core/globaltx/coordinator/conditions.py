@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from globaltx.coordinator.notifying import NotificationStatus
     from globaltx.transaction.model import Branch, Decision
 
 _NAMED_MAX = 3
@@ -44,6 +45,7 @@ class Status:
     """It ended, and not all rows went by the outcome alone."""
     steps: tuple[StepStatus, ...] = ()
     """Of a declared saga, in the order in which they are declared."""
+    notifications: tuple[NotificationStatus, ...] = ()
 
     @property
     def reason(self) -> Reason:

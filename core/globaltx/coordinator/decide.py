@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from globaltx.coordinator import notifying
 from globaltx.coordinator.conditions import (
     Status,
     StepStatus,
@@ -56,7 +57,13 @@ def decide(seen: Observed, now: datetime) -> Plan:
     decision = seen.transaction.decision
     if decision is None:
         return _undecided(seen, now)
-    return _decided(seen, decision, now)
+    seen = notifying.apart(seen)
+    plan = _decided(seen, decision, now)
+    return replace(
+        plan,
+        register=notifying.missing(seen, decision, now),
+        give_up=tuple(notifying.overdue(seen, now)),
+    )
 
 
 def _undecided(seen: Observed, now: datetime) -> Plan:
@@ -135,7 +142,7 @@ def _passes_quickly(seen: Observed, status: Status) -> bool:
 
 
 def _stamps(seen: Observed, outcome: Outcome) -> Iterator[Stamp]:
-    for each in seen.branches:
+    for each in (*seen.branches, *seen.notified):
         told = each.branch.outcome
         if told is None or (told is outcome and not each.owned):
             yield Stamp(each.branch.id, outcome)
@@ -185,6 +192,7 @@ def _status(seen: Observed, decision: Decision, open_branches: list[Branch], now
         resolutions=max(known, seen.status.resolutions),
         resolved=bool(by_person) or seen.status.resolved,
         steps=_steps(seen),
+        notifications=notifying.statuses(seen, decision, now),
     )
 
 
@@ -235,6 +243,8 @@ def _notices(seen: Observed, decision: Decision, status: Status) -> Iterator[Not
     The end says what the outcome was; and of a commit that has gone smoothly nobody need be told at
     all, its condition says it: most transactions are such, and an Event is as dear as any other write.
     """
+    for each in notifying.newly_given_up(seen.status.notifications, status.notifications):
+        yield Notice(Weight.WARNING, Reason.NOTIFICATION_GIVEN_UP, f"{each.name}: {each.problem}")
     resolved = status.resolutions > seen.status.resolutions
     if seen.status.state is State.ACTIVE and status.state is State.COMMITTED and not resolved:
         return
@@ -267,7 +277,10 @@ def _branch_conflicts(seen: Observed, outcome: Outcome) -> Iterator[Notice]:
 
 def _ended(seen: Observed, status: Status, plan: Plan, now: datetime) -> Plan:
     """The rest of a settled transaction's life: let go of it, and remove it when its time is over."""
-    held = tuple(each.branch.id for each in seen.branches if each.held)
+    if notifying.pending(status.notifications):
+        left = notifying.look_again(seen, now) or REVIEW_AFTER
+        return replace(plan, requeue_after=max(SOON, min(left, REVIEW_AFTER_MAX)))
+    held = tuple(each.branch.id for each in (*seen.branches, *seen.notified) if each.held)
     plan = replace(plan, release_branches=held, release=seen.held)
     if seen.deleting:
         return replace(plan, requeue_after=REVIEW_AFTER_MAX)

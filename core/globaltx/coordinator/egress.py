@@ -1,7 +1,7 @@
-"""Where the steps of declared sagas may be called: nowhere but where a policy says.
+"""Where steps of declared sagas and notifications may go: nowhere but where a policy says.
 
-Asked when a saga is applied and again before each call, with the URL as it will be called. A name that is
-allowed may resolve to anything; which addresses are never called is asked too (`forbidden`).
+Asked when a saga or a policy is applied and again before each call, with the URL as it will be called. A
+name that is allowed may resolve to anything; which addresses are never called is asked too (`forbidden`).
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ def refusal(url: str, allowed: Iterable[Egress]) -> str:
     """Say why a URL must not be called; empty: it may be."""
     found = target(url)
     if found is None:
-        return f"{url[:200]!r} is no URL that a step can call: write http(s)://host[:port]/path"
+        return f"{url[:200]!r} is no URL that can be called: write http(s)://host[:port]/path"
     if any(part in {".", ".."} for part in unquote(found.path).replace("\\", "/").split("/")):
         return f"the path {found.path[:200]!r} has segments . or .. in it"
     if any(_allows(each, found) for each in allowed):
         return ""
     return (
-        f"no saga.egress of the policy allows {found.host}:{found.port} with the path {found.path[:200]!r}; "
+        f"no egress of the policy allows {found.host}:{found.port} with the path {found.path[:200]!r}; "
         "add the host, its port and the first segments of the path there"
     )
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from globaltx.coordinator.reasons import Reason
-    from globaltx.transaction.model import Branch, BranchId, Decision, GlobalTransaction
+    from globaltx.transaction.model import Branch, BranchId, Decision, GlobalTransaction, Settlement
     from globaltx.transaction.states import Outcome
 
 
@@ -44,6 +44,8 @@ class Observed:
     complete: bool = False
     held: bool = True
     deleting: bool = False
+    notified: tuple[ObservedBranch, ...] = ()
+    """The notifications among the branches, once they were set apart (``globaltx.coordinator.notifying``)."""
 
     @property
     def deadline(self) -> datetime | None:
@@ -100,11 +102,15 @@ class Plan:
 
     take: Decision | None = None
     """Take the outcome by compare-and-set, then decide again with what stands."""
+    register: tuple[Branch, ...] = ()
+    """Make the branches that tell somebody the outcome; those that are there stay as they are."""
     stamp: tuple[Stamp, ...] = ()
     complete: bool = False
     """List the branches consistently, then decide again."""
     notices: tuple[Notice, ...] = ()
     reports: tuple[Report, ...] = ()
+    give_up: tuple[tuple[BranchId, Settlement], ...] = ()
+    """End notifications that nobody has sent in time."""
     status: Status | None = None
     release_branches: tuple[BranchId, ...] = ()
     """Take the finalizer off them."""

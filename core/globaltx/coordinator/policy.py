@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from globaltx.transaction.calls import (
     DEFAULT_CALL_TIMEOUT,
@@ -15,6 +15,9 @@ from globaltx.transaction.calls import (
     Reservation,
 )
 from globaltx.transaction.model import Mode
+
+if TYPE_CHECKING:
+    from globaltx.transaction.notification import Notify
 
 DEFAULT_TIMEOUT = timedelta(seconds=60)
 DEFAULT_TTL = timedelta(hours=1)
@@ -140,6 +143,8 @@ class Route:
     path_regex: str = ""
     request_id_header: str = ""
     """The header, lower case, that names a request: with the same, it begins the same transaction."""
+    notify: tuple[Notify, ...] = ()
+    """Who is told the outcome of what it begins."""
 
     @property
     def tries(self) -> Tries | None:
@@ -213,7 +218,7 @@ class Datasource:
 
 @dataclass(frozen=True, slots=True)
 class Egress:
-    """Where the steps of declared sagas may be called: a host as it is written, its ports, paths by segments.
+    """Where calls may go that leave the pod: a host as it is written, its ports, paths by segments.
 
     Without ``paths`` all of them.
     """
@@ -221,6 +226,14 @@ class Egress:
     host: str
     ports: tuple[int, ...]
     paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Notifying:
+    """Where outcomes may be told; ``secret`` names the Secret with the key that they are signed with."""
+
+    secret: str
+    egress: tuple[Egress, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,3 +250,5 @@ class Policy:
     projection: Projection = Projection.UNSETTLED
     egress: tuple[Egress, ...] | None = None
     """Where declared sagas may call; None: the pods conduct none."""
+    notifying: Notifying | None = None
+    """None: the pods tell nobody an outcome."""

@@ -72,6 +72,10 @@ class Reason(StrEnum):
     STEP_UNKNOWN = "StepUnknown"
     TEMPLATE_FAILED = "TemplateFailed"
     DESTINATION_NOT_ALLOWED = "DestinationNotAllowed"
+    NOTIFIED = "Notified"
+    NOTIFICATION_PENDING = "NotificationPending"
+    NOTIFICATION_FAILED = "NotificationFailed"
+    NOTIFICATION_GIVEN_UP = "NotificationGivenUp"
     READY = "Ready"
     SECRET_MISSING = "SecretMissing"  # noqa: S105  a word
     SECRET_INCOMPLETE = "SecretIncomplete"  # noqa: S105  a word
@@ -132,7 +136,11 @@ SENTENCES: dict[Reason, str] = {
     Reason.STEP_FAILED: "A step of the declared saga has failed, so what was done is taken back.",
     Reason.STEP_UNKNOWN: "Nobody knows whether a step was done, and it has no compensation; find out.",
     Reason.TEMPLATE_FAILED: "A request of a step cannot be made from the answers of earlier ones.",
-    Reason.DESTINATION_NOT_ALLOWED: "No saga.egress of the policy allows a step's URL; add it there.",
+    Reason.DESTINATION_NOT_ALLOWED: "No saga.egress, or notify.egress, of the policy allows a URL; add it.",
+    Reason.NOTIFIED: "Whoever wanted to be told the outcome has answered that it was.",
+    Reason.NOTIFICATION_PENDING: "Somebody is still to be told the outcome; nothing waits for it.",
+    Reason.NOTIFICATION_FAILED: "An attempt to tell the outcome was not answered with 2xx; there are more.",
+    Reason.NOTIFICATION_GIVEN_UP: "Nobody answered with 2xx in all attempts to tell the outcome: not told.",
     Reason.READY: "Pods that ask for it are injected by this policy.",
     Reason.SECRET_MISSING: "The Secret that a datasource names does not exist; create it.",
     Reason.SECRET_INCOMPLETE: "The Secret that a datasource names lacks username or password; add them.",

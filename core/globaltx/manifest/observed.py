@@ -6,10 +6,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from globaltx.coordinator.conditions import Status, StepStatus
+from globaltx.coordinator.notifying import NotificationState
 from globaltx.coordinator.observed import Observed, ObservedBranch
-from globaltx.coordinator.reasons import Reason
+from globaltx.coordinator.reasons import SENTENCES, Reason
+from globaltx.manifest.notify import read_notifications, write_notifications
 from globaltx.manifest.resources import (
     API_VERSION,
+    CONDITION_NOTIFIED,
     CONDITION_SUCCEEDED,
     FINALIZER,
     TRANSACTIONS,
@@ -22,7 +25,7 @@ from globaltx.manifest.times import format_time, parse_time
 from globaltx.transaction.declared import StepState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
     from globaltx.coordinator.observed import Report
@@ -80,6 +83,7 @@ def read_status(resource: Mapping[str, Any]) -> Status:
             StepStatus(each["name"], StepState(each["state"]), each.get("problem", ""))
             for each in raw.get("steps", ())
         ),
+        notifications=read_notifications(raw.get("notifications", ())),
         resolved=any(each.get("reason") == Reason.RESOLVED_BY_PERSON for each in raw.get("conditions", ())),
     )
 
@@ -92,10 +96,12 @@ def write_status(status: Status, resource: Mapping[str, Any], now: datetime) -> 
         "branchesTotal": status.total,
         "branchesSettled": status.settled,
         "message": status.message,
-        "conditions": [_succeeded(status, resource, now)],
+        "conditions": list(_conditions(status, resource, now)),
     }
     if status.steps:
         raw["steps"] = [_step(each) for each in status.steps]
+    if status.notifications:
+        raw["notifications"] = write_notifications(status.notifications)
     if status.resolutions:
         raw["resolutions"] = status.resolutions
     if status.decided_at is not None:
@@ -112,9 +118,28 @@ def _step(step: StepStatus) -> dict[str, Any]:
     return {"name": step.name, "state": str(step.state), **problem}
 
 
-def _succeeded(status: Status, resource: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """The condition; the time of its last transition stays while its status does."""
+def _conditions(status: Status, resource: Mapping[str, Any], now: datetime) -> Iterator[dict[str, Any]]:
     made = condition(CONDITION_SUCCEEDED, status.succeeded, status.reason, status.message, now)
+    yield _kept(made, resource)
+    if status.notifications:
+        yield _kept(_notified(status, now), resource)
+
+
+def _notified(status: Status, now: datetime) -> dict[str, Any]:
+    """Whether all were told; given up is False, whatever else is under way."""
+    states = {each.state for each in status.notifications}
+    holds, reason = (
+        (False, Reason.NOTIFICATION_GIVEN_UP)
+        if NotificationState.GIVEN_UP in states
+        else (None, Reason.NOTIFICATION_PENDING)
+        if NotificationState.PENDING in states
+        else (True, Reason.NOTIFIED)
+    )
+    return condition(CONDITION_NOTIFIED, holds, reason, SENTENCES[reason], now)
+
+
+def _kept(made: dict[str, Any], resource: Mapping[str, Any]) -> dict[str, Any]:
+    """The condition; the time of its last transition stays while its status does."""
     for old in (resource.get("status") or {}).get("conditions", ()):
         same = (old["type"], old["status"]) == (made["type"], made["status"])
         if same and old["lastTransitionTime"] > "1970-01-02":

@@ -14,7 +14,7 @@ from datetime import timedelta
 from itertools import chain, combinations, product
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from globaltx.coordinator.egress import forbidden_as_written
+from globaltx.coordinator.egress import forbidden_as_written, refusal
 from globaltx.coordinator.expressions import PatternError
 from globaltx.coordinator.matching import matches_paths, names, overlap, shown
 from globaltx.coordinator.policy import (
@@ -23,6 +23,7 @@ from globaltx.coordinator.policy import (
     Datasource,
     Egress,
     HttpCapture,
+    Notifying,
     Policy,
     Projection,
     Propagation,
@@ -36,6 +37,7 @@ from globaltx.coordinator.policy import (
 )
 from globaltx.manifest.calls import read_egress
 from globaltx.manifest.check import filled, problems
+from globaltx.manifest.notify import read_notify
 from globaltx.manifest.resources import API_VERSION, POLICIES
 from globaltx.manifest.schemas import policies as schemas
 from globaltx.modes.saga import reached
@@ -75,6 +77,7 @@ class Merged:
     lock_wait: timedelta = DEFAULT_LOCK_WAIT
     ttl: timedelta = DEFAULT_TTL
     egress: tuple[Egress, ...] | None = None
+    notifying: Notifying | None = None
 
 
 def read_policy(resource: Mapping[str, Any]) -> Policy:
@@ -95,7 +98,7 @@ def read_policy(resource: Mapping[str, Any]) -> Policy:
         raise InvalidPolicyError(name or "?", found)
     policy = _policy(str(metadata.get("namespace") or ""), name, spec)
     found = [*_empty(policy), *_route_problems(spec, policy), *_datasource_problems(policy)]
-    found += _egress_problems(policy)
+    found += [*_egress_problems(policy), *_notify_problems(policy)]
     if found:
         raise InvalidPolicyError(name, found)
     return policy
@@ -120,7 +123,12 @@ def _policy(namespace: str, name: str, spec: Mapping[str, Any]) -> Policy:
         ttl=timedelta(seconds=spec["ttlSecondsAfterFinished"]),
         projection=Projection(spec["projection"]),
         egress=None if "saga" not in spec else read_egress(spec["saga"]["egress"]),
+        notifying=_notifying(spec.get("notify")),
     )
+
+
+def _notifying(raw: Mapping[str, Any] | None) -> Notifying | None:
+    return None if raw is None else Notifying(raw["secretName"], read_egress(raw["egress"]))
 
 
 def _http(raw: Mapping[str, Any]) -> HttpCapture:
@@ -145,6 +153,7 @@ def _route(raw: Mapping[str, Any]) -> Route:
         saga=_saga(raw.get("saga")),
         path_regex=match.get("pathRegex", ""),
         request_id_header=begin.get("requestIdHeader", "").lower(),
+        notify=read_notify(begin.get("notify", ())),
     )
 
 
@@ -216,17 +225,33 @@ def _tls(raw: Mapping[str, Any]) -> Tls:
 
 
 def _empty(policy: Policy) -> Iterator[str]:
-    if policy.http is None and not policy.datasources and policy.egress is None:
+    others = (policy.egress, policy.notifying)
+    if policy.http is None and not policy.datasources and all(each is None for each in others):
         yield f"spec: {schemas.NOTHING_SENTENCE}"
 
 
 def _egress_problems(policy: Policy) -> Iterator[str]:
-    for index, each in enumerate(policy.egress or ()):
-        if forbidden_as_written(each.host):
-            yield (
-                f"spec.saga.egress[{index}].host: {each.host} is an address that is never called "
-                "(link-local, where clouds keep credentials, multicast, or none)"
-            )
+    notified = () if policy.notifying is None else policy.notifying.egress
+    for where, egress in (("saga", policy.egress or ()), ("notify", notified)):
+        for index, each in enumerate(egress):
+            if forbidden_as_written(each.host):
+                yield (
+                    f"spec.{where}.egress[{index}].host: {each.host} is an address that is never called "
+                    "(link-local, where clouds keep credentials, multicast, or none)"
+                )
+
+
+def _notify_problems(policy: Policy) -> Iterator[str]:
+    for index, route in enumerate(_routes(policy)):
+        where = f"spec.http.routes[{index}].begin.notify"
+        for name in _twice(each.name for each in route.notify):
+            yield f"{where}: each notification needs a name of its own; rename one of those named {name!r}"
+        if route.notify and policy.notifying is None:
+            yield f"{where}: it needs spec.notify, with the Secret of the key and where outcomes may be told"
+            continue
+        for each in route.notify:
+            if policy.notifying and (told := refusal(each.url, policy.notifying.egress)):
+                yield f"{where}[{each.name}].url: {told}"
 
 
 def _route_problems(spec: Mapping[str, Any], policy: Policy) -> Iterator[str]:
@@ -384,7 +409,15 @@ def merge(policies: Iterable[Policy]) -> Merged:
         lock_wait=max(policy.lock_wait for policy in every),
         ttl=max(policy.ttl for policy in every),
         egress=_together([policy.egress for policy in every]),
+        notifying=_merged([policy.notifying for policy in every if policy.notifying]),
     )
+
+
+def _merged(every: Sequence[Notifying]) -> Notifying | None:
+    """What policies say together of notifications; their Secret is one, `conflicts` has looked."""
+    if not every:
+        return None
+    return Notifying(every[0].secret, tuple(chain.from_iterable(each.egress for each in every)))
 
 
 def _together(every: Sequence[tuple[Egress, ...] | None]) -> tuple[Egress, ...] | None:
@@ -400,6 +433,10 @@ def conflicts(policies: Iterable[Policy]) -> Iterator[str]:
     if len(ports) > 1:
         told = ", ".join(f"{port!r} ({owners[0]})" for port, owners in sorted(ports.items()))
         yield f"policies take over different ports of the same pod: {told}; use one port name"
+    secrets = _claims(every, lambda policy: [policy.notifying.secret] if policy.notifying else [])
+    if len(secrets) > 1:
+        told = ", ".join(f"{name!r} ({owners[0]})" for name, owners in sorted(secrets.items()))
+        yield f"policies sign notifications of the same pod with different Secrets: {told}; use one"
     yield from _matched_twice(every)
     yield from _claimed_twice(every, "name a route", lambda policy: (each.name for each in _routes(policy)))
     yield from _claimed_twice(

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from globaltx.coordinator.conditions import Status
+from globaltx.coordinator.notifying import pending
 from globaltx.manifest.observed import owner, write_status
 from globaltx.manifest.resources import (
     GROUP,
@@ -35,7 +36,7 @@ Json = dict[str, Any]
 LABEL_PROJECTED = f"{GROUP}/projected"
 NOT_PROJECTED = f"!{LABEL_PROJECTED}"
 """The label selector that leaves out what is only shown."""
-_COMPARED = ("state", "branches", "message", "resolutions")
+_COMPARED = ("state", "branches", "message", "resolutions", "notifications")
 """The fields of a transaction's status by which it is written anew; times follow from those."""
 
 _ROWS = ("conflictRows", "conflicts", "resolutions")
@@ -59,7 +60,7 @@ class Wanted:
     @property
     def ended(self) -> bool:
         """Whether nothing more will become of it."""
-        return self.status.settled_at is not None
+        return self.status.settled_at is not None and not pending(self.status.notifications)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +138,14 @@ def _transaction_writes(wanted: Wanted, there: Json, now: datetime) -> Iterator[
     if decision is not None and set_there is None:
         yield Write(Verb.PATCH, {"spec": decision_spec(decision)})
     old = there.get("status") or {}
-    if wanted.status == Status() or old.get("state", State.ACTIVE) in ENDS:
-        return  # nothing is known yet but what a new resource says anyway; an end is never left
+    if wanted.status == Status():
+        return  # nothing is known yet but what a new resource says anyway
+    ended = old.get("state", State.ACTIVE) in ENDS
+    compared = ("notifications",) if ended else _COMPARED  # an end is never left, but notifications go on
     begun_at = wanted.transaction.begun_at
     birth = {} if begun_at is None else {"creationTimestamp": format_time(begun_at)}
     body = write_status(wanted.status, {"metadata": birth, "status": old}, now)
-    if any(body["status"].get(name) != old.get(name) for name in _COMPARED if name in body["status"]):
+    if any(body["status"].get(name) != old.get(name) for name in compared if name in body["status"]):
         yield Write(Verb.STATUS, body)
 
 
@@ -169,7 +172,8 @@ def _branch_writes(branch: Branch, wanted: Wanted, shown: Shown, now: datetime) 
 def _branch_status(branch: Branch, rows: Json, old: Json, now: datetime) -> Iterator[Write]:
     if branch.state is State.ACTIVE or old.get("state", State.ACTIVE) in ENDS:
         return
-    status = settlement_status(Settlement(branch.state, branch.reason, branch.message), now)
+    told = Settlement(branch.state, branch.reason, branch.message, attempts=branch.attempts)
+    status = settlement_status(told, now)
     status |= {name: rows.get(name) for name in _ROWS}  # None takes a field away
     if any(status[name] != old.get(name) for name in ("state", "reason", "message", *_ROWS)):
         yield Write(Verb.STATUS, {"status": status}, branch.id.name)

@@ -15,6 +15,7 @@ from globaltx.coordinator.conditions import succeeded
 from globaltx.manifest.calls import read_calls, write_calls
 from globaltx.manifest.conflicts import conflicts_status, read_carried_out, read_resolutions
 from globaltx.manifest.declared import read_progress, read_saga
+from globaltx.manifest.notify import read_notification, read_notify, write_notification, write_notify
 from globaltx.manifest.times import format_time, parse_time
 from globaltx.transaction.model import (
     Branch,
@@ -52,6 +53,7 @@ LABEL_INITIATOR = f"{GROUP}/initiator"
 LABEL_LENGTH_MAX = 63
 
 CONDITION_SUCCEEDED = "Succeeded"
+CONDITION_NOTIFIED = "Notified"
 CONDITION_READY = "Ready"
 
 
@@ -99,6 +101,8 @@ def transaction_to_resource(transaction: GlobalTransaction) -> dict[str, Any]:
         spec["policy"] = transaction.policy
     if transaction.begun_by:
         spec["begunBy"] = transaction.begun_by
+    if transaction.notify:
+        spec["notify"] = write_notify(transaction.notify)
     if transaction.decision is not None:
         spec |= decision_spec(transaction.decision)
     return {
@@ -151,6 +155,7 @@ def transaction_from_resource(resource: Mapping[str, Any]) -> GlobalTransaction:
             begun_by=spec.get("begunBy", ""),
             saga=read_saga(spec.get("saga")),
             pivoting="pivotAt" in spec,
+            notify=read_notify(spec.get("notify", ())),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _invalid(TRANSACTIONS, resource, error) from error
@@ -180,6 +185,8 @@ def branch_to_resource(branch: Branch) -> dict[str, Any]:
         spec["calls"] = write_calls(branch.calls)
     if branch.progress is not None:
         spec["conducted"] = True
+    if branch.notification is not None:
+        spec["notification"] = write_notification(branch.notification)
     if branch.outcome is not None:
         spec["outcome"] = str(branch.outcome)
     return {
@@ -217,6 +224,8 @@ def branch_from_resource(resource: Mapping[str, Any]) -> Branch:
             resolutions=read_resolutions(spec),
             carried_out=read_carried_out(status),
             progress=read_progress(status.get("step")) if spec.get("conducted") else None,
+            notification=read_notification(spec.get("notification")),
+            attempts=status.get("attempts", 0),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _invalid(BRANCHES, resource, error) from error
@@ -234,6 +243,8 @@ def settlement_status(settlement: Settlement, now: datetime) -> dict[str, Any]:
         ],
         **conflicts_status(settlement),
     }
+    if settlement.attempts:
+        status["attempts"] = settlement.attempts
     if settlement.state in ENDS:
         status["settledAt"] = format_time(now)
     return status

@@ -15,6 +15,7 @@ from globaltx.coordinator.policy import (
     DEFAULT_ROWS,
     Datasource,
     Egress,
+    Notifying,
     Propagation,
     Route,
     Saga,
@@ -24,6 +25,7 @@ from globaltx.coordinator.policy import (
     TlsMode,
 )
 from globaltx.manifest.calls import read_egress, read_reservation, write_reservation
+from globaltx.manifest.notify import read_notify, write_notify
 from globaltx.transaction.calls import Order
 from globaltx.transaction.model import Mode
 
@@ -40,6 +42,8 @@ them ``ca.crt``, ``tls.crt`` and ``tls.key``; only the sidecar mounts it."""
 ETCD_FOLDER = "/etc/globaltx/etcd"
 """What enters the etcd of the store, if anything has to: ``ca.crt``, ``tls.crt``, ``tls.key``, ``username``,
 ``password``; only the sidecar mounts it."""
+NOTIFY_FOLDER = "/etc/globaltx/notify"
+"""The files ``key`` and, while it is being changed, ``previous-key``; only the sidecar mounts it."""
 TOKEN_FOLDER = "/var/run/secrets/globaltx.io/serviceaccount"  # noqa: S105  a folder, not a secret
 """``token``, ``ca.crt`` and ``namespace``, projected; only the sidecar mounts it."""
 
@@ -92,6 +96,8 @@ class SidecarSettings:
     """None: transactions are kept in Kubernetes."""
     egress: tuple[Egress, ...] | None = None
     """Where declared sagas may call; None: this sidecar conducts none."""
+    notifying: Notifying | None = None
+    """None: this sidecar tells nobody an outcome."""
 
     def to_json(self) -> str:
         """Write the settings; the same settings give the same text.
@@ -139,7 +145,16 @@ def _settings(settings: SidecarSettings) -> dict[str, Any]:
         **({} if settings.local_port is None else {"localPort": settings.local_port}),
         **({} if settings.etcd is None else {"etcd": _etcd(settings.etcd)}),
         **({} if settings.egress is None else {"egress": [_egress(each) for each in settings.egress]}),
+        **({} if settings.notifying is None else {"notify": _notifying(settings.notifying)}),
     }
+
+
+def _notifying(notifying: Notifying) -> dict[str, Any]:
+    return {"secret": notifying.secret, "egress": [_egress(each) for each in notifying.egress]}
+
+
+def _read_notifying(raw: dict[str, Any] | None) -> Notifying | None:
+    return None if raw is None else Notifying(raw["secret"], read_egress(raw["egress"]))
 
 
 def _egress(egress: Egress) -> dict[str, Any]:
@@ -172,6 +187,8 @@ def _route(route: Route) -> dict[str, Any]:
         more["saga"] = _saga(route.saga)
     if route.request_id_header:
         more["requestIdHeader"] = route.request_id_header
+    if route.notify:
+        more["notify"] = write_notify(route.notify)
     return more | {
         "name": route.name,
         "method": route.method,
@@ -265,6 +282,7 @@ def _read(raw: dict[str, Any]) -> SidecarSettings:
         local_port=raw.get("localPort"),
         etcd=_read_etcd(raw.get("etcd")),
         egress=None if "egress" not in raw else read_egress(raw["egress"]),
+        notifying=_read_notifying(raw.get("notify")),
     )
 
 
@@ -284,6 +302,7 @@ def _read_route(raw: dict[str, Any]) -> Route:
         saga=_read_saga(raw.get("saga")),
         path_regex=raw.get("pathRegex", ""),
         request_id_header=raw.get("requestIdHeader", ""),
+        notify=read_notify(raw.get("notify", ())),
     )
 
 

@@ -123,6 +123,8 @@ class Store(Protocol):
     async def settle(self, branch: BranchId, settlement: Settlement) -> None:
         """Report that an outcome was carried out on a branch, or that it is in Conflict; idempotent.
 
+        Of a notification each attempt that failed is reported too.
+
         A branch that was forgotten meanwhile is not an error.
         """
 

@@ -200,6 +200,7 @@ class MemoryStore:
             reason=settlement.reason,
             message=settlement.message,
             carried_out=settlement.carried_out or branch.carried_out,
+            attempts=settlement.attempts,
         )
 
     def _read(self, xid: Xid) -> Snapshot:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from globaltx.transaction.calls import Calls
     from globaltx.transaction.conflict import CarriedOut, Resolution, RowConflict
     from globaltx.transaction.declared import Progress, SagaPlan
+    from globaltx.transaction.notification import Notification, Notify
     from globaltx.transaction.xid import Xid
 
 MESSAGE_LENGTH_MAX = 1024
@@ -30,6 +31,8 @@ class Mode(StrEnum):
     SAGA = "Saga"
     XA = "XA"
     MESSAGE = "Message"
+    NOTIFY = "Notify"
+    """It changes nothing, so there is nothing to undo: somebody is told the outcome."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,8 @@ class GlobalTransaction:
     """Set where a saga was declared as a whole; its branches are the steps, and one is made for each."""
     pivoting: bool = False
     """The saga's pivot is being called: from then on only its answer, or a person, decides."""
+    notify: tuple[Notify, ...] = ()
+    """Who is told the outcome."""
 
     def same_begin(self, other: GlobalTransaction) -> bool:
         """Whether another is the same, begun once more by who began it."""
@@ -120,6 +125,10 @@ class Branch:
     completed: int = 0
     progress: Progress | None = None
     """Set where it is a step of a declared saga, which whoever conducts the saga carries out."""
+    notification: Notification | None = None
+    """Set where somebody is told the outcome; it is registered after that, and nothing waits for it."""
+    attempts: int = 0
+    """How many attempts at the notification are written down."""
 
     @property
     def settled(self) -> bool:
@@ -131,7 +140,8 @@ class Branch:
 class Settlement:
     """How a branch ended, or why it is in Conflict (``state`` is an end or CONFLICT).
 
-    ``conflicts`` are the first of ``conflicts_total`` rows that need a person.
+    ``conflicts`` are the first of ``conflicts_total`` rows that need a person. Of a notification ``attempts``
+    are told too, also while it is under way (``state`` is COMMITTING or ROLLING_BACK).
     """
 
     state: State
@@ -140,6 +150,7 @@ class Settlement:
     conflicts: tuple[RowConflict, ...] = ()
     conflicts_total: int = 0
     carried_out: tuple[CarriedOut, ...] = ()
+    attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from globaltx_sidecar.branch.sweeper import Swept
     from globaltx_sidecar.health import Health
     from globaltx_sidecar.metrics import Metrics
+    from globaltx_sidecar.notify.desk import Sends
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class Office:
     metrics: Metrics
     pace: Pace | None
     sweep_seconds: float
+    sender: Sends | None = None
+    """Tells outcomes; None where that is no business of this sidecar."""
 
 
 class Desks:
@@ -46,10 +49,13 @@ class Desks:
         self._tasks = tasks
         self._budget = RetryBudget()
         self._routes: dict[str, Desk] = {}
+        self._places: dict[str, Desk] = {}
         self._datasources = {name: self._datasource(name, each) for name, each in office.carriers.items()}
 
     def of(self, branch: Branch) -> Desk | None:
         """The desk that a branch belongs to; None when this sidecar cannot carry it out."""
+        if branch.notification is not None:
+            return self._place(branch.notification.url)
         if branch.calls is None:
             return self._datasources.get(branch.id.resource)
         if self._office.caller is None:
@@ -71,6 +77,21 @@ class Desks:
         self._tasks.create_task(desk.run(), name=f"desk {name}")
         self._tasks.create_task(sweeper.run(), name=f"sweep {name}")
         return desk
+
+    def _place(self, url: str) -> Desk | None:
+        """The desk of where a notification goes; what must not be called has one, too, to be given up."""
+        office = self._office
+        if office.sender is None:
+            return None
+        place = office.sender.place(url)
+        if place not in self._places:
+            from globaltx_sidecar.notify.desk import NotifyDesk  # noqa: PLC0415  only where that is done
+
+            name = f"notify {place or '(not allowed)'}"
+            desk = NotifyDesk(name, office.sender, office.store, office.health, office.metrics, self.room)
+            self._tasks.create_task(desk.run(), name=f"desk {name}")
+            self._places[place] = desk
+        return self._places[place]
 
     def _route(self, name: str, caller: Caller) -> Desk:
         office = self._office

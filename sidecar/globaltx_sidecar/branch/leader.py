@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from globaltx_sidecar.branch.sweeper import Swept
     from globaltx_sidecar.health import Health
     from globaltx_sidecar.metrics import Metrics
-
+    from globaltx_sidecar.notify.desk import Sends
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ class Leader:
     """What an application's leader does; ``carriers`` are its datasources by name.
 
     ``caller`` calls the application, for the modes that work by HTTP; None where it has no HTTP side.
+    ``sender`` tells outcomes; None where no policy lets it. ``only_notifications`` leaves all else to others.
     """
 
     def __init__(  # noqa: PLR0913  each is a part of its own
@@ -48,12 +49,15 @@ class Leader:
         *,
         caller: Caller | None = None,
         sweep_seconds: float = SWEEP_SECONDS,
+        sender: Sends | None = None,
+        only_notifications: bool = False,
     ) -> None:
         self._store = store
         self._app = app
+        self._only_notifications = only_notifications
         self._health = health
         self._metrics = metrics
-        self._office = Office(store, carriers, caller, health, metrics, pace, sweep_seconds)
+        self._office = Office(store, carriers, caller, health, metrics, pace, sweep_seconds, sender)
 
     async def lead(self, epoch: int) -> None:
         """Carry out, for ever, what the store yields; ``epoch`` is the term's number."""
@@ -81,6 +85,8 @@ class Leader:
             async for branch in branches:
                 if branch.progress is not None:
                     continue  # a step of a declared saga: whoever conducts that carries it out
+                if self._only_notifications and branch.notification is None:
+                    continue
                 desk = desks.of(branch)
                 if desk is None:
                     self._homeless(branch)
@@ -89,7 +95,10 @@ class Leader:
 
     def _homeless(self, branch: Branch) -> None:
         resource = branch.id.resource
-        what = f"datasource {resource!r}" if branch.calls is None else "an HTTP port"
+        what, reason = f"datasource {resource!r}", Reason.DATASOURCE_UNAVAILABLE
+        if branch.calls is not None:
+            what, reason = "an HTTP port", Reason.APPLICATION_UNAVAILABLE
+        if branch.notification is not None:
+            what, reason = "notify", Reason.DESTINATION_NOT_ALLOWED
         message = f"{branch.id.name} waits for {what}, which no policy of {self._app} has any more"
-        reason = Reason.DATASOURCE_UNAVAILABLE if branch.calls is None else Reason.APPLICATION_UNAVAILABLE
         self._health.waits(f"phase two of {resource}", reason, message)

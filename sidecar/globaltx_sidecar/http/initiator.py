@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from globaltx.coordinator.reasons import Reason
     from globaltx.stores.base import Store
     from globaltx.transaction.model import Mode
+    from globaltx.transaction.notification import Notify
     from globaltx.transaction.states import Outcome
     from globaltx.transaction.xid import Xid
 
@@ -74,9 +75,11 @@ class Initiator:
 
     def begin(self, route: Route, xid: Xid | None = None) -> Initiated:
         """Begin the transaction of a route's request; with an xid that the request itself has named."""
-        return self.start(route.timeout, route.mode, xid)
+        return self.start(route.timeout, route.mode, xid, route.notify)
 
-    def start(self, timeout: timedelta, mode: Mode, named: Xid | None = None) -> Initiated:
+    def start(
+        self, timeout: timedelta, mode: Mode, named: Xid | None = None, notify: tuple[Notify, ...] = ()
+    ) -> Initiated:
         """Begin a transaction, with a new xid unless it has one, without waiting for the store."""
         xid = named or new_xid(
             self.origin.namespace, time.time_ns() // 1_000_000, secrets.randbits(RANDOM_BITS)
@@ -89,6 +92,7 @@ class Initiator:
             policy=self.origin.policy,
             ttl=self.origin.ttl,
             begun_by=f"{self.origin.pod}/{secrets.token_hex(8)}" if named else "",
+            notify=notify,
         )
         begun = self._tasks.create_task(self._begin(transaction), name=f"begin {xid}")
         return Initiated(xid, self, begun)

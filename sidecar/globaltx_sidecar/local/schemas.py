@@ -9,12 +9,11 @@ from globaltx.manifest.schemas.branches import (
     PLACE_MAX,
     QUERY_LENGTH_MAX,
 )
+from globaltx.manifest.schemas.egress import PATH, PATH_LENGTH_MAX
 from globaltx.manifest.schemas.fields import Schema, choice, fields, flag, several, text, whole
 from globaltx.manifest.schemas.policies import (
     CALL_SECONDS_MAX,
     METHODS,
-    PATH,
-    PATH_LENGTH_MAX,
     REFUSALS_MAX,
     depends_on,
     order,

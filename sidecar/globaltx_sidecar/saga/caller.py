@@ -1,74 +1,32 @@
-"""Calls the steps of declared sagas, wherever the policy allows: bounded, and never led elsewhere.
-
-Redirects are not followed, no proxy is used, and names that lead to the pod itself or to a cloud's
-metadata are not called, whatever DNS says at that moment.
-"""
+"""Calls the steps of declared sagas, wherever the policy allows."""
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING, Self
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 from multidict import CIMultiDict
 from yarl import URL
 
-from globaltx.coordinator.egress import forbidden, forbidden_as_written
+from globaltx.coordinator.egress import forbidden_as_written
 from globaltx.modes.declared import Answer
 from globaltx.modes.templates import read_json
 from globaltx.transaction.declared import RESULT_BYTES_MAX
+from globaltx_sidecar.outbound import guarded_session, limits, told
 
 if TYPE_CHECKING:
     from globaltx.transaction.declared import Exchange
 
 CONNECTIONS = 64
 """How many calls may be under way at once; further ones wait."""
-CONNECT_SECONDS = 5.0
-HEAD_BYTES_MAX = 16 * 1024
 JSON_TYPE = "application/json"
-
-
-class GuardedResolver(AbstractResolver):
-    """DNS without the answers that are never called."""
-
-    def __init__(self) -> None:
-        self._resolver = aiohttp.ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """Look a name up.
-
-        Raises:
-            OSError: it leads nowhere, or only where nothing may be called.
-        """
-        found = await self._resolver.resolve(host, port, family)
-        allowed = [each for each in found if not forbidden(each["host"].partition("%")[0], named=True)]
-        if not allowed:
-            message = f"{host} leads to an address that is never called"
-            raise OSError(message)
-        return allowed
-
-    async def close(self) -> None:
-        """Nothing is held."""
-        await self._resolver.close()
 
 
 class StepCaller:
     """An async context that owns the connections."""
 
     def __init__(self) -> None:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=CONNECTIONS, resolver=GuardedResolver(), use_dns_cache=False, force_close=True
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            skip_auto_headers=("Accept-Encoding", "Content-Type", "User-Agent"),
-            max_line_size=HEAD_BYTES_MAX,
-            max_field_size=HEAD_BYTES_MAX,
-        )
+        self._session = guarded_session(CONNECTIONS)
 
     async def __aenter__(self) -> Self:
         return self
@@ -85,7 +43,6 @@ class StepCaller:
         if exchange.body:
             sent.setdefault("Content-Type", JSON_TYPE)
         sent.update(headers)
-        limits = aiohttp.ClientTimeout(total=seconds, sock_connect=min(CONNECT_SECONDS, seconds))
         try:
             async with self._session.request(
                 exchange.method,
@@ -93,18 +50,13 @@ class StepCaller:
                 headers=sent,
                 data=exchange.body.encode() or None,
                 allow_redirects=False,
-                timeout=limits,
+                timeout=limits(seconds),
             ) as answer:
                 return Answer(answer.status, _kept(await _read(answer)))
         except TimeoutError:
             return Answer(problem=f"no answer within {seconds:g} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Answer(problem=f"no answer: {_told(error)}")
-
-
-def _told(error: Exception) -> str:
-    cause = f" ({error.os_error})" if isinstance(error, aiohttp.ClientConnectorError) else ""
-    return f"{str(error) or type(error).__name__}{cause}"
+            return Answer(problem=f"no answer: {told(error)}")
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from globaltx.modes import notify
 from globaltx.stores.base import AlreadyDecidedError, StoreUnavailableError
 from globaltx.stores.etcd.access import EtcdAccess
 from globaltx.stores.etcd.client import EtcdClient
@@ -15,6 +16,7 @@ from globaltx.stores.etcd.requests import Txn, put
 from globaltx.stores.etcd.store import EtcdStore
 from globaltx.transaction.conflict import CarriedOut, Remedy, Resolution
 from globaltx.transaction.model import Branch, Mode
+from globaltx.transaction.notification import Notify
 from globaltx.transaction.states import Outcome, State
 from tests.stores.harness import (
     COMMIT,
@@ -133,6 +135,27 @@ async def test_telling_again_does_not_hide_a_conflict(in_etcd: EtcdHarness) -> N
     assert await store.stamp(xid) == 1
     (found,) = await first(in_etcd.client(), "shop", 1)
     assert found.state is CONFLICT.state
+
+
+async def test_a_notification_is_registered_once_and_only_behind_its_outcome(in_etcd: EtcdHarness) -> None:
+    xid, store = any_xid("t"), in_etcd.client()
+    wish = Notify("billing", "http://billing/")
+    await store.begin(replace(transaction(xid), notify=(wish,)))
+    (made,) = notify.branches((await store.read(xid)).transaction, COMMIT, datetime.now(UTC))
+    await store.register(made)
+    assert (await store.read(xid)).branches == ()
+    await store.decide(xid, COMMIT)
+    await store.register(made)
+    (found,) = await first(in_etcd.client(), "shop", 1)
+    assert found == made
+    await store.settle(made.id, notify.failed(made, 1, "no answer"))
+    await store.register(made)
+    (found,) = await first(in_etcd.client(), "shop", 1)
+    assert (found.attempts, found.state) == (1, State.COMMITTING)
+    await store.settle(made.id, notify.delivered(made, 2, 200))
+    await store.register(made)
+    (found,) = (await store.read(xid)).branches
+    assert (found.attempts, found.state, found.reason) == (2, State.COMMITTED, "Notified")
 
 
 async def test_no_batch_lets_a_branch_join_behind_its_outcome(in_etcd: EtcdHarness) -> None:

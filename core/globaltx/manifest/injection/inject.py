@@ -94,6 +94,7 @@ def _injected(
         etcd=options.etcd,
         local_port=LOCAL_PORT,
         egress=policy.egress,
+        notifying=policy.notifying,
     )
     check_ports(pod, settings)
     patch = (

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 from globaltx.manifest.injection.http import CONTROL_PORT_NAME
 from globaltx.manifest.injection.options import SIDECAR_NAME
 from globaltx.manifest.policy import secrets_of
-from globaltx.manifest.settings import CREDENTIALS_FOLDER, ETCD_FOLDER, SETTINGS_VARIABLE, TOKEN_FOLDER
+from globaltx.manifest.settings import (
+    CREDENTIALS_FOLDER,
+    ETCD_FOLDER,
+    NOTIFY_FOLDER,
+    SETTINGS_VARIABLE,
+    TOKEN_FOLDER,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +28,7 @@ if TYPE_CHECKING:
 TOKEN_VOLUME = "globaltx-token"  # noqa: S105  a volume, not a secret
 CREDENTIALS_VOLUME = "globaltx-credentials"
 ETCD_VOLUME = "globaltx-etcd"
+NOTIFY_VOLUME = "globaltx-notify"
 TOKEN_SECONDS = 3600
 START_SECONDS_MAX = 60
 
@@ -70,7 +77,15 @@ def sidecar_volumes(settings: SidecarSettings) -> list[dict[str, Any]]:
         token,
         *([{"name": CREDENTIALS_VOLUME, "projected": {"sources": sources}}] if sources else []),
         *([{"name": ETCD_VOLUME, "projected": {"sources": entering}}] if entering else []),
+        *([] if settings.notifying is None else [_signing(settings.notifying.secret)]),
     ]
+
+
+def _signing(secret: str) -> dict[str, Any]:
+    """Optional, because nothing waits for a notification: without a key it is given up in plain sight."""
+    items = [{"key": key, "path": key} for key in ("key", "previous-key")]
+    source = {"secret": {"name": secret, "items": items, "optional": True}}
+    return {"name": NOTIFY_VOLUME, "projected": {"sources": [source]}}
 
 
 def _credentials(datasource: Datasource) -> Iterator[dict[str, Any]]:
@@ -85,6 +100,8 @@ def _mounts(settings: SidecarSettings) -> list[dict[str, Any]]:
         mounts.append({"name": CREDENTIALS_VOLUME, "mountPath": CREDENTIALS_FOLDER, "readOnly": True})
     if settings.etcd and settings.etcd.secrets:
         mounts.append({"name": ETCD_VOLUME, "mountPath": ETCD_FOLDER, "readOnly": True})
+    if settings.notifying is not None:
+        mounts.append({"name": NOTIFY_VOLUME, "mountPath": NOTIFY_FOLDER, "readOnly": True})
     return mounts
 
 

@@ -9,6 +9,7 @@ from globaltx.manifest.schemas.conflicts import (
     resolutions_in_spec,
 )
 from globaltx.manifest.schemas.declared import step_status
+from globaltx.manifest.schemas.egress import PATH, PATH_LENGTH_MAX
 from globaltx.manifest.schemas.fields import (
     DNS_LABEL,
     LABEL_VALUE,
@@ -24,11 +25,10 @@ from globaltx.manifest.schemas.fields import (
     text,
     whole,
 )
+from globaltx.manifest.schemas.notify import attempts_status, notification
 from globaltx.manifest.schemas.policies import (
     CALL_SECONDS_MAX,
     METHODS,
-    PATH,
-    PATH_LENGTH_MAX,
     REFUSALS_MAX,
     depends_on,
     order,
@@ -125,6 +125,7 @@ def spec() -> Schema:
                 "Whether it is a step of the saga that its transaction declares, carried out by whoever "
                 "conducts that; its resource is the name of the step."
             ),
+            "notification": notification(),
             "outcome": choice(
                 "The transaction's outcome, stamped by the operator; set once and never changed.", Outcome
             ),
@@ -143,6 +144,11 @@ def spec() -> Schema:
                     "has(self.calls) == has(oldSelf.calls) && "
                     "(!has(self.calls) || self.calls == oldSelf.calls)",
                     f"calls {_FIXED}",
+                ),
+                rule(
+                    "has(self.notification) == has(oldSelf.notification) && "
+                    "(!has(self.notification) || self.notification == oldSelf.notification)",
+                    f"notification {_FIXED}",
                 ),
                 rule("has(self.conducted) == has(oldSelf.conducted)", f"conducted {_FIXED}"),
                 *resolutions_in_spec(),
@@ -244,6 +250,7 @@ def status() -> Schema:
             "startedAt": moment("When the request that made the branch was let through."),
             "completed": whole("The place of a step among those that were done.", 1, PLACE_MAX),
             "step": step_status(),
+            "attempts": attempts_status(),
             **conflict_status(),
             "settledAt": moment("When the outcome was carried out."),
             "conditions": conditions(

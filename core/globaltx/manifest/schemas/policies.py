@@ -18,6 +18,7 @@ from globaltx.coordinator.policy import (
     Propagation,
     TlsMode,
 )
+from globaltx.manifest.schemas.egress import PATH, PATH_LENGTH_MAX, PORT_MAX, egress
 from globaltx.manifest.schemas.fields import (
     DNS_LABEL,
     DNS_NAME,
@@ -32,6 +33,7 @@ from globaltx.manifest.schemas.fields import (
     text,
     whole,
 )
+from globaltx.manifest.schemas.notify import notify, notifying
 from globaltx.manifest.schemas.transactions import TIMEOUT_SECONDS_MAX, TTL_SECONDS_MAX
 from globaltx.modes import BUILT
 from globaltx.transaction.calls import (
@@ -53,8 +55,6 @@ SENSITIVE_COLUMN = r"^([^.*]+|\*)\.([^.*]+|\*)$"
 SENSITIVE_COLUMN_LENGTH_MAX = 129
 SENSITIVE_COLUMNS_MAX = 64
 ALIASES_MAX = 8
-PATH_LENGTH_MAX = 512
-PORT_MAX = 65535
 LOCK_WAIT_MILLISECONDS_MAX = 60_000
 
 CA_SENTENCE = (
@@ -67,7 +67,6 @@ SHOWN_SENTENCE = (
 )
 
 REGEX_LENGTH_MAX = 256
-PATH = r"^/[^?#\x00-\x20\x7f]*$"
 _SEGMENT = r"([^?#\x00-\x20\x7f{}/]*|\{[a-z][a-zA-Z0-9_]*\})"
 _TEMPLATE = rf"^(/{_SEGMENT})+$"
 _HEADER = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
@@ -83,12 +82,8 @@ MATCH_SENTENCE = (
 )
 NOTHING_SENTENCE = (
     "the policy does nothing: give it http (requests that begin transactions), datasources (databases that "
-    "take part), saga (where declared sagas may call), or several of them"
+    "take part), saga (where declared sagas may call), notify (where outcomes may be told), or several"
 )
-HOST = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
-EGRESS_MAX = 64
-EGRESS_PORTS_MAX = 16
-EGRESS_PATHS_MAX = 32
 TCC_SENTENCE = (
     "a route with tcc, tcd or saga takes part, so its "
     "propagation is Required, RequiresNew, Supports or Mandatory"
@@ -137,6 +132,7 @@ def spec() -> Schema:
             "http": http(),
             "datasources": datasources(),
             "saga": conducting(),
+            "notify": notifying(),
             "lockWaitMilliseconds": whole(
                 "How long a statement waits for a row that another undecided transaction has changed.",
                 0,
@@ -159,7 +155,7 @@ def spec() -> Schema:
         **{
             "x-kubernetes-validations": [
                 rule(
-                    "has(self.http) || has(self.datasources) || has(self.saga)",
+                    "has(self.http) || has(self.datasources) || has(self.saga) || has(self.notify)",
                     NOTHING_SENTENCE,
                 )
             ]
@@ -169,32 +165,10 @@ def spec() -> Schema:
 
 def conducting() -> Schema:
     """Declared sagas."""
-    egress = fields(
-        "A place that may be called.",
-        {
-            "host": text(
-                "The host as the URLs of steps have it, exactly; a name or an IPv4 address, in lower case.",
-                253,
-                minLength=1,
-                pattern=HOST,
-            ),
-            "ports": several("The ports there.", whole("A port.", 1, PORT_MAX), EGRESS_PORTS_MAX, minItems=1),
-            "paths": several(
-                "The first segments of the paths there; without it all paths.",
-                text("First segments (/a allows /a/b, not /ab).", PATH_LENGTH_MAX, pattern=PATH),
-                EGRESS_PATHS_MAX,
-            ),
-        },
-        required=["host", "ports"],
-    )
     return fields(
         "Lets the pods conduct declared sagas: GlobalTransactions with spec.saga that name this policy and "
         "their app as the initiator.",
-        {
-            "egress": several(
-                "Where the steps of such a saga may be called; nowhere else.", egress, EGRESS_MAX, minItems=1
-            )
-        },
+        {"egress": egress("Where the steps of such a saga may be called; nowhere else.")},
         required=["egress"],
     )
 
@@ -523,6 +497,9 @@ def begin() -> Schema:
                 64,
                 minLength=1,
                 pattern=_HEADER,
+            ),
+            "notify": notify(
+                "Who is told the outcome; it needs spec.notify of the policy, which must allow the URLs."
             ),
         },
         default={},

@@ -22,6 +22,7 @@ from globaltx.manifest.schemas.fields import (
     text,
     whole,
 )
+from globaltx.manifest.schemas.notify import notifications_status, notify
 from globaltx.transaction.model import APP_LENGTH_MAX, MESSAGE_LENGTH_MAX, Mode
 from globaltx.transaction.states import ENDS, Outcome, State
 from globaltx.transaction.xid import NAME_LENGTH_MAX
@@ -123,6 +124,7 @@ def spec() -> Schema:
                 f"ttlSecondsAfterFinished {_FIXED}",
             ),
             "saga": saga(),
+            "notify": notify("Who is told the outcome once it is taken; best effort, nothing waits for it."),
             "pivotAt": moment(
                 "When the pivot of the saga was called first; from then on no deadline takes Rollback."
             ),
@@ -177,6 +179,10 @@ def _spec_rules() -> list[dict[str, str]]:
             "!has(self.saga) || (self.mode == 'Saga' && has(self.policy) && self.policy != '')",
             "a declared saga needs mode Saga, and policy: the one whose saga.egress allows its URLs",
         ),
+        rule(
+            "has(self.notify) == has(oldSelf.notify) && (!has(self.notify) || self.notify == oldSelf.notify)",
+            f"notify {_FIXED}",
+        ),
         *_pivot_rules(),
     ]
 
@@ -229,13 +235,14 @@ def status() -> Schema:
             "branchesSettled": whole("How many of them have carried the outcome out.", 0, 10**6),
             "resolutions": whole("How many decisions of people about rows in conflict were told.", 0, 10**6),
             "steps": steps_status(),
+            "notifications": notifications_status(),
             "decidedAt": moment("When the operator saw the outcome."),
             "settledAt": moment("When the last branch was seen settled."),
             "duration": text("From its creation until it was settled, such as 1.2s.", 24),
             "message": text("How it stands, as a sentence: what is waited for, or why it ended so.", 1024),
             "conditions": conditions(
                 "Succeeded: Unknown while it is under way, True when committed, False when rolled back or in "
-                "Conflict."
+                "Conflict. Notified: whether all who wanted to be told the outcome were, where some did."
             ),
         },
         default={"state": str(State.ACTIVE), "conditions": [active_condition()]},

@@ -9,7 +9,7 @@ transaction is below another, so that one range reads it as of one revision and 
                                /started/ APP / RESOURCE  its work was let through
                                /completed/ APP / RESOURCE  at which place it was done, if it is a step
                                /end/ APP / RESOURCE      it has followed the outcome
-                               /conflict/ APP / RESOURCE it could not
+                               /conflict/ APP / RESOURCE it could not, or not yet if it is a notification
                                /resolutions/ APP / RESOURCE  what people have decided about that
     PREFIX NAMESPACE /open/ APP / NAME / RESOURCE        what the app has to do, while it has
     PREFIX NAMESPACE /leader/ APP                        who leads phase two of the app
@@ -33,6 +33,7 @@ from globaltx.manifest.conflicts import (
     resolution_spec,
     write_carried_out,
 )
+from globaltx.manifest.notify import read_notification, read_notify, write_notification, write_notify
 from globaltx.manifest.times import format_time, parse_time
 from globaltx.transaction.model import Branch, BranchId, Decision, GlobalTransaction, Mode, Snapshot
 from globaltx.transaction.states import Outcome, State
@@ -121,6 +122,7 @@ def write_begin(transaction: GlobalTransaction) -> str:
             "begunAt": format_time(transaction.begun_at),
         }
         | ({"begunBy": transaction.begun_by} if transaction.begun_by else {})
+        | ({"notify": write_notify(transaction.notify)} if transaction.notify else {})
     )
 
 
@@ -141,6 +143,7 @@ def read_begin(xid: Xid, value: str, decision: Decision | None) -> GlobalTransac
             ttl=timedelta(seconds=told["ttlSeconds"]),
             begun_at=parse_time(told["begunAt"]),
             begun_by=told.get("begunBy", ""),
+            notify=read_notify(told.get("notify", ())),
             decision=decision,
             state=_STATES[decision.outcome] if decision else State.ACTIVE,
         )
@@ -186,20 +189,31 @@ def read_branch(id_: BranchId, value: str) -> Branch:
     """
     try:
         told = json.loads(value)
-        return Branch(id_, Mode(told["mode"]), calls=read_calls(told.get("calls")))
+        return Branch(
+            id_,
+            Mode(told["mode"]),
+            calls=read_calls(told.get("calls")),
+            notification=read_notification(told.get("notification")),
+        )
     except (KeyError, TypeError, ValueError) as error:
         what = f"branch {id_.name}"
         raise InvalidRecordError(what, error) from error
 
 
 def _joined(branch: Branch) -> Json:
-    mode = {"mode": str(branch.mode)}
-    return mode if branch.calls is None else mode | {"calls": write_calls(branch.calls)}
+    joined: Json = {"mode": str(branch.mode)}
+    if branch.calls is not None:
+        joined["calls"] = write_calls(branch.calls)
+    if branch.notification is not None:
+        joined["notification"] = write_notification(branch.notification)
+    return joined
 
 
 def write_settlement(settlement: Settlement) -> str:
     """Write an end or a conflict with its rows: its word first."""
     told = {"reason": settlement.reason, "message": settlement.message, **conflicts_status(settlement)}
+    if settlement.attempts:
+        told["attempts"] = settlement.attempts
     return f"{settlement.state} {_json(told)}"
 
 
@@ -213,6 +227,8 @@ def write_open(branch: Branch) -> str:
     rest: Json = {"reason": branch.reason, "message": branch.message, "started": branch.started}
     if branch.completed:
         rest["completed"] = branch.completed
+    if branch.attempts:
+        rest["attempts"] = branch.attempts
     if branch.resolutions:
         rest["decided"] = [resolution_spec(each) for each in branch.resolutions]
         rest["resolutions"] = write_carried_out(branch.carried_out)
@@ -240,6 +256,8 @@ def read_open(keys: Keys, found: KeyValue) -> Branch:
             read_resolutions({"resolutions": told.get("decided", ())}),
             read_carried_out(told),
             completed=told.get("completed", 0),
+            notification=read_notification(told.get("notification")),
+            attempts=told.get("attempts", 0),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidRecordError(found.key, error) from error
@@ -335,6 +353,7 @@ class Record:
                 reason=told["reason"],
                 message=told["message"],
                 carried_out=read_carried_out(told),
+                attempts=told.get("attempts", 0),
             )
         except (KeyError, TypeError, ValueError) as error:
             what = f"the end of branch {joined.id.name}"

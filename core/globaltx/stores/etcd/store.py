@@ -13,6 +13,7 @@ otherwise, so it has happened as a whole or not at all, and repeating it is safe
   like the others.
 - `decide`: the outcome or nothing. Telling it to the branches is a second step, which the caller
   need not wait for; the operator tells those that were missed (`stamp`).
+- `register`: the branch, told, or nothing.
 - `stamp`: some branches told, in steps of `STEP`; a repeat tells the rest.
 - `settle`: the end or nothing. A conflict is read, then written over what was read only.
 - `forget`: read, then one removal of everything: nothing that was settled is ever unsettled.
@@ -240,6 +241,14 @@ class EtcdStore:
         self._own(xid)
         return await self._patience.with_call(lambda: self._stamp(xid))
 
+    async def register(self, branch: Branch) -> None:
+        """Make a branch of a transaction whose outcome is taken: a notification, which the outcome made.
+
+        Durable on return, and told to its app in the same step; one that is there stays as it is.
+        """
+        self._own(branch.id.xid)
+        await self._patience.with_call(lambda: self._register(branch))
+
     async def settle(self, branch: BranchId, settlement: Settlement) -> None:
         """See `Store.settle`; one request, shared with others that settle at the time.
 
@@ -321,6 +330,13 @@ class EtcdStore:
             if mine.succeeded:
                 return branch
             return replace(read_branch(branch.id, mine.found(0)[0].value), started=bool(mine.found(1)))
+
+    async def _register(self, branch: Branch) -> None:
+        key = self.keys.of_branch(branch.id, BRANCH)
+        made = (put(key, write_branch(branch)), put(self.keys.open(branch.id), write_open(branch)))
+        txn = Txn((exists(self.keys.decision(branch.id.xid)), absent(key)), made)
+        with as_store_errors(f"register {branch.id.name}"):
+            await self._batches.txn(branch.id.xid, txn)
 
     async def _note(self, branch: BranchId, what: str, value: str) -> None:
         xid = branch.xid
@@ -426,6 +442,7 @@ class EtcdStore:
                 reason=settlement.reason,
                 message=settlement.message,
                 carried_out=settlement.carried_out or mine.carried_out,
+                attempts=settlement.attempts,
             )
             puts = [put(self.keys.of_branch(branch, CONFLICT), write_settlement(settlement))]
             if told.outcome is not None:

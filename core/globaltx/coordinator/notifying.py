@@ -1,0 +1,117 @@
+"""Notifications beside the other branches of a transaction: what is missing, how it stands, what is over.
+
+A transaction ends without them. It is kept until each was delivered or given up, and that is never
+longer than their schedule and `GRACE`: what nobody has sent by then is given up here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from globaltx.modes import notify
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from globaltx.coordinator.observed import Observed
+    from globaltx.transaction.model import Branch, BranchId, Decision, Settlement
+
+GRACE = timedelta(minutes=5)
+"""How much longer than its schedule a notification may take: leaders change, stores are away."""
+
+
+class NotificationState(StrEnum):
+    """How a notification stands."""
+
+    PENDING = "Pending"
+    DELIVERED = "Delivered"
+    GIVEN_UP = "GivenUp"
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationStatus:
+    """A notification, as the transaction's status tells; ``problem`` is of the last attempt that failed."""
+
+    name: str
+    state: NotificationState = NotificationState.PENDING
+    attempts: int = 0
+    problem: str = ""
+
+    @property
+    def over(self) -> bool:
+        """Whether there are no more attempts."""
+        return self.state is not NotificationState.PENDING
+
+
+def apart(seen: Observed) -> Observed:
+    """Set notifications apart from the branches that a transaction waits for."""
+    notified = tuple(each for each in seen.branches if each.branch.notification is not None)
+    if not notified:
+        return seen
+    others = tuple(each for each in seen.branches if each.branch.notification is None)
+    return replace(seen, branches=others, notified=notified)
+
+
+def missing(seen: Observed, decision: Decision, now: datetime) -> tuple[Branch, ...]:
+    """The notifications that are not registered yet."""
+    known = {each.branch.id for each in seen.notified}
+    over = {each.name for each in seen.status.notifications if each.over}
+    wanted = notify.branches(seen.transaction, decision, seen.status.decided_at or now)
+    return tuple(each for each in wanted if each.id not in known and notify.name_of(each.id) not in over)
+
+
+def statuses(seen: Observed, decision: Decision, now: datetime) -> tuple[NotificationStatus, ...]:
+    """How the notifications that the outcome asks for stand; what was recorded as over stays so."""
+    known = {each.branch.id: each.branch for each in seen.notified}
+    over = {each.name: each for each in seen.status.notifications if each.over}
+    return tuple(
+        over.get(notify.name_of(each.id)) or _stands(known.get(each.id, each))
+        for each in notify.branches(seen.transaction, decision, now)
+    )
+
+
+def overdue(seen: Observed, now: datetime) -> Iterator[tuple[BranchId, Settlement]]:
+    """What is given up here, because nobody has sent it in time."""
+    for each in seen.notified:
+        if not each.branch.settled and _left(seen, each.branch, now) <= timedelta():
+            yield each.branch.id, notify.overdue(each.branch)
+
+
+def look_again(seen: Observed, now: datetime) -> timedelta | None:
+    """How soon a notification may be overdue; None if none is open."""
+    left = (_left(seen, each.branch, now) for each in seen.notified if not each.branch.settled)
+    return min(left, default=None)
+
+
+def pending(told: Sequence[NotificationStatus]) -> bool:
+    """Whether one of them was neither delivered nor given up."""
+    return not all(each.over for each in told)
+
+
+def newly_given_up(
+    before: Sequence[NotificationStatus], told: Sequence[NotificationStatus]
+) -> Iterator[NotificationStatus]:
+    """Those that were not known to be given up."""
+    known = {each.name for each in before if each.state is NotificationState.GIVEN_UP}
+    for each in told:
+        if each.state is NotificationState.GIVEN_UP and each.name not in known:
+            yield each
+
+
+def _stands(branch: Branch) -> NotificationStatus:
+    name = notify.name_of(branch.id)
+    if not branch.settled:
+        return NotificationStatus(name, attempts=branch.attempts, problem=branch.message)
+    if branch.reason == notify.NOTIFICATION_GIVEN_UP:
+        return NotificationStatus(name, NotificationState.GIVEN_UP, branch.attempts, branch.message)
+    return NotificationStatus(name, NotificationState.DELIVERED, branch.attempts)
+
+
+def _left(seen: Observed, branch: Branch, now: datetime) -> timedelta:
+    """Reckoned by the clock of who asks, from when it has seen the outcome: no two clocks are compared."""
+    assert branch.notification is not None  # noqa: S101  `apart` has looked
+    return (seen.status.decided_at or now) + branch.notification.lasts + GRACE - now
