@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from globaltx.coordinator.reasons import Reason
-from globaltx_operator.webhook.validate import matters, refusal
+from globaltx_operator.webhook.validate import matters, refusal, saga_refusal
 
 
 def policy(name: str, labels: dict[str, str] | None = None, **spec: Any) -> dict[str, Any]:
@@ -60,6 +60,23 @@ def test_unknown_field_is_refused_by_its_path() -> None:
 
 def test_other_policy_that_cannot_be_read_is_no_hindrance() -> None:
     assert refusal(policy("a"), [{"metadata": {"name": "broken"}, "spec": 3}]) is None
+
+
+def test_a_saga_tells_its_outcome_only_where_the_policy_allows() -> None:
+    places = {"egress": [{"host": "a", "ports": [80]}]}
+    beside = policy("p", saga=places, notify={"secretName": "s", **places})
+    step = {"name": "one", "request": {"url": "http://a/"}}
+
+    def saga(url: str) -> dict[str, Any]:
+        return {"spec": {"saga": {"steps": [step]}, "notify": [{"name": "billing", "url": url}]}}
+
+    assert saga_refusal(saga("http://a/"), beside) is None
+    refused = saga_refusal(saga("http://b/"), beside)
+    assert refused is not None
+    assert "spec.notify[billing].url: no egress of the policy allows b:80" in refused.message
+    refused = saga_refusal(saga("http://a/"), policy("p", saga=places))
+    assert refused is not None
+    assert "spec.notify[billing]" in refused.message
 
 
 def test_only_a_change_of_what_is_wanted_matters() -> None:

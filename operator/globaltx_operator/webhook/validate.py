@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from globaltx.coordinator import egress
 from globaltx.coordinator.reasons import Reason
 from globaltx.manifest.check import filled
 from globaltx.manifest.declared import problems, read_saga
 from globaltx.manifest.injection import Refused
+from globaltx.manifest.notify import read_notify
 from globaltx.manifest.policy import InvalidPolicyError, conflicts, may_meet, read_policy
 from globaltx.manifest.schemas.declared import saga as saga_schema
+from globaltx.manifest.schemas.notify import notify as notify_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from globaltx.coordinator.policy import Policy
+    from globaltx.transaction.notification import Notify
 
 
 def refusal(resource: dict[str, Any], others: Iterable[dict[str, Any]]) -> Refused | None:
@@ -39,21 +43,32 @@ def refusal(resource: dict[str, Any], others: Iterable[dict[str, Any]]) -> Refus
 def saga_refusal(resource: dict[str, Any], policy: dict[str, Any] | None) -> Refused | None:
     """Why a transaction that declares a saga must not be written beside the policy that it names."""
     try:
-        plan = read_saga(filled(saga_schema(), (resource.get("spec") or {}).get("saga")))
-        egress = None if policy is None else read_policy(policy).egress
+        spec = resource.get("spec") or {}
+        plan = read_saga(filled(saga_schema(), spec.get("saga")))
+        wishes = read_notify(filled(notify_schema(""), spec.get("notify") or []))
+        beside = None if policy is None else read_policy(policy)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         return Refused(Reason.SAGA_INVALID, f"it cannot be read: {error}")
     if plan is None:
         return None
-    if policy is None:
+    if beside is None:
         return Refused(
             Reason.NO_POLICY, "there is no TransactionPolicy of the name in spec.policy; apply it first"
         )
-    if egress is None:
-        name = policy["metadata"]["name"]
-        return Refused(Reason.DESTINATION_NOT_ALLOWED, f"the policy {name} has no saga.egress; add it there")
-    found = list(problems(plan, egress))
-    return Refused(Reason.SAGA_INVALID, "; ".join(f"spec.saga.{each}" for each in found)) if found else None
+    if beside.egress is None:
+        message = f"the policy {beside.name} has no saga.egress; add it there"
+        return Refused(Reason.DESTINATION_NOT_ALLOWED, message)
+    found = [f"spec.saga.{each}" for each in problems(plan, beside.egress)]
+    found += _not_told(wishes, beside)
+    return Refused(Reason.SAGA_INVALID, "; ".join(found)) if found else None
+
+
+def _not_told(wishes: Iterable[Notify], policy: Policy) -> Iterator[str]:
+    """Which notifications of a transaction would only be given up."""
+    allowed = () if policy.notifying is None else policy.notifying.egress
+    for each in wishes:
+        if told := egress.refusal(each.url, allowed):
+            yield f"spec.notify[{each.name}].url: {told} (under notify)"
 
 
 def _readable(resources: Iterable[dict[str, Any]]) -> Iterator[Policy]:
