@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 KEY, NEXT_KEY = "whsec_" + "a2V5" * 8, "whsec_" + "bmV4" * 8
-SECONDS = 90.0
+SECONDS = 240.0
+"""How long is waited for what comes by itself: a machine may be busy."""
 
 
 def _route(name: str, path: str, *wishes: Json) -> Json:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.sidecar.bank.between import Answer, Forward
     from tests.sidecar.notify.stage import Notified
 
-pytestmark = [pytest.mark.control_plane, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.control_plane, pytest.mark.timeout(600)]
 
 
 class Hanging:
@@ -28,7 +28,7 @@ class Hanging:
 
     def __call__(self, _forward: Forward) -> Answer | None:
         self.met.set()
-        self.over.wait(120)
+        self.over.wait(600)
         return None
 
 
@@ -91,7 +91,7 @@ def test_one_that_hangs_holds_up_neither_the_others_nor_the_end(notified: Notifi
     notified.beside.fault("", hanging)
     name = notified.order("/both/200")
     notified.stands(name, "billing", "Delivered")
-    assert hanging.met.wait(60)
+    assert hanging.met.wait(240)
     found = notified.read(name)["status"]
     assert found["state"] == "Committed"
     assert notified.notifications(name)["hangs"]["state"] == "Pending"
@@ -104,13 +104,13 @@ def test_when_the_sender_is_killed_another_tells_it(notified: Notified, hanging:
     leader = notified.leader()
     notified.between.fault("", hanging)
     name = notified.order(sidecar=notified.sidecars.index(leader))
-    assert hanging.met.wait(60)
+    assert hanging.met.wait(240)
     leader.kill()
     try:
         assert notified.stands(name, "billing", "Delivered")["attempts"] == 1
         assert notified.told(name) == 1
     finally:
-        leader.start()
+        leader.start(240)
 
 
 @pytest.mark.kill
@@ -122,7 +122,7 @@ def test_when_the_operator_is_killed_an_outcome_of_meanwhile_is_told(notified: N
         url = f"{notified.sidecars[0].url}/orders/200"
         assert notified.post(url) == 200
     finally:
-        notified.operator.start(60)
+        notified.operator.start(240)
     name = notified.since(before)
     notified.stands(name, "billing", "Delivered")
     assert notified.told(name) == 1
