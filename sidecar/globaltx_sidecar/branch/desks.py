@@ -88,7 +88,9 @@ class Desks:
             from globaltx_sidecar.notify.desk import NotifyDesk  # noqa: PLC0415  only where that is done
 
             name = f"notify {place or '(not allowed)'}"
-            desk = NotifyDesk(name, office.sender, office.store, office.health, office.metrics, self.room)
+            desk = NotifyDesk(
+                name, office.sender, office.store, office.health, office.metrics, self.room, office.pace
+            )
             self._tasks.create_task(desk.run(), name=f"desk {name}")
             self._places[place] = desk
         return self._places[place]

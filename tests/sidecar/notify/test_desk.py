@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,11 @@ from globaltx.transaction.model import Branch, BranchId, Decision, GlobalTransac
 from globaltx.transaction.notification import Notification
 from globaltx.transaction.states import Outcome, State
 from globaltx.transaction.xid import Xid
+from globaltx_sidecar.branch.desk import Pace
 from globaltx_sidecar.branch.leader import Leader
 from globaltx_sidecar.health import Health
 from globaltx_sidecar.metrics import Metrics
-from globaltx_sidecar.notify.desk import CALLS_MAX, WAITING_MAX
+from globaltx_sidecar.notify.desk import CALLS_MAX
 from globaltx_sidecar.notify.sender import NotSentError
 from tests.sidecar.eventually import eventually
 
@@ -62,14 +64,14 @@ class Places:
 class Stage:
     """A leader over a memory store in which outcomes are told to places."""
 
-    def __init__(self) -> None:
+    def __init__(self, pace: Pace | None = None) -> None:
         self.memory = Memory()
         self.lost = 0
         self.store = MemoryStore(self.memory, hook=self._hook)
         self.places = Places()
         self.metrics = Metrics()
         health = Health(self.metrics)
-        self.leader = Leader(self.store, "order", {}, health, self.metrics, sender=self.places)
+        self.leader = Leader(self.store, "order", {}, health, self.metrics, pace, sender=self.places)
 
     async def _hook(self, call: str, when: str) -> None:
         if (call, when) == ("settle", "before") and self.lost:
@@ -181,16 +183,14 @@ async def test_an_end_that_cannot_be_told_is_not_sent_again() -> None:
 
 
 async def test_what_finds_no_room_stays_in_the_store_and_comes_later() -> None:
-    stage = Stage()
+    stage = Stage(replace(Pace(), calls_max=CALLS_MAX, waiting_max=16))
     stage.places.hanging.add("bad")
-    many = [await stage.tell("bad", str(index), LATER) for index in range(WAITING_MAX + 50)]
+    many = [await stage.tell("bad", str(index), LATER) for index in range(50)]
     async with stage.leading():
         await eventually(lambda: stage.places.under_way["bad"] == CALLS_MAX)
         waiting = {"resource": "notify bad"}
         gauge = "globaltx_sidecar_branches_waiting"
-        await eventually(
-            lambda: stage.metrics.registry.get_sample_value(gauge, waiting) == float(WAITING_MAX)
-        )
+        await eventually(lambda: stage.metrics.registry.get_sample_value(gauge, waiting) == 16.0)
     stage.places.hanging.clear()  # the next leader finds them all
     async with stage.leading():
         await eventually(lambda: all(stage.found(each).settled for each in many))
