@@ -93,9 +93,7 @@ def open_etcd(settings: SidecarSettings, folder: Path | None, utc: Callable[[], 
     return Etcd(settings, folder, utc)
 
 
-def open_sender(
-    settings: SidecarSettings, keys: Path | None, utc: Callable[[], datetime]
-) -> Sender | None:
+def open_sender(settings: SidecarSettings, keys: Path | None, utc: Callable[[], datetime]) -> Sender | None:
     """What tells outcomes; its modules are loaded only where that is done."""
     if settings.notifying is None:
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
 import aiohttp
@@ -13,7 +13,7 @@ from globaltx.modes import notify
 from globaltx_sidecar.outbound import guarded_session, limits, told
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from globaltx.coordinator.policy import Egress
@@ -31,10 +31,17 @@ class NotSentError(Exception):
 class Sender:
     """An async context that owns the connections; ``keys`` is the folder of the files to sign with.
 
-    The files are read at each attempt, so that a new key is used as soon as it is there.
+    The files are read at each attempt, so that a new key is used as soon as it is there. ``utc`` is the clock
+    that receivers compare with their own.
     """
 
-    def __init__(self, egress: Iterable[Egress], keys: Path) -> None:
+    def __init__(
+        self,
+        egress: Iterable[Egress],
+        keys: Path,
+        utc: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._utc = utc
         self._egress = tuple(egress)
         self._keys = keys
         self._session: aiohttp.ClientSession | None = None
@@ -88,7 +95,7 @@ class Sender:
             raise NotSentError(message) from error
 
     def _signed(self, branch: Branch, content: bytes) -> dict[str, str]:
-        id_, timestamp = notify.message_id(branch), int(time.time())
+        id_, timestamp = notify.message_id(branch), int(self._utc().timestamp())
         return {
             "Content-Type": "application/json",
             notify.ID_HEADER: id_,

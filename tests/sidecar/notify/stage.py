@@ -21,6 +21,7 @@ from tests.sidecar.bank.between import Between
 from tests.sidecar.bank.stage import Stage
 from tests.sidecar.programs import BIN, SidecarProgram, get
 from tests.sidecar.saga.stage import limited
+from tests.sidecar.site import Site
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,7 +71,7 @@ class Notified(Stage):
     """All of it; ``between`` stands before the receiver, ``beside`` where nobody ever answers well."""
 
     def __init__(self, cluster: Cluster, namespace: str, folder: Path, etcd: EtcdSettings | None) -> None:
-        super().__init__(cluster, namespace, folder)
+        super().__init__(Site(cluster, namespace, folder))
         self._etcd = etcd
         self.application = Application()
         port = free_port()
