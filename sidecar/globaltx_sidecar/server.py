@@ -309,7 +309,7 @@ class Sidecar:
 
 def _use(proxy: Proxy | None, routes: Filter) -> None:
     if proxy is not None:
-        proxy.filter = routes
+        proxy.use(routes)
 
 
 async def _stop(server: HttpServer | MysqlServer, limit: asyncio.Timeout) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-HEAVY = ("sqlglot", "kopf", "kubernetes", "hypothesis", "psutil", "flask", "jsonschema")
+HEAVY = ("sqlglot", "kopf", "kubernetes", "hypothesis", "psutil", "flask", "jsonschema", "h2", "hpack")
 """What a sidecar at rest has no use for: each takes several MiB (`make bench` measures the whole)."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -14,6 +15,35 @@ if TYPE_CHECKING:
     from globaltx.transaction.xid import Xid
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer of the sidecar's own, in whatever protocol; ``outcome`` is None where it is not known."""
+
+    status: int
+    reason: str
+    message: str
+    xid: Xid | None = None
+    outcome: Outcome | None = None
+
+    def text(self) -> str:
+        """The answer's body."""
+        body: dict[str, str | None] = {
+            "error": "globaltx",
+            "reason": self.reason,
+            "message": self.message,
+        }
+        if self.xid is not None:
+            body |= {"xid": str(self.xid), "outcome": self.outcome and str(self.outcome)}
+        return json.dumps(body) + "\n"
+
+    def response(self) -> web.Response:
+        """The same over HTTP/1.1."""
+        headers = {} if self.xid is None else {XID_HEADER: str(self.xid)}
+        return web.Response(
+            status=self.status, text=self.text(), content_type="application/json", headers=headers
+        )
+
+
 def refusal(
     status: int, reason: str, message: str, *, xid: Xid | None = None, outcome: Outcome | None = None
 ) -> web.Response:
@@ -21,10 +51,4 @@ def refusal(
 
     ``outcome`` is what became of the transaction; null where it is not known.
     """
-    body: dict[str, str | None] = {"error": "globaltx", "reason": reason, "message": message}
-    headers = {}
-    if xid is not None:
-        body |= {"xid": str(xid), "outcome": outcome and str(outcome)}
-        headers[XID_HEADER] = str(xid)
-    text = json.dumps(body) + "\n"
-    return web.Response(status=status, text=text, content_type="application/json", headers=headers)
+    return Refusal(status, reason, message, xid, outcome).response()

@@ -21,7 +21,6 @@ from aiohttp import web
 
 from globaltx.coordinator.reasons import Reason
 from globaltx.modes.tcc import Operation
-from globaltx.transaction.states import Outcome
 from globaltx_sidecar.http import tunnel
 from globaltx_sidecar.http.answers import refusal
 from globaltx_sidecar.http.asked import Asked, invite_body, outbound, target_of, upgrade_of, whole_body
@@ -34,12 +33,13 @@ from globaltx_sidecar.http.headers import (
     drop_xid,
     end_to_end,
 )
-from globaltx_sidecar.http.initiator import UndecidedError
+from globaltx_sidecar.http.outcomes import Outcomes, late
 from globaltx_sidecar.http.tries import ANSWER_BYTES_MAX, Answered, kept
+from globaltx_sidecar.http.under_way import REQUESTS_MAX, UnderWay
 from globaltx_sidecar.http.upstream import UpstreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from aiohttp import ClientResponse
@@ -56,7 +56,6 @@ if TYPE_CHECKING:
 HOLD_BYTES_MAX = 1024 * 1024
 HOLD_BYTES_ALL = 16 * 1024 * 1024
 """How much all answers that wait for their outcome may hold together; past it they hold nothing more."""
-REQUESTS_MAX = 4096
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +70,7 @@ class Held:
 
 
 class Proxy:
-    """Handles the requests of a `web.Server`; ``filter`` may be replaced while it runs."""
+    """Handles the requests of a `web.Server`; other routes may be used while it runs."""
 
     def __init__(  # noqa: PLR0913  each is a part of its own
         self,
@@ -85,25 +84,35 @@ class Proxy:
         *,
         traces: Traces | None = None,
     ) -> None:
-        self._upstream = upstream
-        self._initiator = initiator
-        self._tries = tries
-        self._tasks = tasks
+        self.upstream = upstream
+        self.initiator = initiator
+        self.tries = tries
+        self.tasks = tasks
         self._requests = requests
-        self._metrics = metrics
-        self._traces = traces
+        self.metrics = metrics
+        self.traces = traces
         self.filter = routes
-        self.under_way = 0
-        self.idle = asyncio.Event()
-        self.idle.set()
+        self.outcomes = Outcomes(initiator.origin.pod, metrics)
+        self.under_way = UnderWay()
+        self.changed: Callable[[], None] = _nobody
+        """Told when other routes are used."""
         self._held_bytes = 0
+
+    def use(self, routes: Filter) -> None:
+        """Go by these routes from now on."""
+        self.filter = routes
+        self.changed()
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether there is any request that is not just passed on as it came."""
+        return bool(self.filter.routes) or self.filter.edge or self.traces is not None
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
-        if self.under_way >= REQUESTS_MAX:
+        if self.under_way.full:
             return refusal(503, Reason.OVERLOADED, f"{REQUESTS_MAX} requests are under way")
-        self.under_way += 1
-        self.idle.clear()
+        self.under_way.enter()
         try:
             return await self._handle(request)
         except UpstreamError as error:
@@ -111,9 +120,7 @@ class Proxy:
                 raise ConnectionResetError(str(error)) from error
             return refusal(error.status, error.reason, str(error))
         finally:
-            self.under_way -= 1
-            if not self.under_way:
-                self.idle.set()
+            self.under_way.leave()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         target = target_of(request)
@@ -125,7 +132,7 @@ class Proxy:
         if upgrade and (isinstance(action, Begin) or (isinstance(action, TakePart) and action.route)):
             said = "a WebSocket has no answer that could decide a transaction; leave it out of the routes"
             return _not_supported(said)
-        self._metrics.requests.labels(type(action).__name__).inc()
+        self.metrics.requests.labels(type(action).__name__).inc()
         if isinstance(action, Refuse):
             return refusal(400, action.reason, action.message)
         asked = Asked(request, target, outbound(request), upgrade=bool(upgrade))
@@ -149,15 +156,15 @@ class Proxy:
 
         A try or a step is the application's own affair: it undoes what its statements did by itself.
         """
-        if self._traces is None:
+        if self.traces is None:
             return nullcontext()
         own = route is not None and route.tries is not None
-        return self._traces.entered(asked.headers, None if own else xid)
+        return self.traces.entered(asked.headers, None if own else xid)
 
     async def _pass_on(self, asked: Asked) -> web.StreamResponse:
         if asked.upgrade:
             tunnel.ask(asked.headers)
-        response = await self._upstream.send(asked.request, asked.target, asked.headers)
+        response = await self.upstream.send(asked.request, asked.target, asked.headers)
         if asked.upgrade and response.status == HTTPStatus.SWITCHING_PROTOCOLS:
             return await tunnel.tunnel(asked.request, response)
         return await self._answer(asked.request, response)
@@ -168,7 +175,7 @@ class Proxy:
         if route is None:
             return await self._pass_on(asked)
         if route.tries is None:
-            await self._tries.exists(xid)
+            await self.tries.exists(xid)
             return await self._pass_on(asked)
         key = asked.request.headers.get(KEY_HEADER, "")
         body = await whole_body(asked.request)
@@ -185,7 +192,7 @@ class Proxy:
                 await self._completed(response, this, route)
                 this.answer = _remembered(response, held) if key else None
         except TimeoutError as error:
-            raise UpstreamError(504, _late(route)) from error
+            raise UpstreamError(504, late(route)) from error
         return await self._answer(asked.request, response, held)
 
     def _let_through(
@@ -193,14 +200,14 @@ class Proxy:
     ) -> AbstractAsyncContextManager[Try]:
         names = route.tries.headers if route.tries else ()
         request = kept(asked.request.method, asked.target, asked.request.headers, body, names)
-        return self._tries.let_through(xid, route, path_of(asked.target), request, key)
+        return self.tries.let_through(xid, route, path_of(asked.target), request, key)
 
     async def _completed(self, response: ClientResponse, this: Try, route: Route) -> None:
         """Note that a step was done before anybody hears of it; an error says nothing of the kind."""
         if response.status >= HTTPStatus.BAD_REQUEST:
             return
         try:
-            await self._tries.completed(this, route)
+            await self.tries.completed(this, route)
         except BaseException:
             response.close()
             raise
@@ -208,7 +215,7 @@ class Proxy:
     async def _send_try(self, asked: Asked, this: Try, body: bytes, route: Route) -> ClientResponse:
         operation = Operation.TRY if route.saga is None else Operation.STEP
         carry_branch(asked.headers, this.id, operation, 1)
-        return await self._upstream.send(asked.request, asked.target, asked.headers, body)
+        return await self.upstream.send(asked.request, asked.target, asked.headers, body)
 
     async def _begin(self, asked: Asked, route: Route) -> web.StreamResponse:
         body = await whole_body(asked.request) if route.tries else None
@@ -216,12 +223,12 @@ class Proxy:
         if once is not None and repeated:
             told = await self._requests.answer_of(once, route)
             return _repeated(told, once.xid) if isinstance(told, Answered) else told
-        initiated = self._initiator.begin(route, once.xid if once else None)
+        initiated = self.initiator.begin(route, once.xid if once else None)
         carry_xid(asked.headers, initiated.xid)
         conduct = self._conduct(asked, route, initiated, body)
         if once is not None:
             conduct = self._conduct_once(conduct, once, initiated)
-        task = self._tasks.create_task(_contain(conduct), name=f"conduct {initiated.xid}")
+        task = self.tasks.create_task(contain(conduct), name=f"conduct {initiated.xid}")
         # Shielded: when the server gives this handler up, the outcome is still taken.
         result = await asyncio.shield(task)
         if isinstance(result, Exception):
@@ -250,7 +257,7 @@ class Proxy:
     async def _send(self, asked: Asked, route: Route, xid: Xid, body: bytes | None) -> ClientResponse:
         """Pass the request that has begun a transaction on; it can be a branch of it as well."""
         if body is None:
-            return await self._upstream.send(asked.request, asked.target, asked.headers)
+            return await self.upstream.send(asked.request, asked.target, asked.headers)
         async with self._let_through(asked, route, xid, body) as this:
             return await self._send_try(asked, this, body, route)
 
@@ -267,7 +274,7 @@ class Proxy:
         except UpstreamError as error:
             return await self._abort(initiated, said, error)
         except TimeoutError:
-            return await self._abort(initiated, said, UpstreamError(504, _late(route)))
+            return await self._abort(initiated, said, UpstreamError(504, late(route)))
         try:
             refused = await self._decide(initiated, route, said, response.status)
         finally:
@@ -280,7 +287,7 @@ class Proxy:
     async def _hold(self, response: ClientResponse) -> bytes:
         held = bytearray()
         try:
-            async with aclosing(self._upstream.chunks(response)) as chunks:
+            async with aclosing(self.upstream.chunks(response)) as chunks:
                 async for chunk in chunks:
                     held += chunk
                     self._held_bytes += len(chunk)
@@ -295,35 +302,12 @@ class Proxy:
     async def _decide(
         self, initiated: Initiated, route: Route, asked: str, status: int
     ) -> web.Response | None:
-        message = f"{asked} was answered with status {status} by {self._initiator.origin.pod}"
-        if status in route.commit_statuses:
-            return await self._take(initiated, Outcome.COMMIT, Reason.REQUEST_SUCCEEDED, message)
-        return await self._take(initiated, Outcome.ROLLBACK, Reason.REQUEST_FAILED, message)
+        commits = status in route.commit_statuses
+        refused = await self.outcomes.answered(initiated, asked, f"status {status}", commits=commits)
+        return None if refused is None else refused.response()
 
     async def _abort(self, initiated: Initiated, asked: str, error: UpstreamError) -> web.Response:
-        message = f"{asked} got no whole answer from {self._initiator.origin.pod}: {error}"
-        refused = await self._take(initiated, Outcome.ROLLBACK, Reason.REQUEST_ABORTED, message)
-        if refused is not None:
-            return refused
-        return refusal(error.status, error.reason, str(error), xid=initiated.xid, outcome=Outcome.ROLLBACK)
-
-    async def _take(
-        self, initiated: Initiated, outcome: Outcome, reason: Reason, message: str
-    ) -> web.Response | None:
-        """Take the outcome; return what the client must be told if it is not the one that stands."""
-        xid = initiated.xid
-        try:
-            with self._metrics.decide_seconds.time():
-                standing = await initiated.decide(outcome, reason, message)
-        except UndecidedError as error:
-            self._metrics.transactions.labels("Unknown", error.reason).inc()
-            said = f"{error}; it is rolled back at its deadline unless the outcome was written all the same"
-            return refusal(503, error.reason, said, xid=xid)
-        self._metrics.transactions.labels(standing.outcome, standing.reason).inc()
-        if standing.outcome is outcome:
-            return None
-        said = f"another outcome was taken before: {standing.outcome} ({standing.reason}) {standing.message}"
-        return refusal(503, standing.reason, said.strip(), xid=xid, outcome=standing.outcome)
+        return (await self.outcomes.aborted(initiated, asked, error)).response()
 
     async def _answer(
         self, request: web.BaseRequest, response: ClientResponse, held: bytes = b"", xid: str = ""
@@ -337,7 +321,7 @@ class Proxy:
             await answer.prepare(request)
             if held:
                 await answer.write(held)
-            async for chunk in self._upstream.chunks(response):
+            async for chunk in self.upstream.chunks(response):
                 await answer.write(chunk)
             await answer.write_eof()
         finally:
@@ -360,6 +344,10 @@ class Answer(web.StreamResponse):
                 self.headers.pop(name, None)
 
 
+def _nobody() -> None:
+    """Nobody wants to be told."""
+
+
 def _not_supported(message: str) -> web.Response:
     answer = refusal(501, Reason.REQUEST_NOT_SUPPORTED, message)
     answer.force_close()  # what follows on the connection may be no HTTP
@@ -380,11 +368,7 @@ def _repeated(answer: Answered, xid: Xid | None = None) -> web.StreamResponse:
     return web.Response(status=answer.status, reason=answer.reason, headers=headers, body=answer.body)
 
 
-def _late(route: Route) -> str:
-    return f"no whole answer within the route's {route.timeout.total_seconds():g} s"
-
-
-async def _contain(conduct: Coroutine[None, None, Held | web.Response]) -> Held | web.Response | Exception:
+async def contain(conduct: Coroutine[None, None, Held | web.Response]) -> Held | web.Response | Exception:
     """Keep a bug that one request found away from all the others."""
     try:
         return await conduct

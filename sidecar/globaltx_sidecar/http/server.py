@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from globaltx_sidecar.http.arrivals import Arrivals
 from globaltx_sidecar.http.upstream import HEAD_BYTES_MAX, HEADERS_MAX
 
 if TYPE_CHECKING:
@@ -22,9 +23,10 @@ IDLE_SECONDS = 630.0
 class HttpServer:
     """A running listening side; made by `serve`."""
 
-    def __init__(self, proxy: Proxy, inner: web.Server, listener: asyncio.Server) -> None:
+    def __init__(self, proxy: Proxy, inner: web.Server, arrivals: Arrivals, listener: asyncio.Server) -> None:
         self._proxy = proxy
         self._inner = inner
+        self._arrivals = arrivals
         self._listener = listener
 
     @property
@@ -37,11 +39,13 @@ class HttpServer:
         """Take no more connections, let the requests under way end, then close everything."""
         self._listener.close()
         self._inner.pre_shutdown()
+        self._arrivals.leave()
         try:
             async with asyncio.timeout(grace.total_seconds()):
-                await self._proxy.idle.wait()
+                await self._proxy.under_way.idle.wait()
         except TimeoutError:
             pass  # what is still under way is cut off; its outcome is taken all the same
+        self._arrivals.abort()
         await self._inner.shutdown(timeout=1.0)
         await self._listener.wait_closed()
 
@@ -61,5 +65,6 @@ async def serve(proxy: Proxy, host: str, port: int) -> HttpServer:
         max_field_size=HEAD_BYTES_MAX,
         max_headers=HEADERS_MAX,
     )
-    listener = await asyncio.get_running_loop().create_server(inner, host, port, backlog=BACKLOG)
-    return HttpServer(proxy, inner, listener)
+    arrivals = Arrivals(proxy, inner, IDLE_SECONDS)
+    listener = await asyncio.get_running_loop().create_server(arrivals, host, port, backlog=BACKLOG)
+    return HttpServer(proxy, inner, arrivals, listener)

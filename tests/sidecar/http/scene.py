@@ -180,23 +180,34 @@ async def staged(
     traces: Traces | None = None,
 ) -> AsyncIterator[Scene]:
     """Run an application behind a proxy."""
-    store = store or FaultyStore()
     behind = await asyncio.start_server(application, "127.0.0.1", 0)
+    port = behind.sockets[0].getsockname()[1]
+    try:
+        async with in_front_of(port, store, Filter(ROUTES, edge=edge), traces=traces) as scene:
+            yield scene
+    finally:
+        behind.close()
+
+
+@asynccontextmanager
+async def in_front_of(
+    port: int, store: FaultyStore | None = None, routes: Filter | None = None, *, traces: Traces | None = None
+) -> AsyncIterator[Scene]:
+    """Run a proxy in front of an application that is there."""
+    store = store or FaultyStore()
     metrics = Metrics()
     origin = Origin("shop", "order", "order-1", "orders", timedelta(hours=1))
-    port = behind.sockets[0].getsockname()[1]
     async with asyncio.TaskGroup() as tasks, Upstream(port) as upstream:
         initiator = Initiator(store, origin, tasks, wait_seconds=0.3)
         tries = Tries(store, "order", "order-1", metrics, wait_seconds=0.3)
         requests = Requests(store, origin, wait_seconds=0.3)
-        routes = Filter(ROUTES, edge=edge)
-        proxy = Proxy(upstream, initiator, tries, requests, tasks, metrics, routes, traces=traces)
+        filtering = Filter(ROUTES) if routes is None else routes
+        proxy = Proxy(upstream, initiator, tries, requests, tasks, metrics, filtering, traces=traces)
         front = await server.serve(proxy, "127.0.0.1", 0)
         try:
             yield Scene(store, proxy, front, front.address[1], HttpCaller(upstream, tries))
         finally:
             await front.stop(timedelta(seconds=5))
-            behind.close()
 
 
 def answering(scene_seen: list[Seen], answer: bytes) -> Application:

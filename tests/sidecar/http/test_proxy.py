@@ -13,6 +13,7 @@ from globaltx.transaction.model import Decision
 from globaltx.transaction.states import Outcome
 from globaltx.transaction.xid import Xid
 from globaltx_sidecar.http import proxy as proxy_module
+from globaltx_sidecar.http import under_way
 from tests.sidecar.http.scene import FaultyStore, Seen, answering, read_request, staged
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ async def test_an_outcome_that_is_not_known_is_never_told_as_success(
 
 async def test_an_application_that_is_down_is_a_502_and_rolls_back() -> None:
     async with staged(answering([], OK)) as scene:
-        scene.proxy._upstream.address = "127.0.0.1:1"
+        scene.proxy.upstream.address = "127.0.0.1:1"
         status, told = refused(await scene.ask(BEGIN))
         plain_status, plain_told = refused(await scene.ask(GET))
     assert (status, told["reason"], told["outcome"]) == (502, "ApplicationUnavailable", "Rollback")
@@ -397,7 +398,7 @@ async def test_malformed_http_closes_the_connection_and_harms_nobody(broken: byt
             pass  # closed in the middle of our writing, as it should
         writer.close()
         assert parse(await scene.ask(GET))[0] == 200
-        assert scene.proxy.under_way == 0
+        assert scene.proxy.under_way.count == 0
 
 
 @pytest.mark.parametrize("request_line", [b"CONNECT shop:443 HTTP/1.1", b"OPTIONS * HTTP/1.1"])
@@ -418,7 +419,7 @@ async def test_a_protocol_that_cannot_be_passed_on_is_refused_and_an_offer_of_ht
 
 
 async def test_more_requests_than_it_can_hold_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proxy_module, "REQUESTS_MAX", 0)
+    monkeypatch.setattr(under_way, "REQUESTS_MAX", 0)
     async with staged(answering([], OK)) as scene:
         status, told = refused(await scene.ask(GET))
     assert (status, told["reason"]) == (503, "Overloaded")

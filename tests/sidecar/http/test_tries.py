@@ -283,7 +283,7 @@ async def test_a_repeat_waits_for_the_first_one() -> None:
         await begun(scene)
         asking = [asyncio.create_task(scene.ask(request(XID, "Idempotency-Key: k"))) for _ in range(3)]
         async with asyncio.timeout(10):
-            while not seen or scene.proxy.under_way < 3:  # noqa: ASYNC110  nobody tells
+            while not seen or scene.proxy.under_way.count < 3:  # noqa: ASYNC110  nobody tells
                 await asyncio.sleep(0.002)
         go.set()
         answers = await asyncio.gather(*asking)
@@ -333,11 +333,9 @@ async def test_what_is_remembered_is_bounded() -> None:
     seen: list[Seen] = []
     async with staged(answering(seen, OK)) as scene:
         await begun(scene)
-        known = scene.proxy._tries._known
+        known = scene.proxy.tries._known
         for number in range(REMEMBERED_MAX + 1):
-            async with scene.proxy._tries.let_through(
-                XID, DEBIT, "/accounts/7/debit", Request(), str(number)
-            ):
+            async with scene.proxy.tries.let_through(XID, DEBIT, "/accounts/7/debit", Request(), str(number)):
                 pass
         assert len(known) <= REMEMBERED_MAX
 

@@ -89,7 +89,7 @@ async def test_a_real_client_talks_with_a_real_server() -> None:
         async with session.ws_connect(url) as socket:
             await socket.send_str("one")
             assert await socket.receive_str(timeout=10) == ":one"
-        await eventually(lambda: scene.proxy.under_way == 0)
+        await eventually(lambda: scene.proxy.under_way.count == 0)
 
 
 async def opened(scene: Scene, path: bytes = b"/chat") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -109,7 +109,7 @@ async def test_what_was_sent_early_is_not_lost_and_much_of_it_waits() -> None:
         writer.write(BIG)
         assert await reader.readexactly(len(BIG)) == BIG
         writer.close()
-        await eventually(lambda: scene.proxy.under_way == 0)
+        await eventually(lambda: scene.proxy.under_way.count == 0)
 
 
 async def test_who_does_not_read_is_waited_for_and_not_buffered_for() -> None:
@@ -137,7 +137,7 @@ async def test_who_does_not_read_is_waited_for_and_not_buffered_for() -> None:
         async with asyncio.timeout(30):
             await reader.readexactly(before + 1024 * 1024)  # reading on lets it go on
         writer.transport.abort()
-        await eventually(lambda: scene.proxy.under_way == 0)
+        await eventually(lambda: scene.proxy.under_way.count == 0)
 
 
 async def test_an_application_that_hangs_up_closes_the_client_s_side() -> None:
@@ -150,7 +150,7 @@ async def test_an_application_that_hangs_up_closes_the_client_s_side() -> None:
         reader, writer = await opened(scene)
         assert await reader.read() == b"bye"
         writer.close()
-        await eventually(lambda: scene.proxy.under_way == 0)
+        await eventually(lambda: scene.proxy.under_way.count == 0)
 
 
 async def test_an_application_that_does_not_switch_gives_its_answer() -> None:

@@ -1,0 +1,118 @@
+"""Connections that have just come: their first bytes say whether they speak HTTP/1.1 or HTTP/2.
+
+A client that knows that the server speaks HTTP/2 begins with a preface that is no request of HTTP/1.1
+(https://www.rfc-editor.org/rfc/rfc9113#section-3.4). What reads HTTP/2 is loaded when the first one comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from globaltx_sidecar.http.proxy import Proxy
+    from globaltx_sidecar.http2.door import Door
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+
+class Arrivals:
+    """Makes the protocol of each connection; a factory for `asyncio.loop.create_server`."""
+
+    def __init__(self, proxy: Proxy, http1: web.Server, patience: float) -> None:
+        self._proxy = proxy
+        self._http1 = http1
+        self._patience = patience
+        self._door: Door | None = None
+        self._waiting: set[_Arrival] = set()
+        self._leaving = False
+        self._loop = asyncio.get_running_loop()
+        proxy.changed = self._changed
+
+    def __call__(self) -> asyncio.Protocol:
+        """The protocol of a new connection."""
+        return _Arrival(self)
+
+    def leave(self) -> None:
+        """Take no more requests of HTTP/2, and no connections that have said nothing yet."""
+        self._leaving = True
+        for each in tuple(self._waiting):
+            each.abort()
+        if self._door is not None:
+            self._door.leave()
+
+    def abort(self) -> None:
+        """Close all connections of HTTP/2."""
+        if self._door is not None:
+            self._door.abort()
+
+    def came(self, arrival: _Arrival) -> asyncio.TimerHandle:
+        """A connection was made; it is closed if it says nothing for long."""
+        self._waiting.add(arrival)
+        return self._loop.call_later(self._patience, arrival.abort)
+
+    def left(self, arrival: _Arrival) -> None:
+        """A connection is known for what it is, or gone."""
+        self._waiting.discard(arrival)
+
+    def speaks_http1(self, transport: asyncio.Transport, begun: bytes) -> None:
+        """Hand a connection on."""
+        protocol = self._http1()
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        protocol.data_received(begun)
+
+    def speaks_http2(self, transport: asyncio.Transport, begun: bytes) -> None:
+        """Hand a connection on."""
+        if self._leaving:
+            transport.abort()
+            return
+        if self._door is None:
+            from globaltx_sidecar.http2.door import Door  # noqa: PLC0415  1.3 MiB that few need
+
+            self._door = Door(self._proxy)
+        self._door.enter(transport, begun)
+
+    def _changed(self) -> None:
+        if self._door is not None:
+            self._door.changed()
+
+
+class _Arrival(asyncio.Protocol):
+    """A connection of which too little was read to know what it speaks."""
+
+    def __init__(self, arrivals: Arrivals) -> None:
+        self._arrivals = arrivals
+        self._begun = b""
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._timer = self._arrivals.came(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._begun += data
+        if self._transport is None:
+            return
+        if self._begun.startswith(PREFACE):
+            self._forget()
+            self._arrivals.speaks_http2(self._transport, self._begun)
+        elif not PREFACE.startswith(self._begun):
+            self._forget()
+            self._arrivals.speaks_http1(self._transport, self._begun)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self._forget()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _forget(self) -> None:
+        self._arrivals.left(self)
+        if self._timer is not None:
+            self._timer.cancel()

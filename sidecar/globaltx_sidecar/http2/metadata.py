@@ -1,0 +1,84 @@
+"""A request's headers as they came, and what of them is written anew; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from multidict import CIMultiDict
+
+from globaltx_sidecar.http.headers import BAGGAGE_HEADER, XID_HEADER, XID_HEADERS
+from globaltx_sidecar.traces import PARENT_HEADER, STATE_HEADER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from globaltx.transaction.xid import Xid
+
+Pairs: TypeAlias = "list[tuple[bytes, bytes]]"
+
+_OURS = frozenset(name.encode() for name in (*XID_HEADERS, BAGGAGE_HEADER, PARENT_HEADER, STATE_HEADER))
+"""Names that we may write anew; every other header goes on as it came."""
+_GRPC = "application/grpc"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request; ``headers`` are those without ``:``, to be changed, ``pairs`` all of them as they came."""
+
+    method: str
+    target: str
+    pairs: Pairs
+    headers: CIMultiDict[str]
+    ended: bool
+    """Whether it has no body."""
+
+    @property
+    def grpc(self) -> bool:
+        """Whether its answer's status stands in the trailers."""
+        kind = self.headers.get("content-type", "").lower()
+        return kind.startswith(_GRPC) and not kind.startswith(f"{_GRPC}-")
+
+    @property
+    def grpc_web(self) -> bool:
+        """Whether its answer's status stands in the body, where nobody here looks."""
+        return self.headers.get("content-type", "").lower().startswith(f"{_GRPC}-web")
+
+    def onward(self) -> Pairs:
+        """All headers, with what was changed."""
+        kept = [pair for pair in self.pairs if pair[0] not in _OURS]
+        ours = [(name.lower().encode(), value) for name, value in self.headers.items()]
+        return kept + [(name, _encoded(value)) for name, value in ours if name in _OURS]
+
+
+def read(pairs: Iterable[tuple[bytes, bytes]], *, ended: bool) -> Request:
+    """Read the headers of a request."""
+    kept = list(pairs)
+    pseudo: dict[bytes, str] = {}
+    headers: CIMultiDict[str] = CIMultiDict()
+    for name, value in kept:
+        if name.startswith(b":"):
+            pseudo[name] = _decoded(value)
+        else:
+            headers.add(_decoded(name), _decoded(value))
+    return Request(pseudo.get(b":method", ""), pseudo.get(b":path", ""), kept, headers, ended)
+
+
+def with_xid(pairs: Iterable[tuple[bytes, bytes]], xid: Xid) -> Pairs:
+    """An answer's headers, with the transaction's xid."""
+    name = XID_HEADER.encode()
+    return [*(pair for pair in pairs if pair[0] != name), (name, str(xid).encode())]
+
+
+def value_of(pairs: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
+    """The one value of a header; None where there is none, or more than one."""
+    found = [value for key, value in pairs if key == name]
+    return _decoded(found[0]).strip() if len(found) == 1 else None
+
+
+def _decoded(value: bytes) -> str:
+    return value.decode("utf-8", "surrogateescape")
+
+
+def _encoded(value: str) -> bytes:
+    return value.encode("utf-8", "surrogateescape")
