@@ -331,5 +331,5 @@ def _unsupported(message: str) -> Refusal:
 def _no_tries(route: Route) -> str:
     return (
         f"route {route.name!r} makes branches of its requests, whose confirms and cancels are HTTP/1.1; "
-        "over HTTP/2 join at the local API"
+        "send the requests over HTTP/1.1 too"
     )
