@@ -201,7 +201,8 @@ class Bridge:
         self._waiting.clear()
         for exchange in tuple(self._requests.values()):
             exchange.application_left(ErrorCodes.INTERNAL_ERROR, error)
-        self._take_no_more()
+        if self.application.speaks or self._requests:
+            self._take_no_more()
         self.write()
         self._close_if_idle()
 
@@ -219,6 +220,8 @@ class Bridge:
         if self._failed:
             error = self._error("is not there")
             exchange.refuse(Refusal(error.status, error.reason, str(error)))
+            self._take_no_more()  # the next connection may find it there
+            self._close_if_idle()
         elif exchange.down.stream > self._last_taken:
             exchange.application_left(ErrorCodes.REFUSED_STREAM, self._error("goes away"))
         else:
