@@ -21,7 +21,7 @@ from bench.figures import Figure, table
 from bench.options import Options
 from bench.page import PAGE, filled
 from bench.picture import svg
-from bench.rows import calls, coordination, growth, local, order, plain, settle
+from bench.rows import calls, coordination, growth, http, local, order, plain, settle
 from bench.stores import KINDS
 from dev.progress import say, step
 from globaltx import __version__
@@ -33,6 +33,7 @@ HERE = Path(__file__).parent
 ROWS: dict[str, Callable[[Options], list[Figure]]] = {
     "rest": lambda options: resting.measure(options.rounds),
     "plain": plain.measure,
+    "http": http.measure,
     "local": local.measure,
     "begin+decide": coordination.measure,
     "order": order.measure,

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
+	"time"
 )
 
 const (
@@ -51,6 +53,18 @@ func serve(arguments []string) error {
 	mux.HandleFunc("POST /v1/order/create", one.handler(nil))
 	mux.HandleFunc("POST /v1/order/create2", one.handler(errRefused))
 	return http.ListenAndServe(*listen, mux)
+}
+
+// answer is an application that gives a short answer to everybody.
+func answer(arguments []string) error {
+	flags := flag.NewFlagSet("answer", flag.ExitOnError)
+	listen := flags.String("listen", "127.0.0.1:0", "where requests come in")
+	after := flags.Duration("after", 0, "how long the application takes")
+	_ = flags.Parse(arguments)
+	return http.ListenAndServe(*listen, http.HandlerFunc(func(to http.ResponseWriter, _ *http.Request) {
+		time.Sleep(*after)
+		_, _ = io.WriteString(to, "{\"ok\": true}\n")
+	}))
 }
 
 func (one shop) handler(last error) http.HandlerFunc {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -35,6 +36,7 @@ var works = map[string]work{
 	"auto":      {1, auto},
 	"insert":    {1, insert},
 	"order":     {3, order},
+	"call":      {1, call},
 }
 
 // serial numbers rows that are inserted, apart from those of other runs: two that begin a millisecond
@@ -212,6 +214,29 @@ func order(_ context.Context, to target, number int) (once, error) {
 		body, err := io.ReadAll(answer.Body)
 		if err == nil && answer.StatusCode != wanted {
 			err = fmt.Errorf("%d: %s", answer.StatusCode, body)
+		}
+		return err
+	}, nil
+}
+
+// call asks an application for a short answer, and sends it as much.
+func call(_ context.Context, to target, _ int) (once, error) {
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}, Timeout: time.Minute}
+	return func(ctx context.Context, _ *rand.Rand) error {
+		body := strings.NewReader("{\"product\": 1, \"amount\": 2}")
+		request, err := http.NewRequestWithContext(ctx, http.MethodPost, to.url, body)
+		if err != nil {
+			return err
+		}
+		request.Header.Set("Content-Type", "application/json")
+		answer, err := client.Do(request)
+		if err != nil {
+			return err
+		}
+		defer answer.Body.Close()
+		_, err = io.Copy(io.Discard, answer.Body)
+		if err == nil && answer.StatusCode != http.StatusOK {
+			err = errors.New(answer.Status)
 		}
 		return err
 	}, nil
