@@ -52,6 +52,8 @@ def target_of(request: web.BaseRequest) -> str | None:
 
 def upgrade_of(request: web.BaseRequest) -> str:
     """The protocol that the client needs; empty where none is, or HTTP/2 is only offered."""
+    if "Upgrade" not in request.headers:
+        return ""
     offered = [each.strip().lower() for each in request.headers.get("Upgrade", "").split(",") if each.strip()]
     asked = "upgrade" in request.headers.get("Connection", "").lower()
     return "" if not asked or "h2c" in offered else ",".join(offered)

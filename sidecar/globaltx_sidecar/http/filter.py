@@ -57,7 +57,7 @@ class Refuse:
     message: str
 
 
-Action: TypeAlias = "Begin | TakePart | Pass | Refuse"
+Action: TypeAlias = Begin | TakePart | Pass | Refuse
 
 
 class AmbiguousRoutesError(ValueError):

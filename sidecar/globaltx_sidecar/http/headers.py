@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import quote, unquote
 
-from multidict import CIMultiDict, CIMultiDictProxy
+from multidict import CIMultiDict, CIMultiDictProxy, istr
 
 from globaltx.transaction.xid import InvalidXidError, Xid
 
@@ -34,19 +34,25 @@ KEY_HEADER = "idempotency-key"
 BAGGAGE_HEADER = "baggage"
 BAGGAGE_KEY = "globaltx-xid"
 
-HOP_BY_HOP = frozenset(
-    {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
+HOP_BY_HOP = tuple(
+    map(
+        istr,  # its folded form is kept, so that a look-up need not make it
+        ("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
+    )
 )
 """Headers that a proxy must not pass on: https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1."""
 
 
 def end_to_end(headers: Headers) -> CIMultiDict[str]:
     """Copy the headers without those of this hop, also those that ``Connection`` names."""
-    named = {
-        name.strip().lower() for line in headers.getall("connection", ()) for name in line.split(",")
-    } - {"host"}
-    dropped = HOP_BY_HOP | named
-    return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in dropped)
+    kept = headers.copy()
+    for line in headers.getall("connection", ()):
+        for name in line.split(","):
+            if name.strip().lower() != "host":
+                kept.popall(name.strip(), None)
+    for name in HOP_BY_HOP:
+        kept.popall(name, None)
+    return kept
 
 
 def find_xid(headers: Headers) -> Xid | None:

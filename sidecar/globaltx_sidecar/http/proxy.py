@@ -15,7 +15,7 @@ import logging
 from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from aiohttp import web
 
@@ -24,7 +24,7 @@ from globaltx.modes.tcc import Operation
 from globaltx_sidecar.http import tunnel
 from globaltx_sidecar.http.answers import refusal
 from globaltx_sidecar.http.asked import Asked, invite_body, outbound, target_of, upgrade_of, whole_body
-from globaltx_sidecar.http.filter import Begin, Filter, Refuse, TakePart, path_of
+from globaltx_sidecar.http.filter import Action, Begin, Filter, Refuse, TakePart, path_of
 from globaltx_sidecar.http.headers import (
     KEY_HEADER,
     XID_HEADER,
@@ -97,6 +97,7 @@ class Proxy:
         self.changed: Callable[[], None] = _nobody
         """Told when other routes are used."""
         self._held_bytes = 0
+        self._counts = {kind: metrics.requests.labels(kind.__name__) for kind in get_args(Action)}
 
     def use(self, routes: Filter) -> None:
         """Go by these routes from now on."""
@@ -132,7 +133,7 @@ class Proxy:
         if upgrade and (isinstance(action, Begin) or (isinstance(action, TakePart) and action.route)):
             said = "a WebSocket has no answer that could decide a transaction; leave it out of the routes"
             return _not_supported(said)
-        self.metrics.requests.labels(type(action).__name__).inc()
+        self._counts[type(action)].inc()
         if isinstance(action, Refuse):
             return refusal(400, action.reason, action.message)
         asked = Asked(request, target, outbound(request), upgrade=bool(upgrade))
@@ -334,14 +335,13 @@ class Answer(web.StreamResponse):
 
     def __init__(self, response: ClientResponse) -> None:
         super().__init__(status=response.status, reason=response.reason, headers=end_to_end(response.headers))
-        self._own = frozenset(name.lower() for name in self.headers)
+        self._added = [name for name in ("Server", "Content-Type") if name not in self.headers]
 
     async def _prepare_headers(self) -> None:
         # aiohttp has no public way to leave its own headers out.
         await super()._prepare_headers()
-        for name in ("server", "content-type"):
-            if name not in self._own:
-                self.headers.pop(name, None)
+        for name in self._added:
+            self.headers.pop(name, None)
 
 
 def _nobody() -> None:
