@@ -44,6 +44,13 @@ class Register:
 
 
 @dataclass(frozen=True, slots=True)
+class HasJoined:
+    """Look whether the registration is known to be durable; answered with a bool, at once."""
+
+    xid: Xid
+
+
+@dataclass(frozen=True, slots=True)
 class Join:
     """Wait until the registration is durable; answered with None."""
 
@@ -118,6 +125,6 @@ class Committed:
 
 
 Answered: TypeAlias = (
-    Join | Describe | LookUp | Pause | Now | SecureDatabase | SecureClient | ShowKey | Decipher
+    HasJoined | Join | Describe | LookUp | Pause | Now | SecureDatabase | SecureClient | ShowKey | Decipher
 )
 Command: TypeAlias = ToClient | ToDatabase | Close | Register | Refused | Committed | Answered

@@ -30,9 +30,10 @@ class Choice:
         """How long the choice holds."""
         return image.answers(self.change, self.shape)
 
-    def image(self, columns: Sequence[Column], more: Sequence[str] = ()) -> bytes:
-        """Write the SELECT that locks the rows and takes their images."""
-        return self.mode.encode(image.before(self.change, self.shape, columns, self.parameters, more))
+    def image(self, columns: Sequence[Column], more: Sequence[str] = (), *, noted: bool = False) -> bytes:
+        """Write the SELECT that locks the rows and takes their images; see `image.before`."""
+        change, parameters = self.change, self.parameters
+        return self.mode.encode(image.before(change, self.shape, columns, parameters, more, noted=noted))
 
     def narrowed(self, rows: Sequence[Sequence[bytes | None]]) -> bytes:
         """Write the statement for the rows that the image has found, and no others.

@@ -14,19 +14,31 @@ from typing import TYPE_CHECKING
 from globaltx.undo import functions
 from globaltx.undo.cursor import Cursor, not_understood
 from globaltx.undo.forms import Answers, Condition, Limited
-from globaltx.undo.lexer import BLANK, Token, TokenKind, name_value
+from globaltx.undo.lexer import BLANK, LITERALS, Token, TokenKind, name_value
 from globaltx.undo.refusal import refuse
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from globaltx.undo.forms import Source, Span
 
 SHARED = " LOCK IN SHARE MODE "
 _SET_OPERATIONS = frozenset({"UNION", "EXCEPT", "INTERSECT", "MINUS"})
 _LOCKING = {("FOR", "UPDATE"), ("FOR", "SHARE"), ("LOCK", "IN")}
+_CONSTANTS = LITERALS | {TokenKind.PARAMETER}
+_BEHIND_CONSTANT = frozenset({"AND", "&&", ")", "ORDER", "LIMIT"})
 
 
-def read(source: Source, tail: Span, limited: Limited | None, elsewhere: tuple[Span, ...] = ()) -> Condition:
+def read(
+    source: Source,
+    tail: Span,
+    limited: Limited | None,
+    elsewhere: tuple[Span, ...] = (),
+    pinned: frozenset[str] = frozenset(),
+) -> Condition:
     """Read the condition of a change; ``elsewhere`` are other pieces of it that choose rows (joins).
+
+    ``pinned`` are the columns (in lower case) that the grammar says are equal to constants.
 
     Raises:
         RefusedError: no image can make the same choice.
@@ -37,7 +49,19 @@ def read(source: Source, tail: Span, limited: Limited | None, elsewhere: tuple[S
         _check_assignment(source.tokens, span)
     shared = tuple(place for span in spans for place in _shared(source.tokens, span))
     depends = max((answers(source.tokens, span) for span in spans), key=list(Answers).index)
-    return Condition(tail, depends, _order(source, tail), limited, shared)
+    places = tuple(_pinned(source.tokens, tail, pinned))
+    return Condition(tail, depends, _order(source, tail), limited, shared, places)
+
+
+def _pinned(tokens: tuple[Token, ...], tail: Span, names: frozenset[str]) -> Iterator[tuple[str, Span]]:
+    """Find the constants that columns are equal to; one that might be another's is left out."""
+    places = [place for place in range(*tail) if tokens[place].kind not in BLANK]
+    found: dict[str, list[Span]] = {}
+    for name, sign, value, behind in zip(places, places[1:], places[2:], [*places[3:], -1], strict=False):
+        ends = behind == -1 or tokens[behind].text.upper() in _BEHIND_CONSTANT
+        if ends and tokens[sign].text == "=" and tokens[value].kind in _CONSTANTS:
+            found.setdefault(called(tokens[name]).lower(), []).append((value, value + 1))
+    return ((name, spans[0]) for name, spans in found.items() if name in names and len(spans) == 1)
 
 
 def check_functions(tokens: tuple[Token, ...], span: Span, allowed: frozenset[str], where: str) -> None:

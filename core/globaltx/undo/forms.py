@@ -104,6 +104,7 @@ class Condition:
 
     ``shared`` are the tokens before which a subquery takes share locks when the image is made:
     an UPDATE reads other tables as they are now, a SELECT FOR UPDATE by itself as they were.
+    ``pinned`` are columns (in lower case) that every chosen row has equal to a constant, each with its span.
     """
 
     tail: Span
@@ -111,6 +112,7 @@ class Condition:
     order: Span | None = None
     limited: Limited | None = None
     shared: tuple[int, ...] = ()
+    pinned: tuple[tuple[str, Span], ...] = ()
 
 
 class OnHit(StrEnum):

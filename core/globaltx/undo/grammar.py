@@ -89,7 +89,7 @@ def _update(source: Source, cursor: Cursor, prefix: Span) -> Update | Joined:
     names, values = _assignments(source, (values_begin, tail[0]))
     if _lower(facts.columns) != _lower(names):
         not_understood()
-    chosen = condition.read(source, tail, facts.limited, elsewhere=(prefix,))
+    chosen = condition.read(source, tail, facts.limited, elsewhere=(prefix,), pinned=facts.pinned)
     return Update(source, table, named, facts.columns or (), chosen, values, prefix)
 
 
@@ -117,7 +117,7 @@ def _delete(source: Source, cursor: Cursor, prefix: Span) -> Delete | Joined:
     tail = (begin, cursor.index)
     returning = _returning(source, cursor)
     facts = facts_of(_before(source, tail[1]), exp.Delete, table, tail)
-    chosen = condition.read(source, tail, facts.limited, elsewhere=(prefix,))
+    chosen = condition.read(source, tail, facts.limited, elsewhere=(prefix,), pinned=facts.pinned)
     return Delete(source, table, (first, tail[0]), chosen, prefix, returning)
 
 

@@ -28,16 +28,23 @@ def before(
     columns: Sequence[Column],
     parameters: Sequence[Value],
     more: Sequence[str] = (),
+    *,
+    noted: bool = False,
 ) -> str:
-    """Write the SELECT of row_key, image and ``more``; it chooses its rows by the statement's own words."""
+    """Write the SELECT of row_key, image and ``more``; it chooses its rows by the statement's own words.
+
+    ``noted``: of the one row that it finds, both go into variables of the session (`values.NOTED`).
+    """
     condition = change.condition
     shared = dict.fromkeys(condition.shared, SHARED)
     tail = change.source.render(condition.tail, parameters, shared)
     limit = "" if condition.limited else ALL_ROWS
     prefix = change.source.render(change.prefix, parameters, shared)
     row_key = shape.sql("row_key", lambda: keys.row_key_expression(shape))
+    taken = values.as_bytes(values.image_of(shape, columns))
+    into = f" INTO {','.join(values.NOTED)}" if noted else ""
     return (
-        f"{prefix}SELECT {','.join([row_key, values.as_bytes(values.image_of(shape, columns)), *more])}"
+        f"{prefix}SELECT {','.join([row_key, taken, *more])}{into}"
         f" FROM {change.source.render(change.named, parameters)} {tail} {limit} FOR UPDATE"
     )
 

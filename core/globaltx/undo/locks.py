@@ -36,6 +36,10 @@ _WITH_CHECKS = "/*M!100201 SET STATEMENT check_constraint_checks=1 FOR */ "
 INSERT_BYTES_MAX = 12 * 1024 * 1024
 """Under the 16 MiB that ``max_allowed_packet`` usually is."""
 
+NOTHING_NOTED = f"SET {','.join(f'{each}=NULL' for each in values.NOTED)}".encode()
+NOTED_QUERY = f"SELECT {','.join(values.NOTED)}".encode()
+"""What a noting image has found, as one row; NULLs if that is nothing."""
+_NOTED = f"CONVERT({values.NOTED[1]} USING utf8mb4)"
 _ROLLBACK_MARK = "!"
 _SINGLE_DELETES_MAX = 100
 _ASKING_MARK = "?"
@@ -60,6 +64,7 @@ def undo_insert(
     committed: Collection[Xid] = (),
     *,
     whole: bool = False,
+    ahead: bool = False,
 ) -> bytes:
     """Write the one INSERT that a local commit starts with: all undo records and the fence.
 
@@ -72,6 +77,8 @@ def undo_insert(
     after image. ``committed`` are transactions that held a lock and whose outcome is Commit:
     theirs are taken over. The text is ASCII and holds no ``;`` (append ``; COMMIT``).
 
+    ``ahead``: whatever is in the way, this INSERT only fails, and another one will say why.
+
     Raises:
         RefusedError: the records do not fit into one packet.
     """
@@ -82,7 +89,7 @@ def undo_insert(
     text = (
         f"{_WITH_CHECKS}INSERT INTO {identifier(schema)}.{UNDO_TABLE} ({_COLUMNS})"
         f" VALUES {','.join([*rows, fence])}"
-        f" ON DUPLICATE KEY UPDATE {_on_duplicate(committed, whole=whole)}"
+        f" ON DUPLICATE KEY UPDATE {_AHEAD if ahead else _on_duplicate(committed, whole=whole)}"
     )
     if len(text) > INSERT_BYTES_MAX:
         refuse(f"a local transaction whose undo records take {len(text)} bytes", "change fewer rows in one")
@@ -93,10 +100,17 @@ def _row(record: UndoRecord, position: int, xid: str, thinned: Collection[str]) 
     """Write one row; of the ``thinned`` tables a row may rightly be gone by the commit."""
     shape = record.shape
     found = f"FROM {_table(shape)} WHERE {keys.condition(shape, record.key)}"
-    before = "NULL" if record.before is None else _image_literal(record.before)
+    before = _before(record)
     after = f"(SELECT {values.image_of(shape, record.after)} {found})" if record.after else "NULL"
     owner = "1" if record.certain or record.shape.name in thinned else f"(SELECT COUNT(*) {found})"
+    owner = f"IFNULL(JSON_VALID({_NOTED}),0)" if record.noted else owner
     return f"({_hex(shape.name)},{record.row_key},{xid},{position},{before},{after},{owner})"
+
+
+def _before(record: UndoRecord) -> str:
+    if record.noted:
+        return _NOTED
+    return "NULL" if record.before is None else _image_literal(record.before)
 
 
 def stop_at_conflict(schema: str) -> bytes:
@@ -112,12 +126,14 @@ def _on_duplicate(committed: Collection[Xid], *, whole: bool) -> str:
     return _ON_DUPLICATE[whole] if not committed else _taking_over(committed, whole=whole)
 
 
-def _taking_over(committed: Collection[Xid], *, whole: bool) -> str:
+def _taking_over(committed: Collection[Xid], *, whole: bool, refused: str = "") -> str:
     """The names of the columns stand for what is there; each is assigned after its last use.
 
     The holder is noted where nothing tells the server beforehand that the condition is false: MySQL
     would not evaluate ``(@globaltx_holder:=xid) IS NULL``, because the column is NOT NULL.
+    ``refused`` is what else the owner of a record in conflict is to be.
     """
+    refused = refused or _noting_holder("xid", whole=whole)
     theirs = ",".join(_hex(str(each)) for each in sorted(committed))
     ours = f"(xid=VALUES(xid) OR xid IN ({theirs}))" if theirs else "xid=VALUES(xid)"
     merged = {"position": _MERGED_POSITION, "before_image": _MERGED_BEFORE, "after_image": _MERGED_AFTER}
@@ -127,7 +143,7 @@ def _taking_over(committed: Collection[Xid], *, whole: bool) -> str:
         merged["xid"] = "VALUES(xid)"
     if whole:
         merged = {name: f"IF({ours},{sql},{name})" for name, sql in merged.items()}
-    assignments = {"owner": f"IF({ours},VALUES(owner),{_noting_holder('xid', whole=whole)})", **merged}
+    assignments = {"owner": f"IF({ours},VALUES(owner),{refused})", **merged}
     return ",".join(f"{name}={sql}" for name, sql in assignments.items())
 
 
@@ -137,6 +153,7 @@ def _noting_holder(theirs: str, *, whole: bool) -> str:
     return f"{noted}>0" if whole else f"{noted}=0"
 
 
+_AHEAD = _taking_over((), whole=False, refused="0")
 _ON_DUPLICATE = {whole: _taking_over((), whole=whole) for whole in (False, True)}
 
 

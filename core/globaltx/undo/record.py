@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from globaltx.undo import insertion, keys, literal, values
@@ -28,7 +28,8 @@ class UndoRecord:
     ``row_key`` and ``key`` are SQL; ``after`` are the columns of the after image, none for a
     row that was deleted; ``before`` is the before image, None for a row that was inserted.
     ``certain``: the key is known to find the row, it needs no proof at the commit.
-    ``vanishing``: there may be no such row behind the statement.
+    ``vanishing``: there may be no such row behind the statement. ``noted``: the before image is not here
+    but in a variable, `values.NOTED`.
     """
 
     shape: TableShape
@@ -38,6 +39,7 @@ class UndoRecord:
     after: tuple[Column, ...]
     certain: bool = True
     vanishing: bool = False
+    noted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +91,26 @@ def inserted(
 
     ``proof``: the local commit must find it by this key; without, it may have become another row.
     """
-    known = [
-        _generated(ok.insert_id, index) if isinstance(part, insertion.Generated) else part for part in parts
-    ]
+    return _inserted(shape, parts, str(ok.insert_id), index, proof=proof)
+
+
+def inserted_ahead(
+    shape: TableShape, parts: Sequence[KeyPart | insertion.Generated], index: int
+) -> UndoRecord:
+    """Make the record of a row that will be there; the local commit must find it by its key."""
+    return replace(_inserted(shape, parts, "LAST_INSERT_ID()", index, proof=True), certain=False)
+
+
+def changed_ahead(shape: TableShape, key: Sequence[KeyPart], after: tuple[Column, ...]) -> UndoRecord:
+    """Make the record of a row whose image will be noted."""
+    literals = tuple(part.literal for part in key)
+    return UndoRecord(shape, _row_key(key), literals, None, after, noted=True)
+
+
+def _inserted(
+    shape: TableShape, parts: Sequence[KeyPart | insertion.Generated], first: str, index: int, *, proof: bool
+) -> UndoRecord:
+    known = [_generated(first, index) if isinstance(part, insertion.Generated) else part for part in parts]
     return UndoRecord(
         shape=shape,
         row_key=_row_key(known),
@@ -149,10 +168,10 @@ def check_count(rows: int) -> None:
         refuse(f"a change of {rows} rows at once", f"change at most {ROWS_MAX} rows a statement")
 
 
-def _generated(first: int, index: int) -> KeyPart:
+def _generated(first: str, index: int) -> KeyPart:
     """The key of the n-th row of an INSERT: the server counts in steps that the session knows."""
     if index == 0:
-        return KeyPart(str(first), str(first))
+        return KeyPart(first, first) if first.isdigit() else KeyPart(first, sql=f"CAST({first} AS CHAR)")
     key = f"{first}+{index}*@@auto_increment_increment"
     return KeyPart(f"({key})", sql=f"CAST({key} AS CHAR)")
 

@@ -49,6 +49,7 @@ class Facts:
     clauses: frozenset[str]
     rows: int | None
     limited: Limited | None
+    pinned: frozenset[str]
     hit_columns: tuple[str, ...] = ()
 
 
@@ -126,13 +127,16 @@ def _read(tree: exp.Insert | exp.Update | exp.Delete) -> Facts:
     if isinstance(tree, exp.Update):
         columns = tuple(_assigned(each) for each in tree.expressions)
     clauses = {"where": "WHERE", "order": "ORDER", "limit": "LIMIT"}
+    where = tree.args.get("where")
+    pinned = frozenset(_pinned(where.this) if where else ())
     return Facts(
         verb=type(tree),
         table=Table(target.args["db"].name if target.args.get("db") else None, target.name),
         columns=columns,
         clauses=frozenset(word for key, word in clauses.items() if tree.args.get(key)),
         rows=_row_count(tree),
-        limited=_limited(tree) if tree.args.get("limit") else None,
+        limited=_limited(tree, pinned) if tree.args.get("limit") else None,
+        pinned=pinned,
         hit_columns=_hit_columns(tree),
     )
 
@@ -177,12 +181,12 @@ def _row_count(tree: exp.Expression) -> int | None:
     return len(values.expressions)
 
 
-def _limited(tree: exp.Expression) -> Limited:
-    order, where = tree.args.get("order"), tree.args.get("where")
+def _limited(tree: exp.Expression, pinned: frozenset[str]) -> Limited:
+    order = tree.args.get("order")
     ordered = [each.this for each in order.expressions] if order else []
     return Limited(
         ordered_by=frozenset(each.name.lower() for each in ordered if isinstance(each, exp.Column)),
-        equal_to_constant=frozenset(_pinned(where.this) if where else ()),
+        equal_to_constant=pinned,
     )
 
 

@@ -33,6 +33,8 @@ JsonValue: TypeAlias = "str | Number | None"
 Image: TypeAlias = "dict[str, JsonValue]"
 """The columns of a row as the server wrote them."""
 
+NOTED = ("@globaltx_row", "@globaltx_image")
+"""Variables of the session for a row's key and its image, which goes from there into an undo record."""
 _EXPRESSIONS = {
     Kind.INTEGER: "{}+0",
     Kind.INDEX: "{}+0",

@@ -1,7 +1,7 @@
 """Phase one of one change: its image before it, the statement itself, its undo records.
 
 In a local transaction of the application the records join the ledger and wait for its COMMIT.
-In autocommit the sidecar opens a local transaction for the statement and commits it.
+In autocommit the sidecar opens a local transaction for the statement and commits it (`autocommit`).
 """
 
 from __future__ import annotations
@@ -11,21 +11,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from globaltx.coordinator.reasons import Reason
 from globaltx.stores.base import StoreError
-from globaltx.undo import join, plan, refusal
+from globaltx.undo import join, plan
 from globaltx.undo.forms import Answers, Joined
-from globaltx.undo.ledger import Ledger
 from globaltx.undo.shape import NoSuchColumnError, NoSuchTableError
 from globaltx_sidecar.commands import Describe, Register
 from globaltx_sidecar.mysql import errors
-from globaltx_sidecar.mysql.aftermath import roll_back_failed
+from globaltx_sidecar.mysql.autocommit import in_autocommit
+from globaltx_sidecar.mysql.keeping import records_of
 from globaltx_sidecar.mysql.local import LocalTransaction
-from globaltx_sidecar.mysql.local_commit import commit
 from globaltx_sidecar.mysql.packets import Err, Status
 from globaltx_sidecar.mysql.patience import Patience
 from globaltx_sidecar.mysql.respect import respect
-from globaltx_sidecar.mysql.steps import COMMIT, Relay, ServerError, ask, end_of, roll_back
+from globaltx_sidecar.mysql.steps import Relay, ServerError, ask, end_of
 from globaltx_sidecar.mysql.trains import single
-from globaltx_sidecar.mysql.travel import Trip, check_images, not_undoable, returns_rows, travel
+from globaltx_sidecar.mysql.travel import Trip, returns_rows, travel
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -33,21 +32,16 @@ if TYPE_CHECKING:
     from globaltx.transaction.xid import Xid
     from globaltx.undo.forms import Table
     from globaltx.undo.literal import Value
-    from globaltx.undo.plan import Plan, UndoRecord
+    from globaltx.undo.plan import Plan
     from globaltx.undo.shape import TableShape
     from globaltx.undo.statement import Change
     from globaltx_sidecar.mysql.local import Settings, Standing
     from globaltx_sidecar.mysql.replies import Result
     from globaltx_sidecar.mysql.steps import Step, Work
-    from globaltx_sidecar.mysql.travel import Landed
 
 _IN_TRANS: Final = int(Status.IN_TRANS)
 _FOLLOWS: Final = int(Status.MORE_RESULTS_EXISTS)
-_BEGIN: Final = (b"BEGIN",)
-_GUARDED_BEGIN: Final = (b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", b"BEGIN")
 _ISOLATION: Final = b"SHOW SESSION VARIABLES WHERE Variable_name IN ('tx_isolation', 'transaction_isolation')"
-_ASSIGNS_VARIABLES: Final = b":="
-"""Such a statement does not mean the same a second time."""
 _LOCK_GAPS: Final = frozenset({b"REPEATABLE-READ", b"SERIALIZABLE"})
 
 
@@ -98,7 +92,7 @@ def changed(
     elif not standing.autocommits:
         answer = yield from _respectfully(standing, trip)
     else:
-        answer = yield from _in_autocommit(standing, wanted.xid, trip)
+        answer = yield from in_autocommit(standing, wanted.xid, trip)
         ended = _IN_TRANS
     return answer.answer(clear=ended | (0 if more else _FOLLOWS), set_=_FOLLOWS if more else 0)
 
@@ -189,7 +183,7 @@ def _in_local_transaction(
     standing: Standing, trip: Trip, local: LocalTransaction
 ) -> Generator[Step, Any, Result]:
     landed = yield from travel(standing, trip, ())
-    records = yield from _records(standing, trip, landed)
+    records = yield from records_of(standing, trip, landed)
     if standing.local is None and standing.in_transaction and not local.ledger.records:
         standing.local = local  # without autocommit the server begins it where a table is first touched
     if standing.local is not local:
@@ -205,7 +199,7 @@ def _respectfully(standing: Standing, trip: Trip) -> Generator[Step, Any, Result
     """Change rows in a local transaction of the application that has no xid."""
     standing.wrote_unhinted = True
     landed = yield from travel(standing, trip, ())
-    records = yield from _records(standing, trip, landed)
+    records = yield from records_of(standing, trip, landed)
     heard = landed.heard()
     yield from respect(standing, records, Patience(standing.lock_wait_seconds), heard)
     heard.remember(standing)
@@ -244,78 +238,3 @@ def _locks_gaps(standing: Standing) -> Generator[Step, Any, bool]:
     if standing.local is not None:
         standing.local.locks_gaps = locks_gaps
     return locks_gaps
-
-
-def _in_autocommit(standing: Standing, xid: Xid | None, trip: Trip) -> Generator[Step, Any, Result]:
-    """One attempt, or several: whoever gives way here has shown nothing to anybody, and can begin anew.
-
-    Raises:
-        RefusedError, ServerError: it was rolled back.
-    """
-    patience = Patience(standing.lock_wait_seconds)
-    while True:
-        try:
-            return (yield from _attempt(standing, xid, trip, patience))
-        except (errors.RefusedError, ServerError) as error:
-            gave_way = error.error.code == errors.GIVE_WAY_CODE and _ASSIGNS_VARIABLES not in trip.sql
-            if not gave_way or not (yield from patience.lasts()):
-                raise
-
-
-def _attempt(
-    standing: Standing, xid: Xid | None, trip: Trip, patience: Patience
-) -> Generator[Step, Any, Result]:
-    """Two trips: {BEGIN; image; statement}, then {undo records, or the question for others'; COMMIT}."""
-    guarded = trip.planned.guards_gaps or (trip.planned.answers is Answers.TABLES)
-    opening = _GUARDED_BEGIN if guarded else _BEGIN
-    try:
-        landed = yield from travel(standing, trip, opening)
-    except ServerError:
-        yield from roll_back_failed(standing)
-        raise
-    records = yield from _records(standing, trip, landed)
-    heard = landed.heard()
-    if records and xid is None:
-        yield from respect(standing, records, patience, heard, (COMMIT,))
-    elif records and xid is not None:
-        yield from commit(standing, xid, records, COMMIT, patience, heard)
-    else:
-        end_of((yield from heard.run(standing, [COMMIT])))
-        standing.ended()
-    heard.remember(standing)
-    return landed.answer
-
-
-def _records(standing: Standing, trip: Trip, landed: Landed) -> Generator[Step, Any, tuple[UndoRecord, ...]]:
-    """Make undo records of what came back.
-
-    A statement that has run and cannot be undone must not stay: the local transaction is rolled back.
-    """
-    try:
-        _check(trip, landed)
-        records = landed.planned.records(landed.rows, landed.counts(session_track=standing.session_track))
-        ledger = Ledger() if standing.local is None else standing.local.ledger
-        ledger.check(records, standing.rows_max)
-    except refusal.RowsMissedError as error:
-        yield from roll_back(standing)
-        raise errors.give_way(str(error)) from error
-    except (errors.RefusedError, refusal.RefusedError):
-        yield from roll_back(standing)
-        raise
-    return records
-
-
-def _check(trip: Trip, landed: Landed) -> None:
-    """Refuse what came back otherwise than planned."""
-    answer = landed.answer
-    follows = landed.ok.status & _FOLLOWS and not landed.behind
-    if len(landed.images) != (landed.planned.image is not None) or follows:
-        what = "it gave more than one result; the local transaction was rolled back"
-        raise not_undoable(what)
-    if bool(answer.columns) != trip.returning:
-        what = "it returned other rows than it says; the local transaction was rolled back"
-        raise not_undoable(what)
-    if answer.overflowed:
-        what = "it returns more rows than can be kept until they are known to stay (return them in portions)"
-        raise not_undoable(what)
-    check_images([*landed.images, *landed.behind])

@@ -20,6 +20,7 @@ from globaltx_sidecar.commands import (
     Committed,
     Decipher,
     Describe,
+    HasJoined,
     Join,
     LookUp,
     Now,
@@ -223,8 +224,8 @@ class Connection(asyncio.Protocol):
                     case ToDatabase() if self._database is not None:
                         self._database.write(command.data)
                     case (
-                        Join() | Describe() | LookUp() | Pause() | Now() | SecureDatabase() | SecureClient()
-                        | ShowKey() | Decipher()
+                        HasJoined() | Join() | Describe() | LookUp() | Pause() | Now()
+                        | SecureDatabase() | SecureClient() | ShowKey() | Decipher()
                     ):  # fmt: skip
                         more = self._at_hand(command)
                         if more is None:
@@ -238,6 +239,9 @@ class Connection(asyncio.Protocol):
         """Give the session what nobody has to be asked for, and take what it wants then; None: ask."""
         environment = self._environment
         match command:
+            case HasJoined():
+                joined = environment.branches.has_joined(command.xid, environment.datasource.name)
+                return self._session.answered(joined)
             case Join() if environment.branches.has_joined(command.xid, environment.datasource.name):
                 return self._session.answered(None)
             case Describe(fresh=False):

@@ -11,7 +11,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from globaltx.undo.sqlmode import SqlMode
-from globaltx_sidecar.commands import Committed, Describe, Join, LookUp, Now, Pause, Refused, Register
+from globaltx_sidecar.commands import (
+    Committed,
+    Describe,
+    HasJoined,
+    Join,
+    LookUp,
+    Now,
+    Pause,
+    Refused,
+    Register,
+)
 from globaltx_sidecar.mysql import trains
 from globaltx_sidecar.mysql.local import Settings
 from globaltx_sidecar.mysql.packets import Err, Ok, PacketError
@@ -58,7 +68,19 @@ class PassOn:
 
 
 Step: TypeAlias = (
-    Ask | Answer | Relay | PassOn | Register | Join | Describe | LookUp | Pause | Now | Refused | Committed
+    Ask
+    | Answer
+    | Relay
+    | PassOn
+    | Register
+    | HasJoined
+    | Join
+    | Describe
+    | LookUp
+    | Pause
+    | Now
+    | Refused
+    | Committed
 )
 Work: TypeAlias = Generator[Step, Any, None]
 
@@ -85,7 +107,8 @@ def run(
     ``switch_back``: multi-statements are no longer needed behind them; ``verbatim``: see `Train`.
     After an error the standing is certain again.
     """
-    if len(statements) == 1 or any(trains.SEPARATOR in statement for statement in statements):
+    alone = len(statements) == 1 and not (switch_back and standing.lent)
+    if alone or any(trains.SEPARATOR in statement for statement in statements):
         arrived = yield from _one_by_one(standing, statements, verbatim=verbatim)
     else:
         arrived = yield from _together(standing, statements, switch_back=switch_back, verbatim=verbatim)

@@ -77,7 +77,7 @@ class Trip:
 class Landed:
     """What came back: the image, the statement's own answer, and what was asked behind it.
 
-    ``planned`` is what was planned in the end.
+    ``planned`` is what was planned in the end. ``warned``: the warnings were asked for first behind it.
     """
 
     planned: Plan
@@ -85,6 +85,7 @@ class Landed:
     answer: Result
     ok: Ok
     behind: Sequence[Result] = ()
+    warned: bool = False
 
     @property
     def rows(self) -> list[Row]:
@@ -100,7 +101,7 @@ class Landed:
     def heard(self) -> Heard:
         """Listen for its warnings."""
         heard = Heard(self.ok, returned_rows=bool(self.answer.columns))
-        if self.covered:
+        if self.covered or self.warned:
             heard.keep(self.behind[0])
         return heard
 

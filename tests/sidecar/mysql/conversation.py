@@ -6,8 +6,9 @@ What the client says (``client ...``) is a command and its argument: ``QUERY SEL
 ``OK [affected=1] [id=4] [warnings=1] [in] [more] [no-autocommit]``, ``ERR 1213``,
 ``ROWS a|b c|d [in] [more]``, ``EOF [in]``, ``PREPARED 7 columns parameters``. Several, divided by
 `` + ``, come in one piece; after ``cut N`` the next piece comes in two, cut behind N bytes. The rest are
-answers to what the session asked for: ``joined``, ``shape``, ``refused unknown|decided|unavailable``,
-``outcome Commit|Rollback|none``, ``passed`` (a pause is over), ``clock 1.5``.
+answers to what the session asked for: ``joined``, ``known yes|no`` (whether it has), ``shape``,
+``refused unknown|decided|unavailable``, ``outcome Commit|Rollback|none``, ``passed`` (a pause is over),
+``clock 1.5``.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from globaltx_sidecar.commands import (
     Close,
     Committed,
     Describe,
+    HasJoined,
     Join,
     LookUp,
     Now,
@@ -76,6 +78,10 @@ _SIMPLER = (
             r"/\*M!.*?\*/ INSERT INTO `shop`\.globaltx_undo .* VALUES (.*) ON DUPLICATE KEY UPDATE.*?(?=; |$)"
         ),
         "<undo>",
+    ),
+    (
+        re.compile(r"SELECT (?:(?!; ).)* INTO @globaltx_row(?:(?!; ).)* FOR UPDATE(?=; )"),
+        "<noted image>",
     ),
     (re.compile(r"SELECT (?:(?!; ).)* FOR UPDATE(?=; )"), "<image>"),
     (re.compile(r"SELECT HEX\(CONVERT\(DATABASE\(\) .*"), "<settings>"),
@@ -162,6 +168,8 @@ def _answer(word: str, rest: str) -> object:
             return ITEM
         case "outcome":
             return None if rest == "none" else Decision(Outcome(rest), "DecidedByPerson")
+        case "known":
+            return rest == "yes"
         case "clock":
             return float(rest)
         case "joined" | "passed":
@@ -249,7 +257,7 @@ def _told(commands: Iterable[SessionCommand]) -> Iterable[str]:
                 yield f"to the database: {_commands(command.data)}"
             case ToClient():
                 yield f"to the client: {_answers(command.data)}"
-            case Register() | Join() | LookUp():
+            case Register() | HasJoined() | Join() | LookUp():
                 yield f"{type(command).__name__.lower()} {command.xid}"
             case Close():
                 yield f"close: {command.why}"
