@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from globaltx.undo import keys, values
+from globaltx.undo import keys, literal, values
 from globaltx.undo.literal import identifier
 from globaltx.undo.values import Image, UnreadableImageError, same
 
@@ -127,6 +127,18 @@ def restore(shape: TableShape, record: Record) -> str:
         if column.name not in shape.primary_key or _differs(record, column.name)
     )
     return f"UPDATE {_table(shape)} SET {assignments} WHERE {_condition(shape, record)}"
+
+
+def differs(shape: TableShape, record: Record, before: str | None) -> str:
+    """Write the condition that a row is not what it was before, whose image is written as ``before``.
+
+    The server that wrote it writes it again the same; numbers that are only equal count as different.
+    """
+    found = f"FROM {_table(shape)} WHERE {_condition(shape, record)}"
+    if record.before is None or before is None:
+        return f"EXISTS (SELECT 1 {found})"
+    image = values.image_bytes(_columns(shape, record.before))
+    return f"NOT ((SELECT {image} {found})<=>{literal.sql(before.encode())})"
 
 
 def _differs(record: Record, name: str) -> bool:

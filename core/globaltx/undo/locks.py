@@ -115,11 +115,15 @@ def _before(record: UndoRecord) -> str:
 
 def stop_at_conflict(schema: str) -> bytes:
     """Write the statement that fails as `undo_insert` does if the one before it has met a conflict."""
-    text = (
-        f"{_WITH_CHECKS}INSERT INTO {identifier(schema)}.{UNDO_TABLE} ({_COLUMNS})"
-        " SELECT X'',X'',X'',0,NULL,NULL,0 FROM DUAL WHERE @globaltx_holder IS NOT NULL"
+    return f"{_WITH_CHECKS}{stop_if(schema, '@globaltx_holder IS NOT NULL')}".encode()
+
+
+def stop_if(schema: str, condition: str) -> str:
+    """Write the statement that violates the CHECK where a condition holds, so that a train stops there."""
+    return (
+        f"INSERT INTO {identifier(schema)}.{UNDO_TABLE} ({_COLUMNS})"
+        f" SELECT X'',X'',X'',0,NULL,NULL,0 FROM DUAL WHERE {condition}"
     )
-    return text.encode()
 
 
 def _on_duplicate(committed: Collection[Xid], *, whole: bool) -> str:

@@ -83,10 +83,11 @@ class _Cursor(aiomysql.Cursor):  # type: ignore[misc]  # the driver ships no typ
 
 
 class Session:
-    """One connection, in autocommit unless told ``BEGIN``."""
+    """One connection, in autocommit unless told ``BEGIN``; statements wait for locks as long as they may."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, lock_wait_seconds: int = LOCK_WAIT_SECONDS) -> None:
         self._connection = connection
+        self._lock_wait_seconds = lock_wait_seconds
 
     async def rows(self, sql: str, arguments: Sequence[object] | None = None) -> Sequence[Row]:
         """Run one statement and give its rows.
@@ -97,9 +98,7 @@ class Session:
             DatasourceUnavailableError: the connection broke.
             pymysql.err.MySQLError: the server refused the statement.
         """
-        async with self._asking(sql, arguments) as cursor:
-            rows: Sequence[Row] = await cursor.fetchall()
-            return rows
+        return (await self.train([sql], arguments))[0]
 
     async def train(
         self, statements: Sequence[str], arguments: Sequence[object] | None = None
@@ -114,11 +113,12 @@ class Session:
         """
         if not statements:
             return []
-        async with self._asking("; ".join(statements), arguments) as cursor:
+        first = self._connection.lets_wait(self._lock_wait_seconds)
+        async with self._asking("; ".join([*first, *statements]), arguments) as cursor:
             found: list[Sequence[Row]] = [await cursor.fetchall()]
             while await cursor.nextset():
                 found.append(await cursor.fetchall())
-            return found
+            return found[len(first) :]
 
     @contextlib.asynccontextmanager
     async def _asking(self, sql: str, arguments: Sequence[object] | None) -> AsyncIterator[Any]:
@@ -155,7 +155,7 @@ class Database:
         return self.datasource.schema
 
     @contextlib.asynccontextmanager
-    async def session(self) -> AsyncIterator[Session]:
+    async def session(self, lock_wait_seconds: int = LOCK_WAIT_SECONDS) -> AsyncIterator[Session]:
         """Lend a connection; one that saw any error, or was given up, is closed instead of kept.
 
         Raises:
@@ -165,7 +165,7 @@ class Database:
             connection = await self._connection()
             clean = False
             try:
-                yield Session(connection)
+                yield Session(connection, lock_wait_seconds)
                 clean = True
             finally:
                 if clean and not self._closed:
@@ -236,8 +236,7 @@ class Database:
             connection.close()
             raise
         try:
-            waiting = f"SET SESSION innodb_lock_wait_timeout={LOCK_WAIT_SECONDS}"
-            await Session(connection).train([*compensate.SESSION, waiting])
+            await Session(connection).train(compensate.SESSION)
         except BaseException:
             connection.close()
             raise
@@ -254,6 +253,14 @@ class _Connection(aiomysql.Connection):  # type: ignore[misc]  # the driver has 
         wanted = tls.mode is not TlsMode.DISABLED
         super().__init__(**options, ssl=tls.to_database() if wanted else None)
         self._mode = tls.mode
+        self._lock_wait_seconds = 0
+
+    def lets_wait(self, seconds: int) -> list[str]:
+        """What must be said first for statements to wait so long for a lock; nothing if that was said."""
+        if seconds == self._lock_wait_seconds:
+            return []
+        self._lock_wait_seconds = seconds
+        return [f"SET SESSION innodb_lock_wait_timeout={seconds}"]
 
     async def _request_authentication(self) -> None:
         if Terms(self._mode).insists and not self.server_capabilities & CLIENT.SSL:

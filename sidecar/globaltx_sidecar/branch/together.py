@@ -1,15 +1,21 @@
-"""Many rollbacks in one local transaction, in four round trips, as long as nothing stands in the way.
+"""Many rollbacks in one local transaction, in three round trips, as long as nothing stands in the way.
 
 A rollback by itself (`globaltx_sidecar.branch.restoring`) asks about each row in turn and waits for
-the disk twice. Here the transactions of a batch share all of that: their fences are one statement,
-their rows are read, restored and read again in trains, and one COMMIT ends it. It is for the plain
-case only: each row stands as its record says. Whatever else is found (a row in conflict, a lock held
-by somebody, an error of any kind) nothing has happened but the fences, and each of them is then
-rolled back by itself.
+the disk twice. Here the transactions of a batch share all of that: their fences are one statement, their
+rows are read in one train and restored in another, which looks at its own work and commits it. It is for
+the plain case only: each row stands as its record says. Whatever else is found (a row in conflict, a lock
+held by somebody, an error of any kind) nothing has happened at all, and each of them is then rolled
+back by itself.
 
-The records are read without a lock, after the fences are durable: from then on only another leader
-can touch them, and no new one can come. That nobody has is seen at the end, before the COMMIT, by the
-number of records that were deleted. So rows are locked before their records, as applications do.
+The fences are taken in the same local transaction, first. Until it commits they are locked: a local commit
+that comes meanwhile waits for that, where it would be refused behind a fence that stands already, and is
+refused then. One that came first is waited for, and its records are seen, because they are read without a
+snapshot that is older. Where a late local transaction of the same xid holds one of the rows, both would wait
+for each other: the database ends that, for the local transaction as well as for the batch.
+
+The records are read without a lock: behind the fences only another leader can touch them, one that has taken
+them before, and no new one can come. That nobody has is seen at the end, before the COMMIT, by the number of
+records that were deleted. So rows are locked before their records, as applications do.
 """
 
 from __future__ import annotations
@@ -23,7 +29,7 @@ from globaltx.undo import compensate, locks
 from globaltx.undo.compensate import Record, Verdict
 from globaltx.undo.shape import NoSuchColumnError, NoSuchTableError
 from globaltx.undo.values import UnreadableImageError, read_image
-from globaltx_sidecar.branch.database import LOCK_WAIT_SECONDS, DatasourceUnavailableError, code_of
+from globaltx_sidecar.branch.database import DatasourceUnavailableError, code_of
 from globaltx_sidecar.branch.undo_table import UndoTableMissingError
 
 if TYPE_CHECKING:
@@ -41,7 +47,6 @@ _WAIT_SECONDS = 1
 _TRAIN_CHARACTERS_MAX = 8 << 20
 """So that it fits into a packet of either server, as they come."""
 _ALONE = (NoSuchTableError, NoSuchColumnError, UnreadableImageError)
-_COUNT = "SELECT ROW_COUNT()"
 
 
 class _InTheWayError(Exception):
@@ -50,10 +55,11 @@ class _InTheWayError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """A record with its table, and the statement that reads the row."""
+    """A record with its table, its before image as it is written, and the statement that reads the row."""
 
     shape: TableShape
     record: Record
+    before: str | None
     select: str
 
     def judge(self, rows: Sequence[Row]) -> Verdict:
@@ -76,7 +82,7 @@ class Together:
             DatasourceUnavailableError: a passing fault; nothing or everything happened, repeat it.
         """
         try:
-            async with self._database.session() as session:
+            async with self._database.session(_WAIT_SECONDS) as session:
                 await self._attempt(session, xids)
         except _InTheWayError:
             return False
@@ -97,51 +103,47 @@ class Together:
     async def _roll_back(self, session: Session, xids: Sequence[Xid]) -> None:
         *_, found = await session.train(
             [
-                f"SET SESSION innodb_lock_wait_timeout={_WAIT_SECONDS}",
-                locks.take_fences(self._schema, xids),
                 "BEGIN",
+                locks.take_fences(self._schema, xids),
                 locks.select_standing(self._schema, xids, RECORDS_MAX + 1),
             ]
         )
         if len(found) > RECORDS_MAX:
             raise _InTheWayError
-        if found:
-            await self._undo(session, found, xids)
-        await session.train(["COMMIT", f"SET SESSION innodb_lock_wait_timeout={LOCK_WAIT_SECONDS}"])
-
-    async def _undo(self, session: Session, found: Sequence[Row], xids: Sequence[Xid]) -> None:
-        changes = [each for row in found if (each := await self._change(Record.read(*row))) is not None]
-        order = sorted(changes, key=lambda each: (each.record.table_name, each.record.row_key))
-        current = await session.train([each.select for each in order])
-        standing = {id(each): each.judge(rows) for each, rows in zip(order, current, strict=True)}
-        if Verdict.CONFLICT in standing.values():
-            raise _InTheWayError
-        restored = [each for each in changes if standing[id(each)] is Verdict.RESTORE]
+        changes = [each for row in found if (each := await self._change(row)) is not None]
+        restored = await self._to_restore(session, changes)
         restores = [compensate.restore(each.shape, each.record) for each in restored]
-        deletes = self._deletes(found, xids)
-        texts = [*restores, *(each.select for each in restored), *deletes]
-        if sum(map(len, texts)) > _TRAIN_CHARACTERS_MAX:
+        last = [*restores, *self._deletes(found, xids, restored), "COMMIT"]
+        if sum(map(len, last)) > _TRAIN_CHARACTERS_MAX:
             raise _InTheWayError
-        answers = await session.train(texts)
-        read = answers[len(restores) : len(restores) + len(restored)]
-        counts = answers[len(restores) + len(restored) + 1 :: 2]
-        if any(each.judge(rows) is not Verdict.DONE for each, rows in zip(restored, read, strict=True)):
-            raise _InTheWayError
-        if sum(int(count) for ((count,),) in counts) != len(found):
-            raise _InTheWayError
+        await session.train(last)
 
-    async def _change(self, record: Record) -> _Change | None:
+    async def _change(self, row: Row) -> _Change | None:
         """Look at a record; None when there is no row to look at."""
+        record = Record.read(*row)
         shape = await self._schemas.shape(self._schema, record.table_name.decode("utf-8", "replace"))
         if compensate.select_children(shape, record):
             raise _InTheWayError
         select = compensate.select_current(shape, record)
-        return None if select is None else _Change(shape, record, select)
+        return None if select is None else _Change(shape, record, row[2], select)
 
-    def _deletes(self, found: Sequence[Row], xids: Sequence[Xid]) -> list[str]:
-        """Write the DELETEs of the records, each with the question how many it found."""
-        return [
-            text
-            for name, row_keys in sorted(locks.keys_by_table(found).items())
-            for text in (locks.delete_records(self._schema, name, row_keys, xids), _COUNT)
-        ]
+    async def _to_restore(self, session: Session, changes: Sequence[_Change]) -> list[_Change]:
+        """Lock the rows, and say which of them must be restored; the others are as they were."""
+        order = sorted(changes, key=lambda each: (each.record.table_name, each.record.row_key))
+        current = await session.train([each.select for each in order])
+        verdicts = {id(each): each.judge(rows) for each, rows in zip(order, current, strict=True)}
+        if Verdict.CONFLICT in verdicts.values():
+            raise _InTheWayError
+        return [each for each in changes if verdicts[id(each)] is Verdict.RESTORE]
+
+    def _deletes(self, found: Sequence[Row], xids: Sequence[Xid], restored: Sequence[_Change]) -> list[str]:
+        """Write the DELETEs of records, and what fails unless all were there and all rows are as before."""
+        if not found:
+            return []
+        texts = ["SET @globaltx_deleted=0"]
+        for name, row_keys in sorted(locks.keys_by_table(found).items()):
+            texts.append(locks.delete_records(self._schema, name, row_keys, xids))
+            texts.append("SET @globaltx_deleted=@globaltx_deleted+ROW_COUNT()")
+        wrong = [f"@globaltx_deleted<>{len(found)}"]
+        wrong += [compensate.differs(each.shape, each.record, each.before) for each in restored]
+        return [*texts, locks.stop_if(self._schema, " OR ".join(wrong))]

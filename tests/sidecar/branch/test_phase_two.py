@@ -12,7 +12,7 @@ from globaltx.transaction.states import State
 from globaltx.transaction.xid import Xid
 from globaltx.undo import locks
 from globaltx.undo.refusal import RefusedError
-from globaltx_sidecar.branch.database import Database
+from globaltx_sidecar.branch.database import LOCK_WAIT_SECONDS, Database
 from globaltx_sidecar.branch.phase_two import PhaseTwo
 from tests.sidecar.eventually import eventually
 from tests.sidecar.mysql.meter import TripMeter
@@ -369,8 +369,8 @@ class Gated(Database):
     stops: asyncio.Event
 
     @contextlib.asynccontextmanager
-    async def session(self) -> AsyncIterator[Any]:
-        async with super().session() as session:
+    async def session(self, lock_wait_seconds: int = LOCK_WAIT_SECONDS) -> AsyncIterator[Any]:
+        async with super().session(lock_wait_seconds) as session:
             yield _Gated(self, session)
 
 

@@ -11,7 +11,7 @@ import pytest
 from globaltx.transaction.conflict import CarriedOut, ColumnConflict, Remedy, Resolution
 from globaltx.transaction.states import State
 from globaltx.transaction.xid import Xid
-from globaltx_sidecar.branch.database import Database, DatasourceUnavailableError
+from globaltx_sidecar.branch.database import LOCK_WAIT_SECONDS, Database, DatasourceUnavailableError
 from globaltx_sidecar.branch.phase_two import PhaseTwo
 
 if TYPE_CHECKING:
@@ -272,8 +272,8 @@ class Cut(Database):
     count = 0
 
     @contextlib.asynccontextmanager
-    async def session(self) -> AsyncIterator[Any]:
-        async with super().session() as session:
+    async def session(self, lock_wait_seconds: int = LOCK_WAIT_SECONDS) -> AsyncIterator[Any]:
+        async with super().session(lock_wait_seconds) as session:
             yield _Cut(self, session)
 
 

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from pymysql.err import MySQLError
 
 from globaltx.transaction.states import State
 from globaltx.transaction.xid import Xid
@@ -76,7 +77,7 @@ async def test_all_of_a_batch_are_undone_by_one_durable_commit(
     assert sql(EVERYTHING) == inventory
 
 
-async def test_a_batch_takes_four_round_trips(
+async def test_a_batch_takes_three_round_trips(
     application: Make, batch: Together, database: Database, inventory: str, xid: Xid
 ) -> None:
     xids = await many(application, xid)
@@ -99,9 +100,62 @@ async def test_a_batch_takes_four_round_trips(
         assert await batch.rollback(xids[1:])
     finally:
         connections.Session = original  # type: ignore[misc]
-    assert len(trains) == 4
+    assert len(trains) == 3
     assert database.schema
     assert inventory
+
+
+class _CutOff(connections.Session):
+    """A connection that breaks at one statement, before or behind it; trains go statement by statement."""
+
+    at = 0
+    answered = False
+    count = 0
+
+    async def train(
+        self, statements: Sequence[str], arguments: Sequence[object] | None = None
+    ) -> list[Sequence[Row]]:
+        if arguments is not None:  # shapes
+            return await super().train(statements, arguments)
+        found: list[Sequence[Row]] = []
+        for each in statements:
+            _CutOff.count += 1
+            here = _CutOff.count == _CutOff.at
+            if here and not self.answered:
+                raise connections.DatasourceUnavailableError
+            found += await super().train([each])
+            if here:
+                raise connections.DatasourceUnavailableError
+        return found
+
+
+@pytest.mark.parametrize("answered", [False, True], ids=["before", "behind"])
+async def test_cut_off_at_any_statement_nothing_has_happened_or_all(
+    application: Make,
+    batch: Together,
+    sql: Sql,
+    inventory: str,
+    xid: Xid,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    answered: bool,
+) -> None:
+    monkeypatch.setattr(connections, "Session", _CutOff)
+    _CutOff.answered, done = answered, False
+    at = 0
+    while not done:
+        at += 1
+        xids = await many(application, Xid("tests", f"{xid.name}-{at}"))
+        changed = sql(EVERYTHING)
+        _CutOff.at, _CutOff.count = at, 0
+        done = await batch.rollback(xids)
+        fences = int(sql("SELECT COUNT(*) FROM globaltx_undo WHERE xid LIKE '!%'")) // len(xids)
+        state = sql(EVERYTHING), int(sql(LEFT)), fences
+        assert state in {(changed, len(xids), at - 1), (inventory, 0, at)}
+        _CutOff.at = 0
+        assert await batch.rollback(xids)
+        assert (sql(EVERYTHING), int(sql(LEFT))) == (inventory, 0)
+    assert at > 10
 
 
 async def test_one_in_conflict_leaves_all_to_be_taken_by_themselves(
@@ -147,19 +201,39 @@ async def test_its_fences_wait_for_a_local_commit_under_way(
     assert sql(EVERYTHING) == inventory
 
 
+async def test_a_late_local_transaction_that_holds_a_row_ends_itself_or_the_batch(
+    application: Make, batch: Together, phase_two: PhaseTwo, sql: Sql, inventory: str, xid: Xid
+) -> None:
+    """It waits for the fence, and the batch for its row: the database ends one of them, and all is undone."""
+    await changed(application, xid.name, OURS)
+    late = application(xid)
+    await late.execute("UPDATE inventory SET available = 6 WHERE id = 1")
+    rollback = asyncio.create_task(batch.rollback([xid]))
+    await eventually(lambda: sql(LOCK_WAITS).split()[1] != "0")
+    try:
+        await late.commit()
+    except MySQLError:
+        await late.roll_back()
+    assert await rollback or (await phase_two.rollback(xid)).state is State.ROLLED_BACK
+    assert (sql(EVERYTHING), int(sql(LEFT))) == (inventory, 0)
+
+
 async def test_records_that_another_leader_has_just_done_end_the_batch(
     application: Make, database: Database, schemas: CachedSchemas, sql: Sql, inventory: str, xid: Xid
 ) -> None:
-    """Between our reading of the records and our locks: then what stands there may be somebody else's."""
+    """Between our reading of the records and our locks: then what stands there may be somebody else's.
+
+    It has taken the fence before us; now that is ours, and it would wait.
+    """
     insert = "INSERT INTO inventory (id, product, changed) VALUES (9, 4, '2020-01-01')"
     mine = await changed(application, f"{xid.name}-1", insert)
 
     class Overtaken(Together):
-        async def _undo(self, session: Session, found: Sequence[Row], xids: Sequence[Xid]) -> None:
-            for each in xids:
-                await PhaseTwo(database, schemas).rollback(each)
+        async def _to_restore(self, session: Session, changes: Sequence[Any]) -> list[Any]:
+            other = PhaseTwo(database, schemas)
+            await other._insisting(lambda session: other._undo_all(session, mine, ()))
             sql(insert)
-            await super()._undo(session, found, xids)
+            return await super()._to_restore(session, changes)
 
     assert not await Overtaken(database, schemas).rollback([mine])
     assert sql("SELECT product FROM inventory WHERE id = 9").strip() == "4"
