@@ -5,6 +5,7 @@ Its program is the etcd within the local Kubernetes.
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shutil
@@ -223,6 +224,12 @@ class Etcd:
         )
         return other
 
+    def keys(self, prefix: str) -> dict[str, str]:
+        """All keys that begin with the prefix and their values, as its first member knows them."""
+        start, end = prefix.encode(), prefix[:-1].encode() + bytes((ord(prefix[-1]) + 1,))
+        told = self.members[0].ask("kv/range", key=_base64(start), range_end=_base64(end))
+        return {_text(each["key"]): _text(each.get("value", "")) for each in told.get("kvs", ())}
+
     def size(self) -> int:
         """The bytes in use by the data of the first member."""
         return int(self.members[0].ask("maintenance/status")["dbSizeInUse"])
@@ -242,11 +249,13 @@ class Etcd:
         return processes.owned(self.folder, ["etcd"])
 
     def trust(self) -> ssl.SSLContext | None:
-        """What speaks TLS with it."""
+        """What speaks TLS with its gateway."""
         if not self.shape.tls:
             return None
         made = ssl.create_default_context(cafile=self.credentials / "ca.crt")
-        made.load_cert_chain(self.credentials / "tls.crt", self.credentials / "tls.key")
+        own = self.folder / "pki" / "asking"
+        found = own if own.with_suffix(".crt").exists() else self.credentials / "tls"
+        made.load_cert_chain(found.with_suffix(".crt"), found.with_suffix(".key"))
         return made
 
     def command(self, member: Member) -> list[str]:
@@ -309,8 +318,9 @@ class Etcd:
         ca = authority("etcd")
         ca.write(pki, "ca")
         issue(ca, "server", hosts=["127.0.0.1", "localhost"]).write(pki, "server")
+        issue(ca, "somebody").write(self.credentials, "tls")
         # Its gateway takes no client's certificate that has a common name, which it would take for a user.
-        issue(ca, "", groups=["globaltx"]).write(self.credentials, "tls")
+        issue(ca, "", groups=["globaltx"]).write(pki, "asking")
         shutil.copy(pki / "ca.crt", self.credentials / "ca.crt")
 
     def _lock_up(self) -> None:
@@ -324,6 +334,14 @@ class Etcd:
         open_.ask("auth/role/add", name=USER)
         open_.ask("auth/user/grant", user=USER, role=USER)
         open_.ask("auth/enable")
+
+
+def _base64(raw: bytes) -> str:
+    return base64.b64encode(raw).decode("ascii")
+
+
+def _text(raw: str) -> str:
+    return base64.b64decode(raw).decode()
 
 
 def _identity(member: Member) -> tuple[str, int, int]:

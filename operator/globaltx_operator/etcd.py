@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from globaltx.coordinator.observed import Plan
-    from globaltx.stores.etcd.client import Change, Changes, EtcdClient
+    from globaltx.stores.etcd.client import EtcdClient
+    from globaltx.stores.etcd.messages import Change, Changes
     from globaltx.stores.etcd.store import EtcdStore
     from globaltx.transaction.model import Branch, Snapshot
     from globaltx_operator.metrics import Metrics

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from globaltx.stores.etcd.keys import Keys, Record
-from globaltx.stores.etcd.requests import decode, prefix_range
 from globaltx.transaction.states import State
 from globaltx.transaction.xid import Xid
 
@@ -81,18 +80,14 @@ class InEtcd:
     def stands(self) -> dict[str, Stand]:
         """Read all keys of the namespace at once."""
         below = self._keys.transaction(Xid(self._namespace, "x")).removesuffix("x/")
-        told = self._etcd.members[0].ask("kv/range", **prefix_range(below))
-        return {
-            snapshot.transaction.xid.name: _stand(snapshot)
-            for snapshot in self._snapshots(told.get("kvs", ()))
-        }
+        found = self._snapshots(self._etcd.keys(below))
+        return {snapshot.transaction.xid.name: _stand(snapshot) for snapshot in found}
 
-    def _snapshots(self, found: Iterable[dict[str, Any]]) -> Iterable[Snapshot]:
+    def _snapshots(self, found: dict[str, str]) -> Iterable[Snapshot]:
         records: dict[str, Record] = {}
-        for each in found:
-            _, (_, name, *parts) = self._keys.parts(decode(each["key"]))
-            record = records.setdefault(name, Record(Xid(self._namespace, name)))
-            record.put(parts, decode(each.get("value", "")))
+        for key, value in found.items():
+            _, (_, name, *parts) = self._keys.parts(key)
+            records.setdefault(name, Record(Xid(self._namespace, name))).put(parts, value)
         return filter(None, (record.snapshot() for record in records.values()))
 
 

@@ -120,12 +120,12 @@ class HookedEtcdClient(EtcdClient):
         super().__init__(access)
         self._hook = hook
 
-    async def request(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        await self._hook(path, "before")
+    async def request(self, method: str, message: bytes) -> bytes:
+        await self._hook(method, "before")
         try:
-            return await super().request(path, body)
+            return await super().request(method, message)
         finally:
-            await self._hook(path, "after")
+            await self._hook(method, "after")
 
 
 class EtcdHarness:

@@ -5,8 +5,8 @@ etcd reads the ones that it trusts at its start only: a change of theirs takes a
 is for a person to choose. All certificates below them live for a year and are renewed after eight months:
 etcd, the operator and the sidecars read theirs again for each new connection.
 
-A client's certificate has no common name, since etcd's gateway takes one for a user's name and refuses it.
-It says who may connect at all, from the first second on; who that is, user and password say.
+A client's certificate has no common name, since etcd takes one for a user's name where no token is shown. It
+says who may connect at all, from the first second on; who that is, user and password say.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ ROOT = "root"
 
 _SUBJECT = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "globaltx")])
 _CLIENT = Use(_SUBJECT, (ExtendedKeyUsageOID.CLIENT_AUTH,))
-# Members also connect: to each other, and their gateway to themselves.
+# Members also connect to each other.
 _MEMBER = Use(_SUBJECT, (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH))
 
 

@@ -6,10 +6,10 @@ decide about the transactions of others. Every call here may be repeated.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from globaltx.stores.etcd import messages
 from globaltx.stores.etcd.errors import EtcdRefusedError
-from globaltx.stores.etcd.requests import prefix_range
 from globaltx_operator.bundled.material import ROOT, user_of
 
 if TYPE_CHECKING:
@@ -36,30 +36,28 @@ class Users:
         if self._locked and ROOT in known:
             return known
         if ROOT not in known:
-            await self._add("user", name=ROOT, password=password)
-        await self._add("role", name=ROOT)
-        await self._client.request("auth/user/grant", {"user": ROOT, "role": ROOT})
-        await self._client.request("auth/enable", {})
+            await self._add("User", messages.new_user(ROOT, password))
+        await self._add("Role", messages.new_role(ROOT))
+        await self._client.request("Auth/UserGrantRole", messages.role_of_user(ROOT, ROOT))
+        await self._client.request("Auth/AuthEnable", b"")
         self._locked = True
         return known
 
     async def admit(self, namespace: str, password: str) -> None:
         """Let the sidecars of a namespace in, to the keys of that namespace."""
         name = user_of(namespace)
-        await self._add("role", name=name)
-        span = prefix_range(f"{self._prefix}{namespace}/")
-        permission = {"permType": "READWRITE", "key": span["key"], "range_end": span["rangeEnd"]}
-        await self._client.request("auth/role/grant", {"name": name, "perm": permission})
-        await self._add("user", name=name, password=password)
-        await self._client.request("auth/user/grant", {"user": name, "role": name})
+        await self._add("Role", messages.new_role(name))
+        permission = messages.permission(name, f"{self._prefix}{namespace}/")
+        await self._client.request("Auth/RoleGrantPermission", permission)
+        await self._add("User", messages.new_user(name, password))
+        await self._client.request("Auth/UserGrantRole", messages.role_of_user(name, name))
 
     async def _names(self) -> list[str]:
-        told = await self._client.request("auth/user/list", {})
-        return list(told.get("users") or ())
+        return messages.read_users(await self._client.request("Auth/UserList", b""))
 
-    async def _add(self, kind: str, **body: Any) -> None:
+    async def _add(self, kind: str, message: bytes) -> None:
         try:
-            await self._client.request(f"auth/{kind}/add", body)
+            await self._client.request(f"Auth/{kind}Add", message)
         except EtcdRefusedError as error:
             if _THERE not in str(error):
                 raise

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Self
 from dev.waiting import wait_for
 from globaltx.coordinator.policy import Route
 from globaltx.manifest.settings import SidecarSettings
-from globaltx.stores.etcd.requests import decode, prefix_range
 from tests.ports import LOOPBACK, free_port
 from tests.sidecar.programs import Account, Program, SidecarProgram, datasource, get, http_settings
 
@@ -217,8 +216,7 @@ class Shop:
 
 def unsettled_in(etcd: Etcd, prefix: str) -> list[str]:
     """The transactions without a decision, and the branches without an end, by their keys."""
-    told = etcd.members[0].ask("kv/range", **prefix_range(prefix), keysOnly=True)
-    keys = {decode(each["key"]) for each in told.get("kvs", ())}
+    keys = etcd.keys(prefix)
     open_ones = {key for key in keys if "/branch/" in key and key.replace("/branch/", "/end/") not in keys}
     begun = {key for key in keys if key.endswith("/begin")}
     return sorted(open_ones | {key for key in begun if key.replace("/begin", "/decision") not in keys})

@@ -1,1 +1,1 @@
-"""The store for load: an etcd of the user's own, spoken to by its JSON gateway."""
+"""The store for load: an etcd of the user's own, spoken to by gRPC."""

@@ -78,6 +78,7 @@ class EtcdAccess:
 def _context(files: list[Path]) -> ssl.SSLContext:
     authority = files[0] if files and files[0].exists() else None
     made = ssl.create_default_context(cafile=authority)
+    made.set_alpn_protocols(["h2"])
     if files and files[1].exists():
         made.load_cert_chain(files[1], files[2])
     return made

@@ -5,9 +5,9 @@ gathered meanwhile goes out together, each as a transaction nested in one. So on
 and a thousand pay a few requests. What nobody waits for has ``patience``: it goes with the next request
 that is made anyway, and makes one of its own only when there was none for so long.
 
-etcd makes all comparisons of a request before its first operation. Two transactions about one xid
-must therefore never be in one request (a `join` and a `decide` would both find it undecided), nor
-may the second be sent before the first: each keeps its place.
+etcd makes all comparisons of a request before its first operation. Two transactions about one xid must
+therefore never be in one request (a `join` and a `decide` would both find it undecided). Nor is the second
+sent before the first was answered, because etcd may do first what came last: each keeps its place.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class Batches:
         self._client = client
         self._waiting: deque[_Waiting] = deque()
         self._flying: set[asyncio.Task[None]] = set()
+        self._under_way: set[Xid] = set()
         self._alarm: asyncio.TimerHandle | None = None
 
     async def txn(self, about: Xid, txn: Txn, patience: float = 0.0) -> Answer:
@@ -91,23 +92,29 @@ class Batches:
             self._send_off()
 
     def _send_off(self) -> None:
-        task = asyncio.create_task(self._send(self._take()), name="etcd batch")
+        batch = self._take()
+        if not batch:
+            return  # each waits for another about its xid, whose landing will take it along
+        about = {each.about for each in batch}
+        self._under_way |= about
+        task = asyncio.create_task(self._send(batch), name="etcd batch")
         self._flying.add(task)
-        task.add_done_callback(self._landed)
+        task.add_done_callback(lambda task: self._landed(task, about))
 
     def _stop_alarm(self) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
 
-    def _landed(self, task: asyncio.Task[None]) -> None:
+    def _landed(self, task: asyncio.Task[None], about: set[Xid]) -> None:
         self._flying.discard(task)
+        self._under_way -= about
         self._fly()
 
     def _take(self) -> list[_Waiting]:
         """The next few, at most one about an xid; the others keep their places."""
         taken: list[_Waiting] = []
-        about: set[Xid] = set()
+        about = set(self._under_way)
         left: list[_Waiting] = []
         weight = 0
         while self._waiting and len(taken) < TOGETHER_MAX and weight < BYTES_TOGETHER_MAX:
@@ -123,7 +130,7 @@ class Batches:
     async def _send(self, batch: list[_Waiting]) -> None:
         if len(batch) > 1:
             try:
-                answers = (await self._client.txn(all_of(each.txn for each in batch))).nested()
+                answers = (await self._client.txn(all_of(each.txn for each in batch))).nested(len(batch))
             except EtcdRefusedError:
                 pass  # one of them is refused, and the others must not be: each by itself
             except BaseException as error:

@@ -1,4 +1,4 @@
-"""A small client for etcd: transactions, ranges, watches, leases, with typed errors.
+"""A small client for etcd: transactions, ranges, watches, with typed errors.
 
 Nothing is repeated in here: an `EtcdUnavailableError` says that a call may or may not have happened,
 and only the caller knows whether it may be repeated.
@@ -8,18 +8,10 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from globaltx.stores.etcd.errors import CompactedError, EtcdUnavailableError
-from globaltx.stores.etcd.requests import (
-    KeyValue,
-    Txn,
-    answer_of,
-    encode,
-    key_value,
-    key_values,
-    prefix_range,
-)
+from globaltx.stores.etcd import messages
+from globaltx.stores.etcd.requests import KeyValue, Txn, answer_of
 from globaltx.stores.etcd.transport import Transport
 
 if TYPE_CHECKING:
@@ -28,12 +20,11 @@ if TYPE_CHECKING:
     from typing import Self
 
     from globaltx.stores.etcd.access import EtcdAccess
+    from globaltx.stores.etcd.messages import Changes
     from globaltx.stores.etcd.requests import Answer
 
-Json = dict[str, Any]
-
 REQUEST_TIMEOUT = 5.0
-CONNECTIONS = 16
+AT_ONCE = 16
 PAGE = 1000
 SILENCE = 20.0
 """After so long without a message, in seconds, a watch is ended, for its member may be gone."""
@@ -47,26 +38,6 @@ class Listing:
     revision: int
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What happened to one key; a deleted one has no value."""
-
-    key_value: KeyValue
-    deleted: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What one message of a watch told: everything up to and with ``revision``.
-
-    ``behind`` is by how many revisions the store was ahead of that when it was sent.
-    """
-
-    changes: tuple[Change, ...]
-    revision: int
-    behind: int = 0
-
-
 class EtcdClient:
     """Requests to one etcd; use it as an async context manager, or `close` it.
 
@@ -74,9 +45,9 @@ class EtcdClient:
     """
 
     def __init__(
-        self, access: EtcdAccess, *, timeout: float = REQUEST_TIMEOUT, connections: int = CONNECTIONS
+        self, access: EtcdAccess, *, timeout: float = REQUEST_TIMEOUT, at_once: int = AT_ONCE
     ) -> None:
-        self._transport = Transport(access, timeout, connections)
+        self._transport = Transport(access, timeout, at_once)
 
     async def __aenter__(self) -> Self:
         return self
@@ -90,13 +61,13 @@ class EtcdClient:
         """Close all connections; a later request opens new ones."""
         await self._transport.close()
 
-    async def request(self, path: str, body: Json) -> Json:
-        """One call of the gateway by its path below ``/v3/``."""
-        return await self._transport.request(f"/v3/{path}", body)
+    async def request(self, method: str, message: bytes) -> bytes:
+        """One call of etcd's by its service and method (``KV/Txn``); the message that it answers."""
+        return await self._transport.request(method, message)
 
     async def txn(self, txn: Txn) -> Answer:
         """Do one transaction, durable on return; its reads are consistent."""
-        return answer_of(await self.request("kv/txn", txn.to_json()))
+        return answer_of(await self.request(messages.TXN, txn.to_bytes()))
 
     async def list(self, prefix: str) -> Listing:
         """Read all keys of a prefix consistently, page by page, as of one revision.
@@ -104,16 +75,16 @@ class EtcdClient:
         Raises:
             CompactedError: that revision went while the pages were read.
         """
-        bounds = prefix_range(prefix)
         found: list[KeyValue] = []
-        revision = 0
+        start, revision = prefix, 0
         while True:
-            told = await self.request("kv/range", bounds | {"limit": PAGE, "revision": str(revision)})
-            revision = revision or int(told["header"]["revision"])
-            found += key_values(told)
-            if not told.get("more"):
+            asked = messages.page(start, prefix, PAGE, revision)
+            page = messages.read_page(await self.request(messages.RANGE, asked))
+            revision = revision or page.revision
+            found += page.found
+            if not page.more or not page.found:
                 return Listing(tuple(found), revision)
-            bounds = bounds | {"key": encode(found[-1].key + "\0")}
+            start = found[-1].key + "\0"
 
     async def watch(
         self,
@@ -132,35 +103,18 @@ class EtcdClient:
         Raises:
             CompactedError: the history since that revision is not kept any more.
         """
-        asked = prefix_range(prefix) | {"startRevision": str(revision)}
-        body = {"createRequest": asked if deletes else asked | {"filters": ["NODELETE"]}}
-        async with aclosing(self._transport.messages("/v3/watch", body, silence)) as messages:
-            async for told in messages:
-                if told.get("canceled"):
-                    raise _ended(told)
-                if told.get("created") and opened is not None:
+        asked = messages.watch(prefix, revision, deletes=deletes)
+        told = self._transport.messages(messages.WATCH, asked, silence, messages.read_changes)
+        async with aclosing(told):
+            async for each in told:
+                if each is not None:
+                    yield each
+                elif opened is not None:
                     opened()
-                if told.get("events"):
-                    yield _changes(told)
-
-    async def grant(self, seconds: int) -> str:
-        """Make a lease that ends by itself unless it is kept alive; its id."""
-        told = await self.request("lease/grant", {"TTL": str(seconds)})
-        return str(told["ID"])
-
-    async def keep_alive(self, lease: str) -> bool:
-        """Let a lease begin anew; whether it was still there."""
-        told = await self.request("lease/keepalive", {"ID": lease})
-        return int((told.get("result") or {}).get("TTL", 0)) > 0
-
-    async def revoke(self, lease: str) -> None:
-        """End a lease and remove the keys that are bound to it."""
-        await self.request("lease/revoke", {"ID": lease})
 
     async def revision(self) -> int:
         """The present revision."""
-        told = await self.request("kv/range", {"key": encode("\0"), "countOnly": True})
-        return int(told["header"]["revision"])
+        return messages.read_page(await self.request(messages.RANGE, messages.count_none())).revision
 
     async def compact(self, revision: int) -> None:
         """Throw away the history before that revision.
@@ -168,19 +122,4 @@ class EtcdClient:
         Raises:
             CompactedError: somebody has done so already.
         """
-        await self.request("kv/compaction", {"revision": str(revision)})
-
-
-def _ended(told: Json) -> CompactedError | EtcdUnavailableError:
-    reason = told.get("cancel_reason") or "etcd ended the watch"
-    if int(told.get("compact_revision", 0)):
-        return CompactedError(f"watch: history was compacted at {told['compact_revision']}: {reason}")
-    return EtcdUnavailableError(f"watch: {reason}")
-
-
-def _changes(told: Json) -> Changes:
-    changes = tuple(
-        Change(key_value(each["kv"]), deleted=each.get("type") == "DELETE") for each in told["events"]
-    )
-    revision = max(each.key_value.revision for each in changes)
-    return Changes(changes, revision, int(told["header"]["revision"]) - revision)
+        await self.request(messages.COMPACT, messages.compaction(revision))

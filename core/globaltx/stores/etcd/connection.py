@@ -1,54 +1,52 @@
-"""A connection to a member of etcd: one request at a time, its answer whole or piece by piece."""
+"""A connection to a member of etcd: any number of calls at the same time, which end, or last."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
-from globaltx.stores.etcd.wire import AnswerError, AnswerReader
+from globaltx.stores.etcd.frames import PeerError
+from globaltx.stores.etcd.http2 import Conversation
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncGenerator
 
-HELD_BYTES_MAX = 1024 * 1024
-"""What may wait for a slow reader of a lasting answer before the peer is no longer listened to."""
+    from globaltx.stores.etcd.calls import Call
+
+PONG_SECONDS = 0.25
+"""How long the answer to a ping waits for others to go with.
+
+A member asks how far away we are with whatever it gets, unless it still waits to hear that: answered at
+once, each call would cost a frame each way more. It takes us for lost after tens of seconds only.
+"""
+UNSENT_BYTES_MAX = 64 << 20
+"""What may wait for a peer that does not read."""
 
 
 class Connection(asyncio.Protocol):
-    """Made by `connect`; whoever asks owns it until the answer is whole.
+    """Made by `connect`.
 
-    Asking raises ``ConnectionError`` when it is lost, and ``AnswerError`` when what comes is no answer.
-    It is of no use afterwards (``usable``), nor when the asking was cancelled.
+    A call raises ``ConnectionError`` when the connection is lost, and ``PeerError`` when what comes is no
+    HTTP/2 or no gRPC; then no call is possible any more (``usable``). How a call has ended is its ``status``.
     """
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
-        loop = asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
         self.context = context
-        self.idle_since = 0.0
-        self.closed: asyncio.Future[None] = loop.create_future()
+        self.heard_at = self._loop.time()
+        self.closed: asyncio.Future[None] = self._loop.create_future()
         self._transport: asyncio.Transport | None = None
-        self._reader: AnswerReader | None = None
-        self._bytes_max = 0
-        self._held = 0
-        self._paused = False
+        self._talk = Conversation()
         self._failure: Exception | None = None
-        self._changed: asyncio.Future[None] | None = None
+        self._waiting: dict[int, asyncio.Future[None]] = {}
+        self._retired = False
+        self._flushing: asyncio.Handle | None = None
+        self._pong: asyncio.TimerHandle | None = None
 
     @property
     def usable(self) -> bool:
-        """Whether another request can be sent."""
-        return self._failure is None and self._reader is None and not self.closed.done()
-
-    @property
-    def listens(self) -> bool:
-        """Whether more is taken from the peer."""
-        return not self._paused and not self.closed.done()
-
-    @property
-    def held(self) -> int:
-        """How many bytes of a lasting answer wait to be taken."""
-        return self._held
+        """Whether another call can begin."""
+        return self._failure is None and not self._retired and self._talk.usable
 
     def socket(self) -> Any:
         """The socket of it, to look at its options."""
@@ -58,115 +56,120 @@ class Connection(asyncio.Protocol):
         """Drop it at once."""
         self._fail(ConnectionAbortedError("the connection was closed"))
 
-    async def ask(self, request: bytes, bytes_max: int) -> tuple[int, bytes]:
-        """Send a request and give status and body of its answer."""
-        reader = self._send(request, bytes_max)
+    def retire(self) -> None:
+        """Begin no call any more, and close once the last one has ended."""
+        self._retired = True
+        self._close_if_done()
+
+    async def ask(self, block: bytes, request: bytes, bytes_max: int) -> Call:
+        """Do a call that has one answer, and wait for its end; who is cancelled lets it be."""
+        call = self.begin(block, request, bytes_max)
         try:
-            while not reader.ended:
-                await self._more()
-        except BaseException:
-            self.abort()
-            raise
-        self._done(reader)
-        return reader.status, b"".join(reader.pieces)
+            while call.status is None:
+                await self._change(call)
+        finally:
+            self.leave(call)
+        return call
 
-    async def status(self, request: bytes) -> int:
-        """Send a request that has a lasting answer, and give its status; `pieces` gives the body."""
-        reader = self._send(request, 0)
-        while not reader.status:
-            await self._more()
-        return reader.status
+    def begin(self, block: bytes, request: bytes, bytes_max: int, *, lasts: bool = False) -> Call:
+        """Begin a call; `next` gives its messages, and whoever began it must `leave` it."""
+        if self._failure is not None or not self._talk.usable:
+            raise self._failure or ConnectionResetError("the member takes no more calls on this connection")
+        call = self._talk.begin(block, request, bytes_max, lasts=lasts)
+        self._flush()
+        return call
 
-    async def pieces(self, silence: float) -> AsyncGenerator[bytes, None]:
-        """Yield a lasting answer's body as it comes, until its end.
+    async def next(self, call: Call) -> bytes | None:
+        """The next message of a call that lasts, once it comes; None when the call has ended."""
+        while (found := self._talk.next(call)) is None:
+            if call.status is not None:
+                return None
+            await self._change(call)
+        self._flush()
+        return found
 
-        Raises:
-            TimeoutError: nothing came for so many seconds.
-        """
-        reader = self._reader
-        while reader is not None:
-            for piece in self._taken(reader):
-                yield piece
-            if reader.ended:
-                break
-            async with asyncio.timeout(silence):
-                await self._more()
+    def leave(self, call: Call) -> None:
+        """Let a call be, whether it has ended or not."""
+        self._talk.leave(call)
+        self._flush()
+        self._close_if_done()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin (asyncio.Protocol)."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
+        self._flush()
 
     def data_received(self, data: bytes) -> None:
         """Read on (asyncio.Protocol)."""
-        if self._reader is None:
-            self._fail(AnswerError("the member spoke without being asked"))
-            return
-        self._held += len(data)
+        self.heard_at = self._loop.time()
         try:
-            self._reader.feed(data)
-        except AnswerError as error:
+            changed = self._talk.feed(data)
+        except PeerError as error:
             self._fail(error)
             return
-        if self._bytes_max and self._held > self._bytes_max:
-            self._fail(AnswerError(f"an answer is longer than {self._bytes_max} bytes"))
-        elif not self._bytes_max and self._held > HELD_BYTES_MAX and self._transport is not None:
-            self._paused = True
-            self._transport.pause_reading()
-        self._wake()
+        self._flush()
+        for call in changed:
+            self._wake(call.number)
+        if self._talk.leaving:
+            self._close_if_done()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End (asyncio.Protocol)."""
-        if exc is None and self._reader is not None and self._failure is None:
-            try:
-                self._reader.end()
-            except AnswerError as error:
-                exc = error
-        if self._reader is None or not self._reader.ended:
-            self._failure = self._failure or exc or ConnectionResetError("the connection was closed")
+        self._failure = self._failure or exc or ConnectionResetError("the connection was closed")
+        if self._pong is not None:
+            self._pong.cancel()
         if not self.closed.done():
             self.closed.set_result(None)
-        self._wake()
+        for number in tuple(self._waiting):
+            self._wake(number)
 
-    def _send(self, request: bytes, bytes_max: int) -> AnswerReader:
-        if self._failure is not None or self._transport is None:
-            raise self._failure or ConnectionResetError("the connection is not open")
-        self._reader, self._bytes_max, self._held = AnswerReader(), bytes_max, 0
-        self._transport.write(request)
-        return self._reader
-
-    async def _more(self) -> None:
-        """Wait until something has come."""
+    async def _change(self, call: Call) -> None:
+        """Wait until something has become of a call."""
         if self._failure is not None:
             raise self._failure
-        self._changed = asyncio.get_running_loop().create_future()
+        waiting = self._waiting[call.number] = self._loop.create_future()
         try:
-            await self._changed
+            await waiting
         finally:
-            self._changed = None
-        if self._failure is not None:
+            del self._waiting[call.number]
+        if call.status is None and self._failure is not None:
             raise self._failure
 
-    def _taken(self, reader: AnswerReader) -> list[bytes]:
-        pieces, reader.pieces, self._held = reader.pieces, [], 0
-        if self._paused and self._transport is not None and self._failure is None:
-            self._paused = False
-            self._transport.resume_reading()
-        return pieces
+    def _wake(self, number: int) -> None:
+        waiting = self._waiting.get(number)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
 
-    def _done(self, reader: AnswerReader) -> None:
-        self._reader = None
-        if not reader.keeps:
-            self.abort()
+    def _flush(self) -> None:
+        """Send what there is to say once all that is ready to run has run: a write costs more than a call."""
+        if self._flushing is None:
+            self._flushing = self._loop.call_soon(self._write)
+
+    def _write(self, *, pongs: bool = False) -> None:
+        self._flushing = None
+        if self._transport is None or self._failure is not None:
+            return
+        if out := self._talk.take(pongs=pongs):
+            self._transport.write(out)
+            if self._transport.get_write_buffer_size() > UNSENT_BYTES_MAX:
+                self._fail(PeerError("it does not read what it is sent"))
+        if self._talk.owes_pongs and self._pong is None:
+            self._pong = self._loop.call_later(PONG_SECONDS, self._answer_pings)
+
+    def _answer_pings(self) -> None:
+        self._pong = None
+        self._write(pongs=True)
+
+    def _close_if_done(self) -> None:
+        if (self._retired or self._talk.leaving) and not self._talk.calls and self._transport is not None:
+            self._fail(ConnectionResetError("the connection was closed, since the member goes away"))
 
     def _fail(self, error: Exception) -> None:
         self._failure = self._failure or error
         if self._transport is not None:
             self._transport.abort()
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._changed is not None and not self._changed.done():
-            self._changed.set_result(None)
+        for number in tuple(self._waiting):
+            self._wake(number)
 
 
 async def connect(host: str, port: int, context: ssl.SSLContext | None, within: float) -> Connection:

@@ -1,24 +1,29 @@
-"""What etcd can answer, split by who must act.
-
-The gateway tells the gRPC code and the server's own sentence, which is kept word for word.
-"""
+"""What etcd can answer, split by who must act; the server's own sentence is kept word for word."""
 
 from __future__ import annotations
 
-import json
-from http import HTTPStatus
-from typing import Any
+from dataclasses import dataclass
 
 MESSAGE_LENGTH_MAX = 1024
 
+OK = 0
 _UNAUTHENTICATED = 16
 _OUT_OF_RANGE = 11
-_INVALID, _NOT_FOUND, _DENIED, _PRECONDITION, _UNIMPLEMENTED = 3, 5, 7, 9, 12
-_FOR_GOOD = frozenset({_INVALID, _NOT_FOUND, _DENIED, _PRECONDITION, _UNIMPLEMENTED})
-_NO_SPACE = "database space exceeded"
+_DENIED = 7
+_INVALID, _NOT_FOUND, _PRECONDITION, _UNIMPLEMENTED = 3, 5, 9, 12
+_FOR_GOOD = frozenset({_INVALID, _NOT_FOUND, _PRECONDITION, _UNIMPLEMENTED})
+_NO_RIGHT = "permission denied"
+_FULL_OR_TOO_LARGE = ("database space exceeded", "received message larger than max")
 # The last one is what who had no need of a token yet is told once users are asked for.
 _OLD_TOKEN = ("invalid auth token", "revision of auth store is old", "user name is empty")
-_GATEWAY_MISSING = "is the gRPC gateway of this etcd enabled (--enable-grpc-gateway)?"
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a call of gRPC ended: a code of https://grpc.io/docs/guides/status-codes/, and a sentence."""
+
+    code: int
+    message: str
 
 
 class EtcdError(Exception):
@@ -37,35 +42,24 @@ class TokenRefusedError(EtcdRefusedError):
     """The token is not accepted any more; a new one may be."""
 
 
+class DeniedError(EtcdRefusedError):
+    """A right is missing: also to who showed no token, and a certificate, once users are asked for."""
+
+
 class CompactedError(EtcdError):
     """What was asked for is older than the history that etcd keeps; list anew."""
 
 
-def error_of(status: int, body: bytes, what: str) -> EtcdError:
-    """The error for an answer that is not a success; ``what`` names the request."""
-    try:
-        told = json.loads(body)
-    except ValueError:
-        told = None
-    if not isinstance(told, dict) or "code" not in told:
-        text = body[:MESSAGE_LENGTH_MAX].decode("utf-8", "replace").strip()
-        if status in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
-            return EtcdRefusedError(f"{what}: {status} {text}; {_GATEWAY_MISSING}")
-        if status == HTTPStatus.BAD_REQUEST:
-            return EtcdRefusedError(f"{what}: {status} {text}")
-        return EtcdUnavailableError(f"{what}: {status} {text}")
-    return told_error(told, what)
-
-
-def told_error(told: dict[str, Any], what: str) -> EtcdError:
-    """The error that etcd tells as an object with ``code`` and ``message``, also within a stream."""
-    code = int(told.get("code") or told.get("grpc_code") or 0)
-    text = str(told.get("message") or told.get("error") or f"code {code}")[:MESSAGE_LENGTH_MAX]
+def error_of(status: Status, what: str) -> EtcdError:
+    """The error for a call that has not succeeded; ``what`` names it."""
+    text = status.message[:MESSAGE_LENGTH_MAX] or f"code {status.code}"
     message = f"{what}: {text}"
-    if code == _OUT_OF_RANGE:
+    if status.code == _OUT_OF_RANGE:
         return CompactedError(message)
-    if code == _UNAUTHENTICATED or any(sentence in text for sentence in _OLD_TOKEN):
+    if status.code == _UNAUTHENTICATED or any(sentence in text for sentence in _OLD_TOKEN):
         return TokenRefusedError(message)
-    if code in _FOR_GOOD or _NO_SPACE in text:
+    if status.code == _DENIED or _NO_RIGHT in text:
+        return DeniedError(message)
+    if status.code in _FOR_GOOD or any(sentence in text for sentence in _FULL_OR_TOO_LARGE):
         return EtcdRefusedError(message)
     return EtcdUnavailableError(message)

@@ -1,18 +1,25 @@
-"""etcd's requests and answers as the JSON that its gateway takes and gives: pure, no IO.
+"""etcd's transactions and their answers as the bytes that it takes and gives: pure, no IO.
 
-Keys and values are text here, base64 there. Revisions are numbers here, decimal text there.
+The numbers of the fields are etcd's (api/etcdserverpb/rpc.proto). An operation or a comparison is kept as
+the bytes of its message, since it is written once and then only put into others.
 """
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from globaltx.stores.etcd.protobuf import MessageError, integer, piece, read, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Json = dict[str, Any]
+    from globaltx.stores.etcd.protobuf import Fields
+
+_EQUAL, _GREATER, _LESS = 0, 1, 2
+_CREATED, _VALUE = 1, 3
+_RANGE, _PUT, _DELETE, _TXN = 1, 2, 3, 4
+"""What kind of operation: the field of ``RequestOp`` and of ``ResponseOp`` that it is in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,65 +38,68 @@ class Txn:
     All comparisons, those of nested transactions too, are made before the first operation.
     """
 
-    compare: tuple[Json, ...] = ()
-    success: tuple[Json, ...] = ()
-    failure: tuple[Json, ...] = ()
+    compare: tuple[bytes, ...] = ()
+    success: tuple[bytes, ...] = ()
+    failure: tuple[bytes, ...] = ()
 
-    def to_json(self) -> Json:
-        """The request's body."""
-        return {"compare": self.compare, "success": self.success, "failure": self.failure}
+    def to_bytes(self) -> bytes:
+        """The request's message."""
+        parts = [piece(1, each) for each in self.compare]
+        parts += [piece(2, each) for each in self.success]
+        parts += [piece(3, each) for each in self.failure]
+        return b"".join(parts)
 
     @property
     def weight(self) -> int:
         """About how many bytes it writes; etcd takes 1.5 MiB in one request."""
-        return sum(map(_weight, self.success))
-
-
-def _weight(operation: Json) -> int:
-    if "requestTxn" in operation:
-        return sum(map(_weight, operation["requestTxn"]["success"]))
-    return len((operation.get("requestPut") or {}).get("value", ""))
+        return sum(map(len, self.success))
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a transaction answered: which way it went, and one entry an operation."""
+    """What a transaction answered: which way it went, and one message an operation."""
 
     succeeded: bool
-    responses: tuple[Json, ...]
+    responses: tuple[bytes, ...]
 
     def found(self, number: int) -> list[KeyValue]:
-        """What the operation of that number, which was a `get`, has found."""
-        return key_values(self.responses[number]["response_range"])
+        """What the operation of that number, which was a `get`, has found.
 
-    def nested(self) -> list[Answer]:
-        """The answers of the operations, which were all transactions themselves."""
-        return [answer_of(each["response_txn"]) for each in self.responses]
+        Raises:
+            MessageError: the answer is none to what was asked.
+        """
+        if number >= len(self.responses):
+            told = f"{len(self.responses)} operations were answered, which are too few"
+            raise MessageError(told)
+        return key_values(read(self.responses[number]).message(_RANGE))
+
+    def nested(self, count: int) -> list[Answer]:
+        """The answers of the operations, which were so many and all transactions themselves.
+
+        Raises:
+            MessageError: the answer is none to what was asked.
+        """
+        if len(self.responses) != count:
+            told = f"{len(self.responses)} operations were answered, and {count} were asked for"
+            raise MessageError(told)
+        return [answer_of(read(each).piece(_TXN)) for each in self.responses]
 
 
-def answer_of(told: Json) -> Answer:
+def answer_of(message: bytes) -> Answer:
     """Read a transaction's answer."""
-    return Answer(bool(told.get("succeeded")), tuple(told.get("responses") or ()))
+    told = read(message)
+    return Answer(bool(told.integer(2)), tuple(told.pieces(3)))
 
 
-def key_values(told: Json) -> list[KeyValue]:
+def key_values(told: Fields) -> list[KeyValue]:
     """Read a range's answer."""
-    return [key_value(each) for each in told.get("kvs") or ()]
+    return [key_value(each) for each in told.pieces(2)]
 
 
-def key_value(told: Json) -> KeyValue:
-    """Read one key with its value (none: a key that was deleted)."""
-    return KeyValue(decode(told["key"]), decode(told.get("value", "")), int(told.get("mod_revision", 0)))
-
-
-def encode(text: str) -> str:
-    """Write a key or value."""
-    return base64.b64encode(text.encode()).decode("ascii")
-
-
-def decode(text: str) -> str:
-    """Read a key or value; bytes that are no text come as replacement characters."""
-    return base64.b64decode(text).decode("utf-8", "replace")
+def key_value(message: bytes) -> KeyValue:
+    """Read one key with its value (none: a key that was deleted); bytes that are no text are replaced."""
+    told = read(message)
+    return KeyValue(told.text(1), told.text(5), told.integer(3))
 
 
 def after(prefix: str) -> str:
@@ -97,71 +107,64 @@ def after(prefix: str) -> str:
     return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
 
-def exists(key: str) -> Json:
+def exists(key: str) -> bytes:
     """Holds when the key is there."""
-    return _create_revision(key, "GREATER")
+    return _compare(key, _GREATER, _CREATED)
 
 
-def absent(key: str) -> Json:
+def absent(key: str) -> bytes:
     """Holds when the key is not there."""
-    return _create_revision(key, "EQUAL")
+    return _compare(key, _EQUAL, _CREATED)
 
 
-def _create_revision(key: str, result: str) -> Json:
-    return {"key": encode(key), "target": "CREATE", "result": result, "createRevision": "0"}
-
-
-def at_revision(key: str, revision: int) -> Json:
-    """Holds when the key was last changed at that revision."""
-    return {"key": encode(key), "target": "MOD", "result": "EQUAL", "modRevision": str(revision)}
-
-
-def value_is(key: str, text: str | None) -> Json:
+def value_is(key: str, value: str | None) -> bytes:
     """Holds when the key has just this value; None: when it is not there."""
-    if text is None:
-        return absent(key)
-    return {"key": encode(key), "target": "VALUE", "result": "EQUAL", "value": encode(text)}
+    return absent(key) if value is None else _compare(key, _EQUAL, _VALUE) + piece(7, value.encode())
 
 
-def value_below(key: str, text: str) -> Json:
+def value_below(key: str, value: str) -> bytes:
     """Holds when the key is there and its value comes before the text."""
-    return {"key": encode(key), "target": "VALUE", "result": "LESS", "value": encode(text)}
+    return _compare(key, _LESS, _VALUE) + piece(7, value.encode())
 
 
-def value_above(key: str, text: str) -> Json:
+def value_above(key: str, value: str) -> bytes:
     """Holds when the key is there and its value comes after the text."""
-    return {"key": encode(key), "target": "VALUE", "result": "GREATER", "value": encode(text)}
+    return _compare(key, _GREATER, _VALUE) + piece(7, value.encode())
 
 
-def put(key: str, value: str, lease: str = "") -> Json:
+def _compare(key: str, result: int, target: int) -> bytes:
+    """What is compared with nothing more is compared with 0."""
+    return integer(1, result) + integer(2, target) + text(3, key)
+
+
+def put(key: str, value: str) -> bytes:
     """Write a key."""
-    request = {"key": encode(key), "value": encode(value)}
-    return {"requestPut": request | {"lease": lease} if lease else request}
+    return piece(_PUT, text(1, key) + text(2, value))
 
 
-def get(key: str) -> Json:
+def get(key: str) -> bytes:
     """Read a key."""
-    return {"requestRange": {"key": encode(key)}}
+    return piece(_RANGE, text(1, key))
 
 
-def get_all(prefix: str) -> Json:
+def get_all(prefix: str) -> bytes:
     """Read every key that begins with the prefix."""
-    return {"requestRange": prefix_range(prefix)}
+    return piece(_RANGE, prefix_range(prefix))
 
 
-def delete(key: str) -> Json:
+def delete(key: str) -> bytes:
     """Remove a key."""
-    return {"requestDeleteRange": {"key": encode(key)}}
+    return piece(_DELETE, text(1, key))
 
 
-def delete_all(prefix: str) -> Json:
+def delete_all(prefix: str) -> bytes:
     """Remove every key that begins with the prefix."""
-    return {"requestDeleteRange": prefix_range(prefix)}
+    return piece(_DELETE, prefix_range(prefix))
 
 
-def nested(txn: Txn) -> Json:
+def nested(txn: Txn) -> bytes:
     """A transaction as an operation of another."""
-    return {"requestTxn": txn.to_json()}
+    return piece(_TXN, txn.to_bytes())
 
 
 def all_of(txns: Iterable[Txn]) -> Txn:
@@ -169,6 +172,6 @@ def all_of(txns: Iterable[Txn]) -> Txn:
     return Txn(success=tuple(nested(each) for each in txns))
 
 
-def prefix_range(prefix: str) -> Json:
-    """The two ends of all keys that begin with the prefix."""
-    return {"key": encode(prefix), "rangeEnd": encode(after(prefix))}
+def prefix_range(prefix: str) -> bytes:
+    """The two ends of all keys that begin with the prefix, as most requests have them."""
+    return text(1, prefix) + text(2, after(prefix))

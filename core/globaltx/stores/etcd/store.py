@@ -84,9 +84,10 @@ from globaltx.transaction.states import ENDS, Outcome, State
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 
-    from globaltx.stores.etcd.client import Changes, EtcdClient
+    from globaltx.stores.etcd.client import EtcdClient
     from globaltx.stores.etcd.keys import Record
-    from globaltx.stores.etcd.requests import Answer, Json, KeyValue
+    from globaltx.stores.etcd.messages import Changes
+    from globaltx.stores.etcd.requests import Answer, KeyValue
     from globaltx.stores.kubernetes.watcher import Health
     from globaltx.transaction.calls import Calls
     from globaltx.transaction.conflict import Resolution
@@ -326,7 +327,7 @@ class EtcdStore:
                     raise UnknownTransactionError(xid)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, _POLL_MOST)
-            (mine,) = answer.nested()
+            (mine,) = answer.nested(1)
             if mine.succeeded:
                 return branch
             return replace(read_branch(branch.id, mine.found(0)[0].value), started=bool(mine.found(1)))
@@ -413,7 +414,7 @@ class EtcdStore:
             found = record_of(self.keys, branch.xid, answer.found(0))
             self._explain(branch, settlement, found)
 
-    def _outcome_is(self, xid: Xid, end: State) -> Json:
+    def _outcome_is(self, xid: Xid, end: State) -> bytes:
         """Holds when the outcome that was taken leads to this end."""
         key = self.keys.decision(xid)
         if end is State.COMMITTED:
@@ -462,7 +463,7 @@ class EtcdStore:
                     record, branch, [decided, put(self.keys.open(branch), write_open(told))]
                 )
 
-    async def _over_what_was_read(self, record: Record, branch: BranchId, puts: list[Json]) -> None:
+    async def _over_what_was_read(self, record: Record, branch: BranchId, puts: list[bytes]) -> None:
         """Write if neither conflict nor decisions have changed since.
 
         Raises:

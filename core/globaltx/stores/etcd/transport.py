@@ -1,162 +1,172 @@
-"""Requests to the members of an etcd: the next one when one fails, a token, and a bound on everything.
+"""Calls to the members of an etcd: the next one when one fails, a token, and a bound on everything.
 
-The gateway speaks JSON over HTTP, so nothing is needed beyond Python itself. Measured beside a gRPC
-client: 15 MiB less memory, the same latency for one caller, half the throughput at sixteen; calls made
-at the same time share a request (`globaltx.stores.etcd.batches`).
+A call is gRPC over HTTP/2, written for it (``http2``, ``protobuf``): beside etcd's JSON gateway it costs etcd
+half, and us too; a general client takes 15 MiB more of memory. docs/stores.md has the figures.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import random
-from contextlib import ExitStack, asynccontextmanager
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
-from globaltx.stores.etcd import wire
+from globaltx.stores.etcd import headers, messages
 from globaltx.stores.etcd.connection import connect
 from globaltx.stores.etcd.errors import (
+    OK,
+    DeniedError,
     EtcdError,
     EtcdRefusedError,
     EtcdUnavailableError,
     TokenRefusedError,
     error_of,
-    told_error,
 )
-from globaltx.stores.lines import Lines, LineTooLongError
+from globaltx.stores.etcd.frames import PeerError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 
     from globaltx.stores.etcd.access import EtcdAccess
+    from globaltx.stores.etcd.calls import Call
     from globaltx.stores.etcd.connection import Connection
+    from globaltx.stores.etcd.errors import Status
 
-Json = dict[str, Any]
 T = TypeVar("T")
 
 CONNECT_TIMEOUT = 2.0
 BYTES_MAX = 64 << 20
 """What one answer, or one message of a watch, may hold."""
-IDLE_SECONDS = 15.0
-"""How long a connection is kept that nobody uses: not as long as what stands between may forget it."""
-ERROR_BYTES_MAX = 64 * 1024
+SILENT_SECONDS = 15.0
+"""A connection on which nothing came for so long is not used again: what is between may have forgotten it."""
+_PORTS = {"http": 80, "https": 443}
 _NO_AUTHENTICATION = "authentication is not enabled"
 
 
 class Transport:
-    """Requests to the members of one etcd.
+    """Calls to the members of one etcd, over one connection.
 
-    One member is talked to until it fails; the next request goes to the next one.
+    One member is talked to until it fails; the next call goes to the next one.
     """
 
     def __init__(
         self,
         access: EtcdAccess,
         timeout: float,
-        connections: int,
+        at_once: int,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._access = access
+        self._places = [urlsplit(each) for each in access.endpoints]
         self._timeout = timeout
-        self._slots = asyncio.Semaphore(connections)
+        self._slots = asyncio.Semaphore(at_once)
         self._member = int(chance() * len(access.endpoints))
         self._token: str | None = None
         self._entering = asyncio.Lock()
-        self._idle: dict[int, list[Connection]] = {}
+        self._connecting = asyncio.Lock()
+        self._connections: dict[int, Connection] = {}
         self._open: set[Connection] = set()
 
     async def close(self) -> None:
-        """Close all connections; a later request opens new ones."""
+        """Close all connections; a later call opens a new one."""
         closing = [each.closed for each in self._open]
         for each in tuple(self._open):
             each.abort()
-        self._idle.clear()
+        self._connections.clear()
         if closing:
             await asyncio.wait(closing)
 
-    async def request(self, path: str, body: Json) -> Json:
-        """One request whose answer is a JSON object.
+    async def request(self, method: str, message: bytes) -> bytes:
+        """One call that has one answer.
 
-        A member that cannot be connected to has not got the request, so the next one is asked at
+        A member that cannot be connected to has not got the call, so the next one is asked at
         once; any other fault is told to the caller, who alone knows whether it may be repeated.
         """
-        data = _encoded(body)
-        async with self._in_time(path), self._slots:
-            return await self._authorized(path, lambda: self._whole(path, data))
+        async with self._in_time(method), self._slots:
+            return await self._authorized(method, lambda: self._whole(method, message))
 
     async def messages(
-        self, path: str, body: Json, silence: float, opened: Callable[[], None] | None = None
-    ) -> AsyncGenerator[Json, None]:
-        """A lasting answer's messages; ``silence`` bounds the wait for each, in seconds.
+        self, method: str, message: bytes, silence: float, read: Callable[[bytes], T]
+    ) -> AsyncGenerator[T, None]:
+        """A lasting answer's messages, read; ``silence`` bounds the wait for each, in seconds.
 
         It ends by itself when the member ends it, or after so long a silence: a member that has
         stopped without a word is not to be told from one that has nothing to say. No slot is taken.
         """
-        lines = Lines(BYTES_MAX)
-        async with self._in_time(path):
-            connection, member = await self._authorized(path, lambda: self._lasting(path, _encoded(body)))
+        async with self._in_time(method):
+            connection, member, call, first = await self._authorized(
+                method, lambda: self._lasting(method, message, read)
+            )
         try:
-            if opened is not None:
-                opened()
-            async for piece in connection.pieces(silence):
-                for line in lines.feed(piece):
-                    told = _object(line, path)
-                    if "error" in told:
-                        raise told_error(told["error"], path)
-                    yield told["result"]
+            yield first
+            while True:
+                async with asyncio.timeout(silence):
+                    came = await connection.next(call)
+                if came is None:
+                    break
+                yield read(came)
         except TimeoutError:
             return
-        except (OSError, wire.AnswerError, LineTooLongError) as error:
-            raise self._lost(member, path, error) from error
+        except (OSError, PeerError) as error:
+            raise self._lost(member, method, error) from error
         finally:
-            connection.abort()
+            connection.leave(call)
+        if call.status is not None and call.status.code != OK:
+            raise self._refused(call.status, member, method)
 
-    async def _lasting(self, path: str, body: bytes) -> tuple[Connection, int]:
-        """A connection whose answer has begun and lasts, and the member that it leads to."""
-        connection, member = await self._reached(path)
+    async def _lasting(
+        self, method: str, message: bytes, read: Callable[[bytes], T]
+    ) -> tuple[Connection, int, Call, T]:
+        """A call whose first message has come, that message, and the member that it leads to."""
+        connection, member = await self._reached(method)
         with ExitStack() as stack:
-            stack.callback(connection.abort)
-            try:
-                status = await connection.status(self._request(member, path, body))
-                refusal = b"" if status == HTTPStatus.OK else await _all_of(connection)
-            except (OSError, wire.AnswerError) as error:
-                raise self._lost(member, path, error) from error
-            if status != HTTPStatus.OK:
-                raise self._refused(status, refusal, member, path)
+            with self._told_if_lost(member, method):
+                call = connection.begin(self._headers(member, method), message, BYTES_MAX, lasts=True)
+                stack.callback(connection.leave, call)
+                came = await connection.next(call)
+            if came is None:
+                raise self._refused(call.status, member, method)
+            first = read(came)
             stack.pop_all()
-        return connection, member
+        return connection, member, call, first
 
-    async def _whole(self, path: str, body: bytes) -> Json:
-        connection, member = await self._reached(path)
+    async def _whole(self, method: str, message: bytes) -> bytes:
+        connection, member = await self._reached(method)
+        with self._told_if_lost(member, method):
+            call = await connection.ask(self._headers(member, method), message, BYTES_MAX)
+        if call.status is None or call.status.code != OK or not call.messages:
+            raise self._refused(call.status, member, method)
+        return call.messages[0]
+
+    @contextmanager
+    def _told_if_lost(self, member: int, method: str) -> Iterator[None]:
         try:
-            status, answer = await connection.ask(self._request(member, path, body), BYTES_MAX)
-        except (OSError, wire.AnswerError) as error:
-            raise self._lost(member, path, error) from error
-        finally:
-            self._release(connection, member)
-        if status != HTTPStatus.OK:
-            raise self._refused(status, answer, member, path)
-        return _object(answer, path)
+            yield
+        except (OSError, PeerError) as error:
+            raise self._lost(member, method, error) from error
 
-    def _refused(self, status: int, answer: bytes, member: int, path: str) -> EtcdError:
-        refused = error_of(status, answer, self._what(member, path))
+    def _refused(self, status: Status | None, member: int, method: str) -> EtcdError:
+        what = self._what(member, method)
+        if status is None or status.code == OK:
+            return EtcdUnavailableError(f"{what}: the call has ended without an answer")
+        refused = error_of(status, what)
         if isinstance(refused, EtcdUnavailableError):
             self._next(member)
         return refused
 
-    def _lost(self, member: int, path: str, error: Exception) -> EtcdUnavailableError:
+    def _lost(self, member: int, method: str, error: Exception) -> EtcdUnavailableError:
         self._next(member)
-        return EtcdUnavailableError(f"{self._what(member, path)}: {_said(error)}")
+        return EtcdUnavailableError(f"{self._what(member, method)}: {_said(error)}")
 
-    async def _authorized(self, path: str, call: Callable[[], Awaitable[T]]) -> T:
+    async def _authorized(self, method: str, call: Callable[[], Awaitable[T]]) -> T:
         """Make the call, and once more with a new token if the old one is refused."""
         token = await self._enter_etcd()
         try:
             return await call()
-        except TokenRefusedError:
-            if token is None and self._user(path) is None:
+        except (TokenRefusedError, DeniedError) as error:
+            none_needed = token == ""  # so etcd said, and may have been locked up since
+            if self._user(method) is None or (isinstance(error, DeniedError) and not none_needed):
                 raise
             if self._token == token:
                 self._token = None
@@ -165,47 +175,52 @@ class Transport:
 
     async def _enter_etcd(self) -> str | None:
         """The token that we go by; asked for once, however many wait for it."""
-        if self._token is not None or self._user("authenticate") is None:
+        if self._token is not None or self._user(messages.AUTHENTICATE) is None:
             return self._token
         async with self._entering:
             if self._token is None:
                 self._token = await self._authenticate()
             return self._token
 
-    def _user(self, path: str) -> tuple[str, str] | None:
+    def _user(self, method: str) -> tuple[str, str] | None:
         try:
             return self._access.user()
         except OSError as error:
-            message = f"{path}: the credentials of etcd cannot be read: {error}"
+            message = f"{method}: the credentials of etcd cannot be read: {error}"
             raise EtcdUnavailableError(message) from error
 
     async def _authenticate(self) -> str:
-        name, password = self._user("authenticate") or ("", "")
+        user = self._user(messages.AUTHENTICATE) or ("", "")
         try:
-            told = await self._whole("/v3/auth/authenticate", _encoded({"name": name, "password": password}))
+            token = messages.read_token(
+                await self._whole(messages.AUTHENTICATE, messages.authenticate(*user))
+            )
         except EtcdRefusedError as error:
             if _NO_AUTHENTICATION in str(error):
                 return ""
             raise
-        token = str(told.get("token", ""))
         if not token.isascii() or not token.isprintable():
             message = "the token of etcd cannot be sent in a header"
             raise EtcdUnavailableError(message)
         return token
 
     @asynccontextmanager
-    async def _in_time(self, path: str) -> AsyncIterator[None]:
+    async def _in_time(self, method: str) -> AsyncIterator[None]:
+        member, began = self._member, asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(self._timeout):
                 yield
         except TimeoutError as error:
-            message = f"{path}: no answer within {self._timeout:g} s from {self._endpoint()}"
-            self._next(self._member)
+            message = f"{method}: no answer within {self._timeout:g} s from {self._access.endpoints[member]}"
+            self._next(member)
+            connection = self._connections.get(member)
+            if connection is not None and connection.heard_at < began:
+                connection.abort()  # all that time it said nothing to anybody
             # An etcd that lost its data does not refuse an old token: it waits until its history is as long.
             self._token = None
             raise EtcdUnavailableError(message) from error
 
-    async def _reached(self, path: str) -> tuple[Connection, int]:
+    async def _reached(self, method: str) -> tuple[Connection, int]:
         """A connection to the first member that can be connected to, and which that is."""
         for left in reversed(range(len(self._access.endpoints))):
             member = self._member
@@ -214,55 +229,46 @@ class Transport:
             except OSError as error:
                 self._next(member)
                 if not left:
-                    message = f"{path}: no member of etcd can be reached: {_said(error)}"
+                    message = f"{method}: no member of etcd can be reached: {_said(error)}"
                     raise EtcdUnavailableError(message) from error
         raise AssertionError  # there is at least one endpoint
 
     async def _connection(self, member: int) -> Connection:
-        """One that is idle, else a new one; with the certificates as they are now.
+        """The one that is there, else a new one; with the certificates as they are now.
 
         Raises:
             OSError: there is none to be had.
         """
-        context, idle = self._access.context(), self._idle.get(member, [])
-        fresh = asyncio.get_running_loop().time() - IDLE_SECONDS
-        while idle:
-            found = idle.pop()
-            if found.usable and found.context is context and found.idle_since > fresh:
+        if (found := self._present(member)) is not None:
+            return found
+        async with self._connecting:
+            if (found := self._present(member)) is not None:
                 return found
-            found.abort()
-        parts = urlsplit(self._access.endpoints[member])
-        port = parts.port or (80 if context is None else 443)
-        made = await connect(parts.hostname or "", port, context, CONNECT_TIMEOUT)
-        self._open.add(made)
-        made.closed.add_done_callback(lambda _: self._open.discard(made))
-        return made
+            if (old := self._connections.pop(member, None)) is not None:
+                old.retire()
+            place, context = self._places[member], self._access.context()
+            made = await connect(
+                place.hostname or "", place.port or _PORTS[place.scheme], context, CONNECT_TIMEOUT
+            )
+            self._connections[member] = made
+            self._open.add(made)
+            made.closed.add_done_callback(lambda _: self._open.discard(made))
+            return made
 
-    def _release(self, connection: Connection, member: int) -> None:
-        """Keep a connection for the next request; end those that have been idle for long."""
-        now = asyncio.get_running_loop().time()
-        idle = self._idle.setdefault(member, [])
-        while idle and idle[0].idle_since < now - IDLE_SECONDS:
-            idle.pop(0).abort()
-        if connection.usable:
-            connection.idle_since = now
-            idle.append(connection)
+    def _present(self, member: int) -> Connection | None:
+        found = self._connections.get(member)
+        if found is None or not found.usable or found.context is not self._access.context():
+            return None
+        silent = asyncio.get_running_loop().time() - found.heard_at
+        return found if silent < SILENT_SECONDS else None
 
-    def _request(self, member: int, path: str, body: bytes) -> bytes:
-        # A member that has lost the others ends its streams instead of saying nothing.
-        # By its Accept header etcd tells that a call came through its gateway: without one, who has no token
-        # is taken for the user that its own certificate names, because the gateway connects with that.
-        headers = {"Grpc-Metadata-hasleader": "true", "Accept": "application/json"}
-        if self._token:
-            headers["Authorization"] = self._token
-        host = urlsplit(self._access.endpoints[member]).netloc.rpartition("@")[2]
-        return wire.request(path, host, headers, body)
+    def _headers(self, member: int, method: str) -> bytes:
+        place = self._places[member]
+        authority = place.netloc.rpartition("@")[2]
+        return headers.call(method, authority, self._token or "", tls=place.scheme == "https")
 
-    def _what(self, member: int, path: str) -> str:
-        return f"{self._access.endpoints[member]}{path}"
-
-    def _endpoint(self) -> str:
-        return self._access.endpoints[self._member]
+    def _what(self, member: int, method: str) -> str:
+        return f"{self._access.endpoints[member]} {method}"
 
     def _next(self, failed: int) -> None:
         """Go on to the next member, unless somebody has gone on already."""
@@ -270,31 +276,5 @@ class Transport:
             self._member = (failed + 1) % len(self._access.endpoints)
 
 
-async def _all_of(connection: Connection) -> bytes:
-    """The body of a short answer, of an error: what is beyond the bound is left out."""
-    held = b""
-    async for piece in connection.pieces(CONNECT_TIMEOUT):
-        held += piece
-        if len(held) > ERROR_BYTES_MAX:
-            break
-    return held
-
-
-def _encoded(body: Json) -> bytes:
-    return json.dumps(body, separators=(",", ":")).encode()
-
-
 def _said(error: Exception) -> str:
     return str(error) or type(error).__name__
-
-
-def _object(body: bytes, path: str) -> Json:
-    try:
-        found = json.loads(body)
-    except ValueError as error:
-        message = f"{path}: the answer is not JSON: {error}"
-        raise EtcdUnavailableError(message) from error
-    if not isinstance(found, dict):
-        message = f"{path}: the answer is no JSON object"
-        raise EtcdUnavailableError(message)
-    return found

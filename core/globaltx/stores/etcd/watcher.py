@@ -19,7 +19,7 @@ import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from globaltx.stores.etcd.client import SILENCE, Changes, Listing
+from globaltx.stores.etcd.client import SILENCE, Listing
 from globaltx.stores.etcd.errors import CompactedError, EtcdError
 from globaltx.stores.kubernetes.watcher import FAULTS_MAX, Backoff, Health
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from globaltx.stores.etcd.client import EtcdClient
+    from globaltx.stores.etcd.messages import Changes
 
 _log = logging.getLogger(__name__)
 

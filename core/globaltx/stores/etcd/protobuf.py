@@ -1,0 +1,132 @@
+"""Messages of Protocol Buffers as far as etcd's need them: written and read field by field; pure, no IO.
+
+The wire format: https://protobuf.dev/programming-guides/encoding/. Which numbers mean what is in
+``requests`` and ``messages``; a general library costs megabytes in each sidecar, and twice the time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from globaltx.stores.etcd.errors import EtcdUnavailableError
+
+_VARINT, _FIXED64, _PIECE, _FIXED32 = 0, 1, 2, 5
+_VARINT_BYTES_MAX = 10
+_SIGN = 1 << 63
+
+
+class MessageError(EtcdUnavailableError):
+    """What came is no message, or not the one that was expected: as good as no answer."""
+
+
+def varint(value: int) -> bytes:
+    """Write a number that is not negative."""
+    if value < 0x80:  # noqa: PLR2004  seven bits
+        return bytes((value,))
+    out = bytearray()
+    while value > 0x7F:  # noqa: PLR2004
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def piece(number: int, value: bytes) -> bytes:
+    """Write a field that holds bytes, a text or a message."""
+    return varint(number << 3 | _PIECE) + varint(len(value)) + value
+
+
+def text(number: int, value: str) -> bytes:
+    """Write a field that holds a text; an empty one is left out, which means the same."""
+    return piece(number, value.encode()) if value else b""
+
+
+def integer(number: int, value: int) -> bytes:
+    """Write a field that holds a number, a choice or a truth; 0 is left out, which means the same."""
+    return varint(number << 3 | _VARINT) + varint(value) if value else b""
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """A message as it was read: what each field holds, by its number. One that is missing is 0 or empty."""
+
+    _integers: dict[int, int] = field(default_factory=dict)
+    _pieces: dict[int, list[bytes]] = field(default_factory=dict)
+
+    def integer(self, number: int) -> int:
+        """A number; one that is negative on the other side is so here."""
+        value = self._integers.get(number, 0)
+        return value - 2 * _SIGN if value >= _SIGN else value
+
+    def piece(self, number: int) -> bytes:
+        """Bytes; the last ones if they are told several times."""
+        found = self._pieces.get(number)
+        return found[-1] if found else b""
+
+    def text(self, number: int) -> str:
+        """A text; bytes that are none come as replacement characters."""
+        return self.piece(number).decode("utf-8", "replace")
+
+    def pieces(self, number: int) -> list[bytes]:
+        """All that a repeated field holds."""
+        return self._pieces.get(number, [])
+
+    def message(self, number: int) -> Fields:
+        """A message within this one.
+
+        Raises:
+            MessageError: it is none.
+        """
+        return read(self.piece(number))
+
+    def __contains__(self, number: object) -> bool:
+        return number in self._pieces or number in self._integers
+
+
+def read(message: bytes) -> Fields:
+    """Read a message; fields that nobody asks for do no harm.
+
+    Raises:
+        MessageError: it is none.
+    """
+    integers: dict[int, int] = {}
+    pieces: dict[int, list[bytes]] = {}
+    at, end = 0, len(message)
+    while at < end:
+        tag, at = _varint(message, at)
+        number, kind = tag >> 3, tag & 7
+        if kind == _VARINT:
+            integers[number], at = _varint(message, at)
+            continue
+        if kind == _PIECE:
+            size, at = _varint(message, at)
+            pieces.setdefault(number, []).append(message[at : at + size])
+        elif kind in {_FIXED64, _FIXED32}:
+            size = 8 if kind == _FIXED64 else 4
+        else:
+            told = f"a field of a message is of the kind {kind}"
+            raise MessageError(told)
+        at += size
+    if at > end:
+        told = "a message broke off"
+        raise MessageError(told)
+    return Fields(integers, pieces)
+
+
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    """The number that begins there, and where it ends."""
+    try:
+        value = message[at]
+        if value < 0x80:  # noqa: PLR2004
+            return value, at + 1
+        value &= 0x7F
+        for place in range(1, _VARINT_BYTES_MAX):
+            byte = message[at + place]
+            value |= (byte & 0x7F) << 7 * place
+            if byte < 0x80:  # noqa: PLR2004
+                return value & 2 * _SIGN - 1, at + place + 1
+    except IndexError as error:
+        told = "a message broke off within a number"
+        raise MessageError(told) from error
+    told = f"a number of a message is longer than {_VARINT_BYTES_MAX} bytes"
+    raise MessageError(told)
