@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,7 +13,7 @@ from h2.events import PingAckReceived, SettingsAcknowledged
 from globaltx.stores.etcd import headers
 from globaltx.stores.etcd.calls import WINDOW
 from globaltx.stores.etcd.connection import Connection, connect
-from globaltx.stores.etcd.frames import DATA, END_HEADERS, END_STREAM, HEADERS, PeerError, frame
+from globaltx.stores.etcd.frames import DATA, END_HEADERS, END_STREAM, HEADERS, SETTINGS, PeerError, frame
 from tests.stores.etcd.peer import Peer, enclosed
 from tests.stores.harness import eventually
 
@@ -240,3 +241,22 @@ def test_on_both_loops(what: Callable[[], Awaitable[None]], run: Callable[[Await
             await what()
 
     run(bounded())
+
+
+@pytest.mark.parametrize(
+    ("context", "greeting", "told"),
+    [
+        (ssl.create_default_context(), b"", "may ask for a client certificate"),
+        (ssl.create_default_context(), frame(SETTINGS, 0, 0), "reset by peer$"),
+        (None, b"", "reset by peer$"),
+    ],
+)
+async def test_a_member_that_hangs_up_before_a_word_may_want_a_certificate(
+    context: ssl.SSLContext | None, greeting: bytes, told: str
+) -> None:
+    made = Connection(context)
+    if greeting:
+        made.data_received(greeting)
+    made.connection_lost(ConnectionResetError("reset by peer"))
+    with pytest.raises(ConnectionResetError, match=told):
+        made.begin(BLOCK, b"", BYTES_MAX)

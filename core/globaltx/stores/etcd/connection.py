@@ -115,7 +115,11 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End (asyncio.Protocol)."""
-        self._failure = self._failure or exc or ConnectionResetError("the connection was closed")
+        lost: Exception = exc or ConnectionResetError("the connection was closed")
+        if self.context is not None and not self._talk.greeted:
+            # Its alert is often lost, since we had written already: TLS 1.3 refuses after the handshake.
+            lost = ConnectionResetError(f"{lost}, before it said a word: it may ask for a client certificate")
+        self._failure = self._failure or lost
         if self._pong is not None:
             self._pong.cancel()
         if not self.closed.done():

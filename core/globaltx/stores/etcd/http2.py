@@ -64,6 +64,7 @@ REPLIES_MAX = 1000
 class Conversation:
     """What was said and heard on a connection; feed it, and send what ``take`` gives.
 
+    ``greeted`` tells whether the peer has said that it speaks HTTP/2.
     ``usable`` tells whether another call may begin: the peer has not said that it goes away, and does
     not do as many as it can already.
     """
@@ -83,7 +84,7 @@ class Conversation:
         self._replies = 0
         self._reader = FrameReader()
         self._next = 1
-        self._greeted = False
+        self.greeted = False
         self._block: tuple[int, int, bytes] | None = None
         """Headers that go on in another frame: whose, with which flags, and what of them has come."""
         self._allowed, self._owed = POOL, 0
@@ -157,7 +158,7 @@ class Conversation:
             PeerError: it is not what HTTP/2 or gRPC allows.
         """
         for each in self._reader.feed(came):
-            if not self._greeted and (each.kind != SETTINGS or each.flags & ACK):
+            if not self.greeted and (each.kind != SETTINGS or each.flags & ACK):
                 text = "it does not speak HTTP/2"
                 raise PeerError(text)
             if self._block is not None and each.kind != CONTINUATION:
@@ -254,7 +255,7 @@ class Conversation:
         self._changed[call.number] = call
 
     def _settings(self, came: Frame) -> None:
-        self._greeted = True
+        self.greeted = True
         if came.flags & ACK:
             return
         self._reply(self._out, frame(SETTINGS, ACK, 0))  # before what they make possible
