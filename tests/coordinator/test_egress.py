@@ -22,7 +22,7 @@ ALLOWED = (Egress("flight", (80, 3000), ("/bookings",)), Egress("bank.example", 
     ],
 )
 def test_what_is_allowed(url: str) -> None:
-    assert refusal(url, ALLOWED) == ""
+    assert refusal(url, ALLOWED, "saga.egress") == ""
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_what_is_allowed(url: str) -> None:
     ],
 )
 def test_what_is_not(url: str) -> None:
-    assert refusal(url, ALLOWED)
+    assert refusal(url, ALLOWED, "saga.egress")
 
 
 @pytest.mark.parametrize(

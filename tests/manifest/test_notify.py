@@ -174,7 +174,10 @@ def test_a_policy_is_read_with_whom_it_tells() -> None:
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        (policy(wish(url="http://billing:8081/outcomes")), r"notify\[billing\].url: no egress of the policy"),
+        (
+            policy(wish(url="http://billing:8081/outcomes")),
+            r"notify\[billing\].url: no notify.egress of the policy",
+        ),
         (policy(wish(), wish()), "each notification needs a name of its own"),
         (policy(wish(), notify={"secretName": "s"}), "spec.notify.egress: is required"),
         (

@@ -73,7 +73,7 @@ def test_a_saga_tells_its_outcome_only_where_the_policy_allows() -> None:
     assert saga_refusal(saga("http://a/"), beside) is None
     refused = saga_refusal(saga("http://b/"), beside)
     assert refused is not None
-    assert "spec.notify[billing].url: no egress of the policy allows b:80" in refused.message
+    assert "spec.notify[billing].url: no notify.egress of the policy allows b:80" in refused.message
     refused = saga_refusal(saga("http://a/"), policy("p", saga=places))
     assert refused is not None
     assert "spec.notify[billing]" in refused.message

@@ -43,8 +43,8 @@ def target(url: str) -> Target | None:
     return Target(match["host"], int(match["port"] or _PORTS[match["scheme"]]), match["path"] or "/")
 
 
-def refusal(url: str, allowed: Iterable[Egress]) -> str:
-    """Say why a URL must not be called; empty: it may be."""
+def refusal(url: str, allowed: Iterable[Egress], field: str) -> str:
+    """Say why a URL must not be called, and that ``field`` of the policy is the list; empty: it may be."""
     found = target(url)
     if found is None:
         return f"{url[:200]!r} is no URL that can be called: write http(s)://host[:port]/path"
@@ -53,7 +53,7 @@ def refusal(url: str, allowed: Iterable[Egress]) -> str:
     if any(_allows(each, found) for each in allowed):
         return ""
     return (
-        f"no egress of the policy allows {found.host}:{found.port} with the path {found.path[:200]!r}; "
+        f"no {field} of the policy allows {found.host}:{found.port} with the path {found.path[:200]!r}; "
         "add the host, its port and the first segments of the path there"
     )
 

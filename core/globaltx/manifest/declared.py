@@ -71,7 +71,7 @@ def problems(plan: SagaPlan, allowed: Iterable[Egress]) -> Iterator[str]:
             if exchange is None:
                 continue
             at = f"steps[{step.name}].{where}"
-            if told := refusal(exchange.url, egress):
+            if told := refusal(exchange.url, egress, "saga.egress"):
                 yield f"{at}.url: {told}"
             if not all(may_repeat(name.lower()) for name, _ in exchange.headers):
                 yield f"{at}.headers: {HEADERS_SENTENCE}"

@@ -250,7 +250,7 @@ def _notify_problems(policy: Policy) -> Iterator[str]:
             yield f"{where}: it needs spec.notify, with the Secret of the key and where outcomes may be told"
             continue
         for each in route.notify:
-            if policy.notifying and (told := refusal(each.url, policy.notifying.egress)):
+            if policy.notifying and (told := refusal(each.url, policy.notifying.egress, "notify.egress")):
                 yield f"{where}[{each.name}].url: {told}"
 
 

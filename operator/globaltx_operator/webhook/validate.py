@@ -67,8 +67,8 @@ def _not_told(wishes: Iterable[Notify], policy: Policy) -> Iterator[str]:
     """Which notifications of a transaction would only be given up."""
     allowed = () if policy.notifying is None else policy.notifying.egress
     for each in wishes:
-        if told := egress.refusal(each.url, allowed):
-            yield f"spec.notify[{each.name}].url: {told} (under notify)"
+        if told := egress.refusal(each.url, allowed, "notify.egress"):
+            yield f"spec.notify[{each.name}].url: {told}"
 
 
 def _readable(resources: Iterable[dict[str, Any]]) -> Iterator[Policy]:

@@ -61,7 +61,7 @@ class Sender:
     def place(self, url: str) -> str:
         """The host and port of a URL; empty if it must not be called."""
         found = target(url)
-        if found is None or refusal(url, self._egress):
+        if found is None or refusal(url, self._egress, "notify.egress"):
             return ""
         return f"{found.host}:{found.port}"
 
@@ -74,7 +74,7 @@ class Sender:
         if branch.notification is None or self._session is None:  # a bug: whoever sends has looked
             raise RuntimeError
         url, seconds = branch.notification.url, branch.notification.timeout.total_seconds()
-        if refused := refusal(url, self._egress) or _never(url):
+        if refused := refusal(url, self._egress, "notify.egress") or _never(url):
             raise NotSentError(refused)
         content = notify.body(branch)
         headers = self._signed(branch, content)

@@ -162,7 +162,8 @@ class Performance:
     async def _begin(self, command: CallStep, known: Known) -> None:
         """Write a call down, then let it go."""
         record, name = known.steps[command.step.name], command.step.name
-        problem = refusal(command.exchange.url, self._allowed(known.record.transaction.policy))
+        allowed = self._allowed(known.record.transaction.policy)
+        problem = refusal(command.exchange.url, allowed, "saga.egress")
         if problem:
             await self._not_allowed(command, known, problem)
             return

@@ -151,4 +151,4 @@ def test_a_transaction_that_is_applied_tells_it_where_the_policy_allows(notified
     manifest = {"apiVersion": "globaltx.io/v1alpha1", "kind": "GlobalTransaction"}
     name = notified.apply(manifest | {"metadata": metadata, "spec": spec})
     notified.stands(name, "billing", "Delivered")
-    assert "no egress of the policy allows" in notified.stands(name, "other", "GivenUp")["problem"]
+    assert "no notify.egress of the policy allows" in notified.stands(name, "other", "GivenUp")["problem"]
