@@ -120,8 +120,8 @@ async def test_one_that_hangs_is_given_up_in_time(keys: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "why"),
     [
-        ("http://billing:8080/other", "no egress"),
-        ("http://elsewhere:8080/outcomes", "no egress"),
+        ("http://billing:8080/other", "no notify.egress"),
+        ("http://elsewhere:8080/outcomes", "no notify.egress"),
         ("http://billing:8080/outcomes/../other", "segments"),
         ("http://169.254.169.254:80/latest", "never called"),
         ("http://localhost:1/", "never called"),
@@ -145,7 +145,7 @@ async def test_what_is_allowed_may_change(keys: Path) -> None:
         assert sender.place(url) == url.removeprefix("http://")
         assert await sender.send(branch(url)) == 204
         sender.allow(())
-        with pytest.raises(NotSentError, match="no egress"):
+        with pytest.raises(NotSentError, match="no notify.egress"):
             await sender.send(branch(url))
 
 
