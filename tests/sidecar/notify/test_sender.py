@@ -145,7 +145,7 @@ async def test_what_is_allowed_may_change(keys: Path) -> None:
         assert sender.place(url) == url.removeprefix("http://")
         assert await sender.send(branch(url)) == 204
         sender.allow(())
-        with pytest.raises(NotSentError, match="no notify.egress"):
+        with pytest.raises(NotSentError, match=r"no notify\.egress"):
             await sender.send(branch(url))
 
 
