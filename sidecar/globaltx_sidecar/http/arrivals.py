@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
+from globaltx.http2_frames import PREFACE
+
 if TYPE_CHECKING:
     from aiohttp import web
 
     from globaltx_sidecar.http.proxy import Proxy
     from globaltx_sidecar.http2.door import Door
-
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
 class Arrivals:

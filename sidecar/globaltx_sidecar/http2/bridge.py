@@ -10,11 +10,11 @@ from h2 import events
 from h2.errors import ErrorCodes
 
 from globaltx.coordinator.reasons import Reason
+from globaltx.http2_frames import NUMBER_MAX
 from globaltx_sidecar.http.answers import Refusal
 from globaltx_sidecar.http.upstream import CONNECT_SECONDS, UpstreamError, told
 from globaltx_sidecar.http2 import metadata
 from globaltx_sidecar.http2.exchange import Exchange
-from globaltx_sidecar.http2.frames import LAST_STREAM
 from globaltx_sidecar.http2.side import Side
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Bridge:
         """Why there is no application."""
         self._leaving = False
         self._last_request = 0
-        self._last_taken = LAST_STREAM
+        self._last_taken = NUMBER_MAX
         self.busy_at = asyncio.get_running_loop().time()
         self.budget = budget
         self.client = Side(self, towards_client=True)
@@ -208,7 +208,7 @@ class Bridge:
 
     def _take_no_more(self) -> None:
         """Tell the client that requests above the last one are not taken; it may send them elsewhere."""
-        if self._last_taken == LAST_STREAM:
+        if self._last_taken == NUMBER_MAX:
             self._leaving = True
             self._last_taken = self._last_request
             self.client.go_away(self._last_taken)

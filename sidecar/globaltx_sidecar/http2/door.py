@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, TypeAlias
 
-from globaltx_sidecar.http.arrivals import PREFACE
+from globaltx.http2_frames import PREFACE
 from globaltx_sidecar.http2.bridge import Bridge
 from globaltx_sidecar.http2.exchange import Budget
 from globaltx_sidecar.http2.unread import Unread

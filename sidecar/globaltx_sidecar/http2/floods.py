@@ -8,7 +8,7 @@ any clock.
 
 from __future__ import annotations
 
-from globaltx_sidecar.http2 import frames
+from globaltx import http2_frames as frames
 
 RESETS_MAX = 200
 RESETS_A_SECOND = 50.0
@@ -84,5 +84,5 @@ class Floods:
 
 def _is_idle(frame: frames.Frame) -> bool:
     if frame.kind == frames.DATA:
-        return len(frame.raw) == frames.HEAD_BYTES and not frame.flags & frames.END_STREAM
+        return not frame.size and not frame.flags & frames.END_STREAM
     return frame.kind in _IDLE or frame.kind > _KNOWN

@@ -17,8 +17,7 @@ from h2.errors import ErrorCodes
 from h2.events import RemoteSettingsChanged
 from h2.exceptions import ProtocolError
 
-from globaltx_sidecar.http.arrivals import PREFACE
-from globaltx_sidecar.http2 import frames
+from globaltx import http2_frames as frames
 from globaltx_sidecar.http2.floods import FloodError, Floods
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ class Side(asyncio.Protocol):
     def __init__(self, bridge: Bridge, *, towards_client: bool) -> None:
         self._bridge = bridge
         self._now = asyncio.get_running_loop().time
-        self._frames = frames.Frames()
+        self._frames = frames.FrameReader()
         self._floods = Floods()
         self._transport: asyncio.Transport | None = None
         self._unwritten = 0
@@ -93,7 +92,7 @@ class Side(asyncio.Protocol):
         self.h2.initiate_connection()
         self.h2.increment_flow_control_window(CONNECTION_WINDOW - STREAM_WINDOW)
         if self._towards_client:
-            self.h2.receive_data(PREFACE)
+            self.h2.receive_data(frames.PREFACE)
         self.write()
 
     def data_received(self, data: bytes) -> None:
@@ -103,7 +102,7 @@ class Side(asyncio.Protocol):
         try:
             for frame in self._frames.feed(data):
                 self._read(frame)
-        except frames.BrokenFrameError as error:
+        except frames.PeerError as error:
             self.fail(ErrorCodes.FRAME_SIZE_ERROR, str(error))
         except FloodError as error:
             self.fail(ErrorCodes.ENHANCE_YOUR_CALM, str(error))
@@ -116,7 +115,7 @@ class Side(asyncio.Protocol):
             return
         if not self.speaks and frame.kind != frames.SETTINGS:
             message = "the first frame must be SETTINGS"
-            raise frames.BrokenFrameError(message)
+            raise frames.PeerError(message)
         self.speaks = True
         self._floods.frame(frame, self._now())
         if frame.kind == frames.GOAWAY:
@@ -184,7 +183,7 @@ class Side(asyncio.Protocol):
         with suppress(ProtocolError):  # it has ended on both sides, or never began
             self.h2.reset_stream(stream, code)
 
-    def go_away(self, last_stream: int = frames.LAST_STREAM) -> None:
+    def go_away(self, last_stream: int = frames.NUMBER_MAX) -> None:
         """Ask for no more requests above this stream; those under way go on."""
         self.write()
         if self._transport is not None and not self.gone:

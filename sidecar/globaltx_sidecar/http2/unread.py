@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
+from globaltx import http2_frames as frames
 from globaltx_sidecar.http.upstream import CONNECT_SECONDS
-from globaltx_sidecar.http2 import frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from globaltx_sidecar.http2 import frames
+from globaltx import http2_frames as frames
 from globaltx_sidecar.http2.floods import IDLE_FRAMES_MAX, RESETS_MAX, FloodError, Floods
 from globaltx_sidecar.http2.unread import Boundaries
 
@@ -14,22 +14,22 @@ WHOLE = SETTINGS + PING + DATA
 
 @pytest.mark.parametrize("piece", [1, 2, 7, len(WHOLE)])
 def test_frames_are_cut_out_however_they_come(piece: int) -> None:
-    read = frames.Frames()
+    read = frames.FrameReader()
     found = [each for at in range(0, len(WHOLE), piece) for each in read.feed(WHOLE[at : at + piece])]
     assert [each.raw for each in found] == [SETTINGS, PING, DATA]
     assert [(each.kind, each.flags) for each in found] == [(4, 0), (6, 0), (0, 1)]
 
 
 def test_a_frame_that_is_too_large_is_none() -> None:
-    with pytest.raises(frames.BrokenFrameError, match="16385"):
-        list(frames.Frames().feed(bytes.fromhex("004001000000000001")))
+    with pytest.raises(frames.PeerError, match="16385"):
+        list(frames.FrameReader().feed(bytes.fromhex("004001000000000001")))
 
 
 def test_a_goaway_reads_as_it_was_written() -> None:
-    (found,) = frames.Frames().feed(frames.goaway(5, 11))
+    (found,) = frames.FrameReader().feed(frames.goaway(5, 11))
     assert frames.last_stream_of(found) == 5
-    with pytest.raises(frames.BrokenFrameError):
-        frames.last_stream_of(frames.Frame(7, 0, bytes(9)))
+    with pytest.raises(frames.PeerError):
+        frames.last_stream_of(frames.Frame(7, 0, 0, bytes(9)))
 
 
 @pytest.mark.parametrize("piece", [1, 2, 7, len(WHOLE)])
@@ -48,7 +48,7 @@ def test_boundaries_are_found_however_the_bytes_come(piece: int) -> None:
 
 
 def frame(raw: bytes) -> frames.Frame:
-    (found,) = frames.Frames().feed(raw)
+    (found,) = frames.FrameReader().feed(raw)
     return found
 
 

@@ -15,12 +15,11 @@ from h2.events import StreamEnded
 from h2.settings import SettingCodes, Settings
 
 from globaltx.coordinator.policy import Route
+from globaltx.http2_frames import HEADERS, PREFACE, FrameReader
 from globaltx.transaction.model import Decision, GlobalTransaction
 from globaltx.transaction.states import Outcome
 from globaltx.transaction.xid import Xid
-from globaltx_sidecar.http.arrivals import PREFACE
 from globaltx_sidecar.http.filter import Filter
-from globaltx_sidecar.http2.frames import HEADERS, Frames
 from globaltx_sidecar.traces import Traces
 from tests.sidecar.eventually import eventually
 from tests.sidecar.http.scene import FaultyStore
@@ -155,7 +154,7 @@ async def test_an_application_that_dies_rolls_back() -> None:
     async def dies(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(SETTINGS)
         await reader.readexactly(len(PREFACE))
-        read = Frames()
+        read = FrameReader()
         while not any(each.kind == HEADERS for each in read.feed(await reader.read(4096))):
             pass
         writer.close()

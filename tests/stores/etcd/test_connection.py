@@ -10,10 +10,10 @@ import pytest
 import uvloop
 from h2.events import PingAckReceived, SettingsAcknowledged
 
+from globaltx.http2_frames import DATA, END_HEADERS, END_STREAM, HEADERS, SETTINGS, PeerError, frame
 from globaltx.stores.etcd import headers
 from globaltx.stores.etcd.calls import WINDOW
 from globaltx.stores.etcd.connection import Connection, connect
-from globaltx.stores.etcd.frames import DATA, END_HEADERS, END_STREAM, HEADERS, SETTINGS, PeerError, frame
 from tests.stores.etcd.peer import Peer, enclosed
 from tests.stores.harness import eventually
 

@@ -10,9 +10,7 @@ from hpack import Encoder
 from hypothesis import given
 from hypothesis import strategies as some
 
-from globaltx.stores.etcd import headers
-from globaltx.stores.etcd.calls import WINDOW
-from globaltx.stores.etcd.frames import (
+from globaltx.http2_frames import (
     CONTINUATION,
     DATA,
     END_HEADERS,
@@ -35,6 +33,8 @@ from globaltx.stores.etcd.frames import (
     read_number,
     settings,
 )
+from globaltx.stores.etcd import headers
+from globaltx.stores.etcd.calls import WINDOW
 from globaltx.stores.etcd.http2 import POOL, REPLIES_MAX, Conversation
 from tests.stores.etcd.peer import Server, enclosed
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from globaltx.http2_frames import PeerError
 from globaltx.stores.etcd import headers
-from globaltx.stores.etcd.frames import PeerError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
-from globaltx.stores.etcd.frames import PeerError
+from globaltx.http2_frames import PeerError
 from globaltx.stores.etcd.http2 import Conversation
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 MESSAGE_LENGTH_MAX = 1024
 
-OK = 0
+OK, UNAVAILABLE = 0, 14
 _UNAUTHENTICATED = 16
 _OUT_OF_RANGE = 11
 _DENIED = 7

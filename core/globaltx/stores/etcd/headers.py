@@ -14,8 +14,9 @@ from urllib.parse import unquote
 from hpack import Decoder
 from hpack.exceptions import HPACKError
 
+from globaltx.http2_frames import FRAME_BYTES_MAX, PeerError
 from globaltx.stores.etcd.errors import MESSAGE_LENGTH_MAX, OK, Status
-from globaltx.stores.etcd.frames import FRAME_BYTES_MAX, PeerError
+from globaltx.stores.etcd.protobuf import varint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +25,7 @@ BLOCK_BYTES_MAX = 64 * 1024
 """What the headers of an answer may hold, packed and unpacked."""
 # Fields of the static table, https://www.rfc-editor.org/rfc/rfc7541#appendix-A
 _POST, _HTTP, _HTTPS = b"\x83", b"\x86", b"\x87"
-_INTERNAL, _UNKNOWN = 13, 2
+_UNKNOWN = 2
 _OF_HTTP = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
 """What an answer of HTTP means that is none of gRPC, as grpc/doc/http-grpc-status-mapping.md has it."""
 
@@ -66,11 +67,7 @@ def _string(text: str) -> bytes:
     size, raw = len(text), text.encode("ascii")
     if size < 0x7F:  # noqa: PLR2004  what seven bits hold
         return bytes((size,)) + raw
-    out, size = bytearray((0x7F,)), size - 0x7F
-    while size > 0x7F:  # noqa: PLR2004
-        out.append(size & 0x7F | 0x80)
-        size >>= 7
-    return bytes(out) + bytes((size,)) + raw
+    return b"\x7f" + varint(size - 0x7F) + raw  # what is left is written as Protocol Buffers write it
 
 
 @lru_cache(16)

@@ -10,10 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from globaltx.stores.etcd import headers
-from globaltx.stores.etcd.calls import WINDOW, Call, message
-from globaltx.stores.etcd.errors import Status
-from globaltx.stores.etcd.frames import (
+from globaltx.http2_frames import (
     ACK,
     CANCEL,
     CONTINUATION,
@@ -40,22 +37,25 @@ from globaltx.stores.etcd.frames import (
     PeerError,
     content,
     frame,
+    last_stream_of,
     number,
     read_number,
     read_settings,
     settings,
 )
+from globaltx.stores.etcd import headers
+from globaltx.stores.etcd.calls import WINDOW, Call, message
+from globaltx.stores.etcd.errors import UNAVAILABLE, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from globaltx.stores.etcd.frames import Frame
+    from globaltx.http2_frames import Frame
 
 POOL = 16 << 20
 """What may be under way to us for all calls together."""
 _DEFAULT_WINDOW = 65535
 _PING_BYTES = 8
-_UNAVAILABLE = 14
 _REFUSED_STREAM = 0x7
 REPLIES_MAX = 1000
 """To how many frames we may owe a reply that were not asked for; no peer needs so many at once."""
@@ -184,7 +184,7 @@ class Conversation:
         return self.calls.get(stream)
 
     def _data(self, came: Frame) -> None:
-        call, size = self._of(came.stream), len(came.payload)
+        call, size = self._of(came.stream), came.size
         self._allowed -= size
         self._owed += size
         if self._allowed < 0:
@@ -251,7 +251,7 @@ class Conversation:
             return
         del self.calls[call.number]
         done = ", before it was begun" if code == _REFUSED_STREAM else ""
-        call.status = Status(_UNAVAILABLE, f"the member has ended the call (code {code}{done})")
+        call.status = Status(UNAVAILABLE, f"the member has ended the call (code {code}{done})")
         self._changed[call.number] = call
 
     def _settings(self, came: Frame) -> None:
@@ -277,8 +277,8 @@ class Conversation:
             self._send(call)
 
     def _ping(self, came: Frame) -> None:
-        if len(came.payload) != _PING_BYTES:
-            text = f"a ping has {len(came.payload)} bytes"
+        if came.size != _PING_BYTES:
+            text = f"a ping has {came.size} bytes"
             raise PeerError(text)
         if not came.flags & ACK:
             self._reply(self._pongs, frame(PING, ACK, 0, came.payload))
@@ -292,11 +292,11 @@ class Conversation:
 
     def _go_away(self, came: Frame) -> None:
         """Begin no call any more; those that the peer has not begun end here."""
-        last = read_number(came.payload[:4])
+        last = last_stream_of(came)
         self.leaving = True
         for call in [each for each in self.calls.values() if each.number > last]:
             del self.calls[call.number]
-            call.status = Status(_UNAVAILABLE, "the member goes away, before the call was begun")
+            call.status = Status(UNAVAILABLE, "the member goes away, before the call was begun")
             self._changed[call.number] = call
 
     def _window(self, came: Frame) -> None:

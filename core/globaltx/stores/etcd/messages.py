@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from globaltx.stores.etcd.errors import CompactedError, EtcdError, Status, error_of
+from globaltx.stores.etcd.errors import UNAVAILABLE, CompactedError, EtcdError, Status, error_of
 from globaltx.stores.etcd.protobuf import integer, piece, read, text
 from globaltx.stores.etcd.requests import KeyValue, after, key_value, key_values, prefix_range
 
@@ -20,7 +20,6 @@ AUTHENTICATE = "Auth/Authenticate"
 _READ_WRITE = 2
 _DELETED = 1
 _NO_DELETES = 1
-_UNAVAILABLE = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,7 @@ def _ended(told: Fields) -> EtcdError:
     reason = told.text(6) or "etcd ended the watch"
     if compacted := told.integer(5):
         return CompactedError(f"watch: history was compacted at {compacted}: {reason}")
-    return error_of(Status(_UNAVAILABLE, reason), "watch")
+    return error_of(Status(UNAVAILABLE, reason), "watch")
 
 
 def _revision(told: Fields) -> int:

@@ -12,6 +12,7 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
+from globaltx.http2_frames import PeerError
 from globaltx.stores.etcd import headers, messages
 from globaltx.stores.etcd.connection import connect
 from globaltx.stores.etcd.errors import (
@@ -23,7 +24,6 @@ from globaltx.stores.etcd.errors import (
     TokenRefusedError,
     error_of,
 )
-from globaltx.stores.etcd.frames import PeerError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator

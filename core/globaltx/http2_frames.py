@@ -1,4 +1,7 @@
-"""Frames of HTTP/2 as bytes, https://www.rfc-editor.org/rfc/rfc9113#section-4; pure, no IO."""
+"""Frames of HTTP/2 as bytes, https://www.rfc-editor.org/rfc/rfc9113#section-4; pure, no IO.
+
+The store in etcd is spoken to in them, and the sidecar counts those that pass it and cuts between them.
+"""
 
 from __future__ import annotations
 
@@ -22,22 +25,34 @@ FRAME_BYTES_MAX = 16384
 NUMBER_MAX = 2**31 - 1
 """The greatest window and the greatest number of a stream."""
 _HEAD = Struct(">HBBBI")
+HEAD_BYTES = _HEAD.size
 _NUMBER = Struct(">I")
 _SETTING = Struct(">HI")
 _PRIORITY_BYTES = 5
+_GOAWAY_BYTES = 8
 
 
 class PeerError(Exception):
-    """The peer sent what HTTP/2 or gRPC does not allow; nothing that it sends after that can be read."""
+    """The peer sent what HTTP/2 or gRPC does not allow: nothing that it sends after that can be read."""
 
 
 class Frame(NamedTuple):
-    """One frame as it came."""
+    """One frame as it came, ``raw`` with its head."""
 
     kind: int
     flags: int
     stream: int
-    payload: bytes
+    raw: bytes
+
+    @property
+    def size(self) -> int:
+        """How many bytes it carries behind its head."""
+        return len(self.raw) - HEAD_BYTES
+
+    @property
+    def payload(self) -> bytes:
+        """What it carries."""
+        return self.raw[HEAD_BYTES:]
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
@@ -87,16 +102,33 @@ def content(found: Frame) -> bytes:
     Raises:
         PeerError: the padding is longer than the frame.
     """
-    start, end = 0, len(found.payload)
+    start, end = HEAD_BYTES, len(found.raw)
     if found.flags & PADDED:
-        start = 1
-        end -= found.payload[0] if found.payload else 0
+        start += 1
+        end -= found.raw[HEAD_BYTES] if found.size else 0
     if found.kind == HEADERS and found.flags & WITH_PRIORITY:
         start += _PRIORITY_BYTES
     if start > end:
         message = "the padding of a frame is longer than the frame"
         raise PeerError(message)
-    return found.payload[start:end]
+    return found.raw[start:end]
+
+
+def goaway(last_stream: int = NUMBER_MAX, code: int = 0) -> bytes:
+    """No more calls than those up to a stream, https://www.rfc-editor.org/rfc/rfc9113#section-6.8."""
+    return frame(GOAWAY, 0, 0, number(last_stream) + number(code))
+
+
+def last_stream_of(found: Frame) -> int:
+    """The last stream that who sends a GOAWAY will answer.
+
+    Raises:
+        PeerError: it is too short.
+    """
+    if found.size < _GOAWAY_BYTES:
+        message = f"a GOAWAY has {found.size} bytes and not {_GOAWAY_BYTES}"
+        raise PeerError(message)
+    return read_number(found.raw[HEAD_BYTES : HEAD_BYTES + _NUMBER.size])
 
 
 class FrameReader:
@@ -113,15 +145,15 @@ class FrameReader:
         """
         came = self._held + came if self._held else came
         at, end = 0, len(came)
-        while end - at >= _HEAD.size:
+        while end - at >= HEAD_BYTES:
             high, low, kind, flags, stream = _HEAD.unpack_from(came, at)
             size = high << 8 | low
             if size > FRAME_BYTES_MAX:
                 message = f"a frame has {size} bytes, {FRAME_BYTES_MAX} are allowed"
                 raise PeerError(message)
-            start = at + _HEAD.size
-            if end - start < size:
+            behind = at + HEAD_BYTES + size
+            if behind > end:
                 break
-            at = start + size
-            yield Frame(kind, flags, stream & NUMBER_MAX, came[start:at])
+            yield Frame(kind, flags, stream & NUMBER_MAX, came[at:behind])
+            at = behind
         self._held = came[at:]
