@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 
     from globaltx.stores.base import Store
     from globaltx.transaction.model import Branch, BranchId, Settlement
+    from globaltx_sidecar.allowance import Allowance
     from globaltx_sidecar.branch.desk import Job, Pace
     from globaltx_sidecar.health import Health
     from globaltx_sidecar.metrics import Metrics
 
 RETRIES_A_SECOND = 50.0
+"""How many calls an app's leader may repeat, saved up for one second."""
 BYTES_WEIGHT = 2048
 """So that a desk full of large requests holds about 32 MiB of them, as many branches as that makes."""
 _OVERTIME_SECONDS = 15.0
@@ -70,24 +72,6 @@ class Caller(Protocol):
         """
 
 
-class RetryBudget:
-    """How many calls an app's leader may repeat: ``rate`` a second, saved up for one second."""
-
-    def __init__(self, rate: float = RETRIES_A_SECOND) -> None:
-        self._rate = rate
-        self._left = rate
-        self._at = 0.0
-
-    def take(self, now: float) -> bool:
-        """Take one, if there is one left."""
-        self._left = min(self._rate, self._left + (now - self._at) * self._rate)
-        self._at = now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
-
-
 class CallDesk(Desk):
     """The branches of one route."""
 
@@ -97,7 +81,7 @@ class CallDesk(Desk):
         self,
         resource: str,
         caller: Caller,
-        budget: RetryBudget,
+        budget: Allowance,
         store: Store,
         health: Health,
         metrics: Metrics,

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from globaltx.modes import tcc
-from globaltx_sidecar.branch.call_desk import CallDesk, RetryBudget
+from globaltx_sidecar.allowance import Allowance
+from globaltx_sidecar.branch.call_desk import RETRIES_A_SECOND, CallDesk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +48,7 @@ class Desks:
         self.room = asyncio.Event()
         self._office = office
         self._tasks = tasks
-        self._budget = RetryBudget()
+        self._budget = Allowance(RETRIES_A_SECOND, RETRIES_A_SECOND)
         self._routes: dict[str, Desk] = {}
         self._places: dict[str, Desk] = {}
         self._datasources = {name: self._datasource(name, each) for name, each in office.carriers.items()}

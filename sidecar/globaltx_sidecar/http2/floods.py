@@ -9,6 +9,7 @@ any clock.
 from __future__ import annotations
 
 from globaltx import http2_frames as frames
+from globaltx_sidecar.allowance import Allowance
 
 RESETS_MAX = 200
 RESETS_A_SECOND = 50.0
@@ -23,26 +24,6 @@ _KNOWN = frames.CONTINUATION
 
 class FloodError(Exception):
     """The peer does something so often that it must be an attack."""
-
-
-class Allowance:
-    """So many at once, and so many more with each second."""
-
-    def __init__(self, most: int, a_second: float) -> None:
-        self._most = most
-        self._a_second = a_second
-        self._left = float(most)
-        self._seen: float | None = None
-
-    def take(self, now: float) -> bool:
-        """Whether there is one more."""
-        if self._seen is not None:
-            self._left = min(self._most, self._left + (now - self._seen) * self._a_second)
-        self._seen = now
-        if self._left < 1.0:
-            return False
-        self._left -= 1.0
-        return True
 
 
 class Floods:

@@ -18,7 +18,8 @@ from globaltx.transaction.conflict import Remedy, Resolution
 from globaltx.transaction.model import Decision, GlobalTransaction, Mode
 from globaltx.transaction.states import Outcome, State
 from globaltx.transaction.xid import Xid
-from globaltx_sidecar.branch.call_desk import BYTES_WEIGHT, CallFailedError, RetryBudget
+from globaltx_sidecar.allowance import Allowance
+from globaltx_sidecar.branch.call_desk import BYTES_WEIGHT, CallFailedError
 from globaltx_sidecar.branch.desk import Pace
 from globaltx_sidecar.branch.leader import Leader
 from globaltx_sidecar.health import Health
@@ -345,7 +346,7 @@ async def test_a_sidecar_without_http_tells_what_it_cannot_carry_out() -> None:
 
 
 def test_the_budget_lets_so_many_a_second_through_and_saves_no_more() -> None:
-    budget = RetryBudget(rate=5)
+    budget = Allowance(5, 5)
     assert [budget.take(100.0) for _ in range(6)] == [True] * 5 + [False]
     assert [budget.take(100.5) for _ in range(3)] == [True, True, False]
     assert [budget.take(200.0) for _ in range(6)] == [True] * 5 + [False]
