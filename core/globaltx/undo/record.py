@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from globaltx.undo import insertion, keys, literal, values
@@ -91,14 +91,15 @@ def inserted(
 
     ``proof``: the local commit must find it by this key; without, it may have become another row.
     """
-    return _inserted(shape, parts, str(ok.insert_id), index, proof=proof)
+    certain = not proof or all(column.kind is Kind.INTEGER for column in shape.key_columns)
+    return _inserted(shape, parts, str(ok.insert_id), index, certain=certain)
 
 
 def inserted_ahead(
     shape: TableShape, parts: Sequence[KeyPart | insertion.Generated], index: int
 ) -> UndoRecord:
     """Make the record of a row that will be there; the local commit must find it by its key."""
-    return replace(_inserted(shape, parts, "LAST_INSERT_ID()", index, proof=True), certain=False)
+    return _inserted(shape, parts, "LAST_INSERT_ID()", index, certain=False)
 
 
 def changed_ahead(shape: TableShape, key: Sequence[KeyPart], after: tuple[Column, ...]) -> UndoRecord:
@@ -108,7 +109,12 @@ def changed_ahead(shape: TableShape, key: Sequence[KeyPart], after: tuple[Column
 
 
 def _inserted(
-    shape: TableShape, parts: Sequence[KeyPart | insertion.Generated], first: str, index: int, *, proof: bool
+    shape: TableShape,
+    parts: Sequence[KeyPart | insertion.Generated],
+    first: str,
+    index: int,
+    *,
+    certain: bool,
 ) -> UndoRecord:
     known = [_generated(first, index) if isinstance(part, insertion.Generated) else part for part in parts]
     return UndoRecord(
@@ -117,7 +123,7 @@ def _inserted(
         key=tuple(part.literal for part in known),
         before=None,
         after=shape.stored_columns,
-        certain=not proof or all(column.kind is Kind.INTEGER for column in shape.key_columns),
+        certain=certain,
     )
 
 

@@ -15,7 +15,7 @@ import logging
 from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, TypeVar, get_args
 
 from aiohttp import web
 
@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     from globaltx_sidecar.metrics import Metrics
     from globaltx_sidecar.traces import Traces
 
+Came = TypeVar("Came")
+
 HOLD_BYTES_MAX = 1024 * 1024
 HOLD_BYTES_ALL = 16 * 1024 * 1024
 """How much all answers that wait for their outcome may hold together; past it they hold nothing more."""
@@ -89,7 +91,6 @@ class Proxy:
         self.tries = tries
         self.tasks = tasks
         self._requests = requests
-        self.metrics = metrics
         self.traces = traces
         self.filter = routes
         self.outcomes = Outcomes(initiator.origin.pod, metrics)
@@ -103,6 +104,10 @@ class Proxy:
         """Go by these routes from now on."""
         self.filter = routes
         self.changed()
+
+    def count(self, action: Action) -> None:
+        """Count a request by what is done with it."""
+        self._counts[type(action)].inc()
 
     @property
     def reads_all(self) -> bool:
@@ -133,7 +138,7 @@ class Proxy:
         if upgrade and (isinstance(action, Begin) or (isinstance(action, TakePart) and action.route)):
             said = "a WebSocket has no answer that could decide a transaction; leave it out of the routes"
             return _not_supported(said)
-        self._counts[type(action)].inc()
+        self.count(action)
         if isinstance(action, Refuse):
             return refusal(400, action.reason, action.message)
         asked = Asked(request, target, outbound(request), upgrade=bool(upgrade))
@@ -368,7 +373,7 @@ def _repeated(answer: Answered, xid: Xid | None = None) -> web.StreamResponse:
     return web.Response(status=answer.status, reason=answer.reason, headers=headers, body=answer.body)
 
 
-async def contain(conduct: Coroutine[None, None, Held | web.Response]) -> Held | web.Response | Exception:
+async def contain(conduct: Coroutine[None, None, Came]) -> Came | Exception:
     """Keep a bug that one request found away from all the others."""
     try:
         return await conduct

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, TypeAlias
 from h2 import events
 from h2.errors import ErrorCodes
 
-from globaltx.coordinator.reasons import Reason
 from globaltx.http2_frames import NUMBER_MAX
 from globaltx_sidecar.http.answers import Refusal
 from globaltx_sidecar.http.upstream import CONNECT_SECONDS, UpstreamError, told
@@ -30,12 +29,6 @@ _OfAnAnswer: TypeAlias = (
     | events.TrailersReceived
     | events.InformationalResponseReceived
     | events.StreamReset
-)
-_OF_AN_ANSWER = (
-    events.ResponseReceived,
-    events.TrailersReceived,
-    events.InformationalResponseReceived,
-    events.StreamReset,
 )
 
 
@@ -89,6 +82,10 @@ class Bridge:
         self.client.go_away()
         self._close_if_idle()
 
+    def abort(self) -> None:
+        """Close both connections at once."""
+        self.client.abort("the sidecar stops")
+
     # What the sides tell.
 
     def received(self, side: Side, event: Event) -> None:
@@ -129,7 +126,7 @@ class Bridge:
         elif isinstance(event, events.DataReceived):
             end = event.stream_ended is not None
             self._body(self.application, self._answers.get(event.stream_id), event, end=end)
-        elif isinstance(event, _OF_AN_ANSWER):
+        elif isinstance(event, _OfAnAnswer):
             exchange = self._answers.get(event.stream_id)
             if exchange is not None:
                 self._of_answer(exchange, event)
@@ -261,6 +258,4 @@ class Bridge:
 
     def _error(self, what: str) -> UpstreamError:
         more = f": {self._failed}" if self._failed else ""
-        error = UpstreamError(502, f"the application at {self._proxy.upstream.address} {what}{more}")
-        error.reason = Reason.APPLICATION_UNAVAILABLE
-        return error
+        return UpstreamError(502, f"the application at {self._proxy.upstream.address} {what}{more}")

@@ -7,12 +7,12 @@ plain HTTP/2 answer the head says it; as with HTTP/1.1, what lies beyond the fir
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Protocol
 
 from globaltx.coordinator.reasons import Reason
 from globaltx_sidecar.http.answers import Refusal
 from globaltx_sidecar.http.outcomes import late
+from globaltx_sidecar.http.proxy import HOLD_BYTES_MAX, contain
 from globaltx_sidecar.http.upstream import UpstreamError
 from globaltx_sidecar.http2.answers import commits
 from globaltx_sidecar.http2.metadata import value_of
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from globaltx.coordinator.policy import Route
     from globaltx_sidecar.http.initiator import Initiated
     from globaltx_sidecar.http.outcomes import Outcomes
-
-HOLD_BYTES_MAX = 1024 * 1024
-
-_log = logging.getLogger(__name__)
 
 
 class Client(Protocol):
@@ -86,11 +82,9 @@ class Transaction:
 
     async def conduct(self, outcomes: Outcomes, client: Client) -> None:
         """Wait for the answer, take the outcome, and let the client have what it means."""
-        try:
-            refused = await self._decide(outcomes)
-        except Exception as error:  # noqa: BLE001  a bug that one request found is kept away from all others
-            _log.exception("a transaction could not be conducted")
-            refused = Refusal(500, Reason.STORE_REFUSED, repr(error), self.initiated.xid)
+        refused = await contain(self._decide(outcomes))
+        if isinstance(refused, Exception):
+            refused = Refusal(500, Reason.STORE_REFUSED, repr(refused), self.initiated.xid)
         client.decided(refused)
 
     async def _decide(self, outcomes: Outcomes) -> Refusal | None:

@@ -77,10 +77,7 @@ class Door:
         if self._timer is not None:
             self._timer.cancel()
         for each in tuple(self._open):
-            if isinstance(each, Bridge):
-                each.client.abort("the sidecar stops")
-            else:
-                each.abort()
+            each.abort()
 
     def _keep(self, connection: Connection) -> None:
         self._open.add(connection)

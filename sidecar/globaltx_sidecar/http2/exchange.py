@@ -90,7 +90,7 @@ class Exchange:
         if refused is not None:
             return refused
         action = proxy.filter.judge(request.method, request.target, request.headers)
-        proxy.metrics.requests.labels(type(action).__name__).inc()
+        proxy.count(action)
         if isinstance(action, Refuse):
             return Refusal(400, action.reason, action.message)
         if proxy.filter.edge or isinstance(action, Begin):
