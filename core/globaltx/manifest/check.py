@@ -7,7 +7,6 @@ evaluated here; ``globaltx.manifest.policy`` says the same in Python.
 from __future__ import annotations
 
 import copy
-import difflib
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +108,8 @@ def _shown(value: Any) -> str:
 
 
 def _hint(name: str, properties: Mapping[str, Schema]) -> str:
+    import difflib  # noqa: PLC0415  only where a field is wrong
+
     close = difflib.get_close_matches(name, properties, n=1)
     if close:
         return f"; did you mean {close[0]}?"

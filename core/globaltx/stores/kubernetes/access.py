@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import yaml
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -105,6 +103,8 @@ def from_kubeconfig(path: str | None = None, context: str | None = None) -> Acce
     Raises:
         AccessError: it says what is missing.
     """
+    import yaml  # noqa: PLC0415  no pod has a kubeconfig
+
     file = Path(path or os.environ.get(KUBECONFIG_VARIABLE) or Path.home() / ".kube" / "config")
     try:
         config = yaml.safe_load(file.read_text())
