@@ -22,7 +22,6 @@ from urllib.parse import unquote
 
 from globaltx.coordinator.conditions import Status
 from globaltx.coordinator.decide import decide
-from globaltx.coordinator.notifying import pending
 from globaltx.coordinator.observed import Observed, ObservedBranch, Weight
 from globaltx.manifest.projected import Wanted
 from globaltx.stores.base import StoreError
@@ -211,7 +210,7 @@ class EtcdKeeper:
         if plan.status is not None:
             self._metrics.moved(observed, plan.status)
             known.status = plan.status
-        if known.status.settled_at is not None and not pending(known.status.notifications):
+        if known.status.settled_at is not None and not known.status.telling:
             # Its keys are not needed any more, and at a thousand a second they would be too many.
             self._over[xid] = known.status.settled_at + observed.transaction.ttl
             del self._known[xid]

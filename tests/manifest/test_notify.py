@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from globaltx.coordinator.conditions import Status
-from globaltx.coordinator.notifying import NotificationState, NotificationStatus
+from globaltx.coordinator.conditions import NotificationState, NotificationStatus, Status
 from globaltx.coordinator.policy import Egress, HttpCapture, Notifying, Route
 from globaltx.manifest.check import filled, problems
 from globaltx.manifest.observed import read_status, write_status

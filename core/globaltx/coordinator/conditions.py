@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from globaltx.coordinator.reasons import SENTENCES, Reason
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from globaltx.coordinator.notifying import NotificationStatus
     from globaltx.transaction.model import Branch, Decision
 
 _NAMED_MAX = 3
@@ -27,6 +27,29 @@ class StepStatus:
     name: str
     state: StepState
     problem: str = ""
+
+
+class NotificationState(StrEnum):
+    """How a notification stands."""
+
+    PENDING = "Pending"
+    DELIVERED = "Delivered"
+    GIVEN_UP = "GivenUp"
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationStatus:
+    """A notification, as the transaction's status tells; ``problem`` is of the last attempt that failed."""
+
+    name: str
+    state: NotificationState = NotificationState.PENDING
+    attempts: int = 0
+    problem: str = ""
+
+    @property
+    def over(self) -> bool:
+        """Whether there are no more attempts."""
+        return self.state is not NotificationState.PENDING
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +74,16 @@ class Status:
     def reason(self) -> Reason:
         """The reason of the condition ``Succeeded``: the state's own word, unless people have decided."""
         return Reason.RESOLVED_BY_PERSON if self.resolved else Reason(self.state)
+
+    @property
+    def telling(self) -> bool:
+        """Whether somebody is still to be told the outcome."""
+        return not all(each.over for each in self.notifications)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will become of it."""
+        return self.settled_at is not None and not self.telling
 
     @property
     def succeeded(self) -> bool | None:

@@ -277,7 +277,7 @@ def _branch_conflicts(seen: Observed, outcome: Outcome) -> Iterator[Notice]:
 
 def _ended(seen: Observed, status: Status, plan: Plan, now: datetime) -> Plan:
     """The rest of a settled transaction's life: let go of it, and remove it when its time is over."""
-    if notifying.pending(status.notifications):
+    if status.telling:
         left = notifying.look_again(seen, now) or REVIEW_AFTER
         return replace(plan, requeue_after=max(SOON, min(left, REVIEW_AFTER_MAX)))
     held = tuple(each.branch.id for each in (*seen.branches, *seen.notified) if each.held)

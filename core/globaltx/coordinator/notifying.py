@@ -6,11 +6,11 @@ longer than their schedule and `GRACE`: what nobody has sent by then is given up
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from globaltx.coordinator.conditions import NotificationState, NotificationStatus
 from globaltx.modes import notify
 
 if TYPE_CHECKING:
@@ -22,29 +22,6 @@ if TYPE_CHECKING:
 
 GRACE = timedelta(minutes=5)
 """How much longer than its schedule a notification may take: leaders change, stores are away."""
-
-
-class NotificationState(StrEnum):
-    """How a notification stands."""
-
-    PENDING = "Pending"
-    DELIVERED = "Delivered"
-    GIVEN_UP = "GivenUp"
-
-
-@dataclass(frozen=True, slots=True)
-class NotificationStatus:
-    """A notification, as the transaction's status tells; ``problem`` is of the last attempt that failed."""
-
-    name: str
-    state: NotificationState = NotificationState.PENDING
-    attempts: int = 0
-    problem: str = ""
-
-    @property
-    def over(self) -> bool:
-        """Whether there are no more attempts."""
-        return self.state is not NotificationState.PENDING
 
 
 def apart(seen: Observed) -> Observed:
@@ -85,11 +62,6 @@ def look_again(seen: Observed, now: datetime) -> timedelta | None:
     """How soon a notification may be overdue; None if none is open."""
     left = (_left(seen, each.branch, now) for each in seen.notified if not each.branch.settled)
     return min(left, default=None)
-
-
-def pending(told: Sequence[NotificationStatus]) -> bool:
-    """Whether one of them was neither delivered nor given up."""
-    return not all(each.over for each in told)
 
 
 def newly_given_up(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from globaltx.coordinator.notifying import NotificationState, NotificationStatus
+from globaltx.coordinator.conditions import NotificationState, NotificationStatus
 from globaltx.manifest.times import format_time, parse_time
 from globaltx.transaction.notification import Notification, Notify
 from globaltx.transaction.states import Outcome

@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from globaltx.coordinator.conditions import Status, StepStatus
-from globaltx.coordinator.notifying import NotificationState
+from globaltx.coordinator.conditions import NotificationState, Status, StepStatus
 from globaltx.coordinator.observed import Observed, ObservedBranch
 from globaltx.coordinator.reasons import SENTENCES, Reason
 from globaltx.manifest.notify import read_notifications, write_notifications

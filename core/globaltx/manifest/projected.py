@@ -12,7 +12,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from globaltx.coordinator.conditions import Status
-from globaltx.coordinator.notifying import pending
 from globaltx.manifest.observed import owner, write_status
 from globaltx.manifest.resources import (
     GROUP,
@@ -60,7 +59,7 @@ class Wanted:
     @property
     def ended(self) -> bool:
         """Whether nothing more will become of it."""
-        return self.status.settled_at is not None and not pending(self.status.notifications)
+        return self.status.over
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from globaltx.coordinator.notifying import NotificationState
+from globaltx.coordinator.conditions import NotificationState
 from globaltx.manifest.schemas.egress import egress
 from globaltx.manifest.schemas.fields import (
     DNS_LABEL,
