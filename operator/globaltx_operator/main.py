@@ -95,7 +95,7 @@ async def run(settings: OperatorSettings) -> int:
                 return 1
             replica.keep_in(await stack.enter_async_context(EtcdClient(etcd)), settings.etcd.prefix)
             if (options := _bundled(settings)) is not None:
-                own = BundledEtcd(client, options, settings.etcd.endpoints, clock=client.utc)
+                own = BundledEtcd(client, options, settings.etcd.endpoints)
                 replica.keep(await stack.enter_async_context(own))
         return await replica.run()
 
@@ -260,7 +260,7 @@ class Replica:
             port=settings.webhook_port,
         )
         admit = None if self._bundled is None else self._bundled.admit
-        await run_webhook(self._client, options, ready=ready, clock=self._client.utc, admit=admit)
+        await run_webhook(self._client, options, ready=ready, admit=admit)
 
     async def _watches(self) -> _Part:
         """Start kopf. It takes the signals for itself and, at its end, ends what began after it."""

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from globaltx.stores.kubernetes.watcher import Backoff
-
-
-def utc_now() -> datetime:
-    """The time, for whoever is given no other clock."""
-    return datetime.now(UTC)
 
 
 async def go_round(

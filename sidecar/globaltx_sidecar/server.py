@@ -79,7 +79,7 @@ class Surroundings:
     pod: str
     credentials: Path
     etcd_folder: Path | None = None
-    notify_keys: Path | None = None
+    notify_keys: Path = Path(NOTIFY_FOLDER)
     grace: timedelta = timedelta(seconds=20)
     sweep_seconds: float = 60.0
     timing: Timing = field(default_factory=Timing)
@@ -93,13 +93,13 @@ def open_etcd(settings: SidecarSettings, folder: Path | None, utc: Callable[[], 
     return Etcd(settings, folder, utc)
 
 
-def open_sender(settings: SidecarSettings, keys: Path | None, utc: Callable[[], datetime]) -> Sender | None:
+def open_sender(settings: SidecarSettings, keys: Path, utc: Callable[[], datetime]) -> Sender | None:
     """What tells outcomes; its modules are loaded only where that is done."""
     if settings.notifying is None:
         return None
     from globaltx_sidecar.notify.sender import Sender  # noqa: PLC0415
 
-    return Sender(settings.notifying.egress, keys or Path(NOTIFY_FOLDER), utc)
+    return Sender(settings.notifying.egress, keys, utc)
 
 
 class Sidecar:

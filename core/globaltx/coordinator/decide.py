@@ -29,7 +29,7 @@ from globaltx.coordinator.observed import Notice, Observed, ObservedBranch, Plan
 from globaltx.coordinator.reasons import SENTENCES, Reason
 from globaltx.transaction.declared import StepState
 from globaltx.transaction.model import Branch, Decision, shorten
-from globaltx.transaction.states import ENDS, Event, Outcome, State, advance, decided, done
+from globaltx.transaction.states import END_OF, ENDS, Event, Outcome, State, advance, decided, done
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,11 +149,7 @@ def _stamps(seen: Observed, outcome: Outcome) -> Iterator[Stamp]:
 
 
 def _followed(branch: Branch, outcome: Outcome) -> bool:
-    return branch.outcome is outcome and branch.state is _end(outcome)
-
-
-def _end(outcome: Outcome) -> State:
-    return State.COMMITTED if outcome is Outcome.COMMIT else State.ROLLED_BACK
+    return branch.outcome is outcome and branch.state is END_OF[outcome]
 
 
 def _must_be_complete(seen: Observed, now: datetime, *, ended: bool) -> bool:

@@ -429,14 +429,12 @@ def _together(every: Sequence[tuple[Egress, ...] | None]) -> tuple[Egress, ...] 
 def conflicts(policies: Iterable[Policy]) -> Iterator[str]:
     """Tell what policies that hold for the same pod claim twice."""
     every = tuple(policies)
-    ports = _claims(every, lambda policy: [policy.http.port] if policy.http else [])
-    if len(ports) > 1:
-        told = ", ".join(f"{port!r} ({owners[0]})" for port, owners in sorted(ports.items()))
-        yield f"policies take over different ports of the same pod: {told}; use one port name"
-    secrets = _claims(every, lambda policy: [policy.notifying.secret] if policy.notifying else [])
-    if len(secrets) > 1:
-        told = ", ".join(f"{name!r} ({owners[0]})" for name, owners in sorted(secrets.items()))
-        yield f"policies sign notifications of the same pod with different Secrets: {told}; use one"
+    ports = _told_apart(every, lambda policy: [policy.http.port] if policy.http else [])
+    if ports:
+        yield f"policies take over different ports of the same pod: {ports}; use one port name"
+    secrets = _told_apart(every, lambda policy: [policy.notifying.secret] if policy.notifying else [])
+    if secrets:
+        yield f"policies sign notifications of the same pod with different Secrets: {secrets}; use one"
     yield from _matched_twice(every)
     yield from _claimed_twice(every, "name a route", lambda policy: (each.name for each in _routes(policy)))
     yield from _claimed_twice(
@@ -469,6 +467,14 @@ def _matched_twice(policies: Iterable[Policy]) -> Iterator[str]:
                     f"policies {one.name} and {other.name} both match the request {shown(route)!r}; "
                     "keep it in one of them"
                 )
+
+
+def _told_apart(policies: Iterable[Policy], of: Callable[[Policy], Iterable[str]]) -> str:
+    """Who claims what, of something that there can be one of; empty where they agree."""
+    claims = _claims(policies, of)
+    if len(claims) <= 1:
+        return ""
+    return ", ".join(f"{claim!r} ({owners[0]})" for claim, owners in sorted(claims.items()))
 
 
 def _claims(policies: Iterable[Policy], of: Callable[[Policy], Iterable[str]]) -> dict[str, list[str]]:

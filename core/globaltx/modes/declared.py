@@ -37,7 +37,7 @@ from globaltx.transaction.declared import (
     StepState,
 )
 from globaltx.transaction.model import Decision, Settlement, shorten
-from globaltx.transaction.states import ENDS, Outcome, State
+from globaltx.transaction.states import END_OF, ENDS, Outcome, State
 from globaltx.undo.refusal import RESOLVED_BY_PERSON
 
 if TYPE_CHECKING:
@@ -298,8 +298,7 @@ def _carried_out(seen: Seen, outcome: Outcome, now: datetime) -> Moves:
         if step.name in seen.busy:
             continue
         if remedy is not None and remedy.action is Remedy.KEEP:
-            end = State.COMMITTED if outcome is Outcome.COMMIT else State.ROLLED_BACK
-            moves.settle(step.name, Settlement(end, RESOLVED_BY_PERSON, shorten(str(remedy))))
+            moves.settle(step.name, Settlement(END_OF[outcome], RESOLVED_BY_PERSON, shorten(str(remedy))))
         elif outcome is Outcome.COMMIT:
             _finish(seen, step, moves)
         else:

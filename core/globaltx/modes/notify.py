@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from globaltx.transaction.model import Branch, BranchId, Mode, Settlement, shorten
 from globaltx.transaction.notification import Notification
-from globaltx.transaction.states import Outcome, State
+from globaltx.transaction.states import END_OF, UNDER_WAY, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -39,8 +39,6 @@ KEY_PREFIX = "whsec_"
 KEY_BYTES_MIN, KEY_BYTES_MAX = 24, 64
 _RESOURCE_PREFIX = "notify:"
 """No datasource and no route has a colon in its name."""
-_UNDER_WAY = {Outcome.COMMIT: State.COMMITTING, Outcome.ROLLBACK: State.ROLLING_BACK}
-_END = {Outcome.COMMIT: State.COMMITTED, Outcome.ROLLBACK: State.ROLLED_BACK}
 
 
 class InvalidKeyError(ValueError):
@@ -88,15 +86,15 @@ def failed(branch: Branch, attempts: int, problem: str) -> Settlement:
     count = f"attempt {attempts} of {notification.attempts_max}"
     if pause is None:
         message = shorten(f"given up after {count}: {problem}")
-        return Settlement(_END[outcome], NOTIFICATION_GIVEN_UP, message, attempts=attempts)
+        return Settlement(END_OF[outcome], NOTIFICATION_GIVEN_UP, message, attempts=attempts)
     message = shorten(f"{count}, the next in {pause.total_seconds():g} s: {problem}")
-    return Settlement(_UNDER_WAY[outcome], NOTIFICATION_FAILED, message, attempts=attempts)
+    return Settlement(UNDER_WAY[outcome], NOTIFICATION_FAILED, message, attempts=attempts)
 
 
 def delivered(branch: Branch, attempts: int, status: int) -> Settlement:
     """What is written down when it was delivered."""
     _, outcome = _told(branch)
-    return Settlement(_END[outcome], NOTIFIED, f"answered with status {status}", attempts=attempts)
+    return Settlement(END_OF[outcome], NOTIFIED, f"answered with status {status}", attempts=attempts)
 
 
 def overdue(branch: Branch) -> Settlement:
@@ -106,7 +104,7 @@ def overdue(branch: Branch) -> Settlement:
         f"given up after {branch.attempts} attempts: the sidecars of {branch.id.app} did not end it in time; "
         "is one running, made under a policy with notify?"
     )
-    return Settlement(_END[outcome], NOTIFICATION_GIVEN_UP, message, attempts=branch.attempts)
+    return Settlement(END_OF[outcome], NOTIFICATION_GIVEN_UP, message, attempts=branch.attempts)
 
 
 def is_delivered(status: int) -> bool:

@@ -20,7 +20,7 @@ from globaltx.stores.base import (
     XidTakenError,
 )
 from globaltx.transaction.model import Branch, Snapshot
-from globaltx.transaction.states import ENDS, Outcome, State, advance, decided
+from globaltx.transaction.states import END_OF, ENDS, advance, decided
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 When = Literal["before", "after"]
 Hook = Callable[[str, When], Awaitable[None]]
 Answer = TypeVar("Answer")
-
-_END = {Outcome.COMMIT: State.COMMITTED, Outcome.ROLLBACK: State.ROLLED_BACK}
 
 
 async def no_hook(call: str, when: When) -> None:
@@ -188,7 +186,7 @@ class MemoryStore:
         if branch is None or branch.settled:
             return
         if settlement.state in ENDS and (
-            branch.outcome is None or settlement.state is not _END[branch.outcome]
+            branch.outcome is None or settlement.state is not END_OF[branch.outcome]
         ):
             message = (
                 f"{id_.name} cannot be {settlement.state}: its outcome is {branch.outcome or 'not taken'}"

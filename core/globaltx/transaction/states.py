@@ -95,3 +95,9 @@ def decided(outcome: Outcome) -> Event:
 def done(outcome: Outcome) -> Event:
     """The event that an outcome was carried out."""
     return Event.DONE_COMMIT if outcome is Outcome.COMMIT else Event.DONE_ROLLBACK
+
+
+UNDER_WAY = {outcome: MOVES[State.ACTIVE][decided(outcome)] for outcome in Outcome}
+"""Where an outcome leads."""
+END_OF = {outcome: MOVES[UNDER_WAY[outcome]][done(outcome)] for outcome in Outcome}
+"""Where it ends."""

@@ -32,7 +32,7 @@ from globaltx_operator.bundled.material import (
 )
 from globaltx_operator.bundled.options import SECRET
 from globaltx_operator.bundled.users import Users
-from globaltx_operator.rounds import go_round, utc_now
+from globaltx_operator.rounds import go_round
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -60,12 +60,12 @@ class BundledEtcd:
         options: BundledOptions,
         endpoints: tuple[str, ...],
         *,
-        clock: Callable[[], datetime] = utc_now,
+        clock: Callable[[], datetime] | None = None,
     ) -> None:
         self.entered = asyncio.Event()
         self._kubernetes = kubernetes
         self._options = options
-        self._clock = clock
+        self._clock = clock or kubernetes.utc
         self._backoff = Backoff()
         self._client = EtcdClient(EtcdAccess(endpoints, options.folder))
         self._users = Users(self._client, options.prefix)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from globaltx.stores.kubernetes.errors import ConflictError, KubernetesError
 from globaltx.stores.kubernetes.watcher import Backoff
 from globaltx_operator import shared
-from globaltx_operator.rounds import go_round, utc_now
+from globaltx_operator.rounds import go_round
 from globaltx_operator.webhook.certificate import BadMaterialError, Material, renewed
 from globaltx_operator.webhook.configurations import carried, publish
 
@@ -40,7 +40,7 @@ class CertificateKeeper:
         client: KubernetesClient,
         options: WebhookOptions,
         *,
-        clock: Callable[[], datetime] = utc_now,
+        clock: Callable[[], datetime] | None = None,
         backoff: Backoff | None = None,
     ) -> None:
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -49,7 +49,7 @@ class CertificateKeeper:
         self.material: Material | None = None
         self._client = client
         self._options = options
-        self._clock = clock
+        self._clock = clock or client.utc
         self._backoff = backoff or Backoff()
 
     async def run(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from globaltx_operator.rounds import utc_now
 from globaltx_operator.webhook import server
 from globaltx_operator.webhook.keeper import CertificateKeeper
 from globaltx_operator.webhook.reviewer import Reviewer
@@ -24,7 +23,7 @@ async def run_webhook(
     options: WebhookOptions,
     *,
     ready: asyncio.Event | None = None,
-    clock: Callable[[], datetime] = utc_now,
+    clock: Callable[[], datetime] | None = None,
     admit: Admit | None = None,
 ) -> None:
     """Serve until cancelled; ``ready`` is set once requests would be answered with a trusted certificate.

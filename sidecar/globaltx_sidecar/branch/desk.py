@@ -126,9 +126,13 @@ class Desk(ABC):
         if self._weight >= self._pace.waiting_max:
             self._overflowed = True
             return
-        self._jobs[branch.id] = Job(branch, self._now())
+        self._jobs[branch.id] = self._job(branch)
         self._weight += self._weigh(branch)
         self._changed()
+
+    def _job(self, branch: Branch) -> Job:
+        """What is to be done about a branch, at once."""
+        return Job(branch, self._now())
 
     def _resolve(self, job: Job, branch: Branch) -> None:
         """Have another look at once when a person has decided something."""

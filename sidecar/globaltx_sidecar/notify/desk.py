@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Protocol
 from globaltx.modes import notify
 from globaltx.stores.base import StoreError
 from globaltx.transaction.notification import NOTIFY_SECONDS_MAX
-from globaltx.transaction.states import ENDS
 from globaltx_sidecar.branch.desk import Desk, Pace
 from globaltx_sidecar.notify.sender import NotSentError
 
@@ -78,18 +77,13 @@ class NotifyDesk(Desk):
         super().__init__(place, store, health, metrics, room, pace)
         self._sender = sender
 
-    def take(self, branch: Branch) -> None:
-        """Accept a notification; of one that was tried before the pause is kept."""
-        known = branch.id in self._jobs
-        super().take(branch)
-        job = self._jobs.get(branch.id)
-        if known or job is None or branch.notification is None:
-            return
+    def _job(self, branch: Branch) -> Job:
+        """Of one that was tried before the pause is kept."""
+        job = super()._job(branch)
         job.attempts = branch.attempts
-        pause = notify.pause_after(branch.notification, branch.attempts) if branch.attempts else None
-        if pause is not None:
-            job.due = self._now() + pause.total_seconds()
-            self._wake.set()
+        if branch.attempts and (pause := _pause_after(branch, branch.attempts)) is not None:
+            job.due += pause.total_seconds()
+        return job
 
     def _choose(self, due: list[Job], busy: list[Job]) -> Iterator[list[Job]]:
         free = self._pace.calls_max - len(busy)
@@ -127,18 +121,15 @@ class NotifyDesk(Desk):
 
     async def _missed(self, job: Job, told: Settlement) -> None:
         """Write an attempt down that was not delivered; the last one with its end."""
-        given_up = told.state in ENDS
-        self._metrics.notifications.labels("GivenUp" if given_up else "Failed").inc()
+        pause = _pause_after(job.branch, job.attempts)
+        self._metrics.notifications.labels("GivenUp" if pause is None else "Failed").inc()
         _log.log(
-            logging.WARNING if given_up else logging.INFO,
+            logging.WARNING if pause is None else logging.INFO,
             "notification %s of %s: %s",
             notify.name_of(job.branch.id),
             job.branch.id.xid,
             told.message,
         )
-        pause = None
-        if job.branch.notification is not None:
-            pause = notify.pause_after(job.branch.notification, job.attempts)
         if pause is None:
             job.settlement = told
             return
@@ -157,6 +148,10 @@ class NotifyDesk(Desk):
 
     def _pause(self, now: float, chance: float) -> None:
         """One that fails says nothing about the others."""
+
+
+def _pause_after(branch: Branch, attempts: int) -> timedelta | None:
+    return None if branch.notification is None else notify.pause_after(branch.notification, attempts)
 
 
 def _due(job: Job) -> float:

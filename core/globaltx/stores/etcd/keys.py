@@ -36,7 +36,7 @@ from globaltx.manifest.conflicts import (
 from globaltx.manifest.notify import read_notification, read_notify, write_notification, write_notify
 from globaltx.manifest.times import format_time, parse_time
 from globaltx.transaction.model import Branch, BranchId, Decision, GlobalTransaction, Mode, Snapshot
-from globaltx.transaction.states import Outcome, State
+from globaltx.transaction.states import UNDER_WAY, Outcome, State
 from globaltx.transaction.xid import Xid
 
 if TYPE_CHECKING:
@@ -145,14 +145,11 @@ def read_begin(xid: Xid, value: str, decision: Decision | None) -> GlobalTransac
             begun_by=told.get("begunBy", ""),
             notify=read_notify(told.get("notify", ())),
             decision=decision,
-            state=_STATES[decision.outcome] if decision else State.ACTIVE,
+            state=UNDER_WAY[decision.outcome] if decision else State.ACTIVE,
         )
     except (KeyError, TypeError, ValueError) as error:
         what = f"{BEGIN} of {xid}"
         raise InvalidRecordError(what, error) from error
-
-
-_STATES = {Outcome.COMMIT: State.COMMITTING, Outcome.ROLLBACK: State.ROLLING_BACK}
 
 
 def write_decision(decision: Decision) -> str:
