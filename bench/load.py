@@ -8,6 +8,7 @@ import json
 import shutil
 import socket
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _SOURCES = Path(__file__).parent / "driver"
 _BUILD_SECONDS = 600
 _SPARE_SECONDS = 60
+_KEPT_SECONDS = 24 * 3600
 _UNIT_SECONDS = 0.5
 """What a unit may take where they are counted; a machine that is slower than that is of no use here."""
 
@@ -63,12 +65,20 @@ def program() -> Path:
     built = home / digest.hexdigest()[:16] / "driver"
     with locked(home.with_suffix(".lock")):
         if not built.exists():
-            shutil.rmtree(home, ignore_errors=True)
+            _forget_old(home)
             folder = built.parent / "sources"
+            shutil.rmtree(folder, ignore_errors=True)
             shutil.copytree(_SOURCES, folder)
             command = ("go", "build", "-mod=readonly", "-o", str(built), ".")
             follow(*command, on_line=print, timeout=_BUILD_SECONDS, cwd=folder)
     return built
+
+
+def _forget_old(home: Path) -> None:
+    """Remove what was built of other sources; what another working copy may be running is left."""
+    for old in home.glob("*"):
+        if time.time() - old.stat().st_mtime > _KEPT_SECONDS:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True)

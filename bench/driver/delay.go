@@ -3,6 +3,7 @@ package main
 import (
 	"flag"
 	"net"
+	"syscall"
 	"time"
 )
 
@@ -61,7 +62,7 @@ func pass(from, to net.Conn, late time.Duration) {
 		}
 	}()
 	for each := range pieces {
-		time.Sleep(time.Until(each.due))
+		wait(each.due)
 		if _, err := to.Write(each.data); err != nil {
 			break
 		}
@@ -69,5 +70,14 @@ func pass(from, to net.Conn, late time.Duration) {
 	_ = to.Close()
 	_ = from.Close()
 	for range pieces { // let the reader end
+	}
+}
+
+// wait asks the kernel itself: the runtime's own sleep waits in whole milliseconds where nothing else is
+// to be done, which made three out of half a one.
+func wait(due time.Time) {
+	for left := time.Until(due); left > 0; left = time.Until(due) {
+		pause := syscall.NsecToTimespec(left.Nanoseconds())
+		_ = syscall.Nanosleep(&pause, nil) // a signal ends it early: then again
 	}
 }
