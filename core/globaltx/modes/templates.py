@@ -20,7 +20,7 @@ from urllib.parse import quote
 from globaltx.transaction.declared import BODY_LENGTH_MAX, HEADER_LENGTH_MAX, URL_LENGTH_MAX, Exchange
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 _TEMPLATE = re.compile(r"\{\{(.*?)\}\}")
 _WHOLE = re.compile(r"\{\{([^{}]*)\}\}")
@@ -29,6 +29,10 @@ _REFERENCE = re.compile(rf"steps\.(?P<step>{_NAME})\.(?:status|body(?P<path>(?:\
 _XID = "xid"
 _FORM = "write {{ steps.NAME.body.KEY }}, {{ steps.NAME.status }} or {{ xid }}"
 DEPTH_MAX = 32
+"""How deep a body may be nested that a manifest holds."""
+READ_DEPTH_MAX = 100
+"""How deep JSON may be nested that is read at all: answers, most of which are kept as they come."""
+_TOO_DEEP = f"it is nested deeper than {READ_DEPTH_MAX}"
 
 
 class TemplateError(ValueError):
@@ -136,17 +140,32 @@ def _short(what: str, text: str, most: int) -> str:
 def read_json(text: str) -> Any:
     """Read JSON as its standard has it, without NaN and infinity.
 
+    How deep Python itself can read differs from version to version, so that the limit is ours.
+
     Raises:
-        ValueError: it is none.
-        RecursionError: it is nested too deep.
+        ValueError: it is none, or nested deeper than `READ_DEPTH_MAX`.
     """
-    return json.loads(text, parse_constant=_no_constant)
+    try:
+        value = json.loads(text, parse_constant=_no_constant)
+    except RecursionError as error:
+        raise ValueError(_TOO_DEEP) from error
+    level = _inside([value])
+    for _ in range(READ_DEPTH_MAX):
+        level = [inner for each in level for inner in _inside(each)]
+    if level:
+        raise ValueError(_TOO_DEEP)
+    return value
+
+
+def _inside(value: Any) -> list[Any]:
+    inner: Iterable[Any] = value.values() if isinstance(value, dict) else value
+    return [each for each in inner if isinstance(each, (dict, list))]
 
 
 def _parsed(text: str) -> Any:
     try:
         return read_json(text)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         message = f"the body is not JSON: {error}"
         raise TemplateError(message) from error
 

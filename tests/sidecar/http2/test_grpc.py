@@ -40,7 +40,7 @@ BOTH = pytest.mark.parametrize("routes", [Filter(ROUTES), NO_ROUTES], ids=["read
 
 @asynccontextmanager
 async def listening(application: Application) -> AsyncIterator[str]:
-    """Run another application, and tell its address."""
+    """Run another application, and tell its address; whoever is connected to it must leave first."""
     server = await asyncio.start_server(application, "127.0.0.1", 0)
     async with server:
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -159,7 +159,7 @@ async def test_an_application_that_dies_rolls_back() -> None:
             pass
         writer.close()
 
-    async with bank() as scene, listening(dies) as address:
+    async with listening(dies) as address, bank() as scene:
         scene.http.proxy.upstream.address = address
         called = await scene.call("Begins")
     assert called.code is grpc.StatusCode.UNAVAILABLE
@@ -372,7 +372,7 @@ async def test_an_application_of_http1_only_is_told() -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
         writer.close()
 
-    async with bank() as scene, listening(speaks_http1) as address:
+    async with listening(speaks_http1) as address, bank() as scene:
         scene.http.proxy.upstream.address = address
         called = await scene.call("Begins")
         assert called.code is grpc.StatusCode.UNAVAILABLE
@@ -401,7 +401,7 @@ async def test_no_more_calls_at_a_time_than_the_application_takes() -> None:
             writer.write(server.data_to_send())
         writer.close()
 
-    async with bank() as scene, listening(takes_three) as address:
+    async with listening(takes_three) as address, bank() as scene:
         scene.http.proxy.upstream.address = address
         called = await asyncio.gather(*(scene.call("Plain", within=60) for _ in range(60)))
     assert [each.answer for each in called] == [b""] * 60

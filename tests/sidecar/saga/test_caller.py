@@ -53,10 +53,22 @@ def message(status: int, body: bytes, *more: str) -> bytes:
         (b"not json", ""),
         (b"\xff", ""),
         (b"NaN", ""),
-        (b"[" * 5000 + b"]" * 5000, ""),
+        (b"[" * 100 + b"1" + b"]" * 100, "[" * 100 + "1" + "]" * 100),
+        (b"[" * 99 + b'{"a": {}}' + b"]" * 99, ""),
+        (b"[" * 8000 + b"]" * 8000, ""),
         (b'"' + b"x" * RESULT_BYTES_MAX + b'"', ""),
     ],
-    ids=["json", "nothing", "text", "no utf-8", "no json number", "nested", "too large"],
+    ids=[
+        "json",
+        "nothing",
+        "text",
+        "no utf-8",
+        "no json number",
+        "nested",
+        "nested too deep",
+        "nested far too deep",
+        "too large",
+    ],
 )
 async def test_of_an_answer_only_bounded_json_is_kept(body: bytes, kept: str) -> None:
     async with server(message(200, body)) as (url, _), StepCaller() as caller:
