@@ -2,85 +2,25 @@
 
 from __future__ import annotations
 
-import secrets
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from dev.demo import deploy, manifests
-from dev.demo.cases import CASES
-from dev.demo.deploy import SYSTEM
-from dev.demo.shop import Shop
-from dev.waiting import wait_for
+from dev.demo import deploy
+from tests.e2e.kept import Kept, kept_in_etcd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dev.demo.deploy import Store
     from dev.demo.places import Place
 
 POD = "globaltx-etcd-0"
-SECRETS = ("globaltx-etcd-authorities", "globaltx-etcd-root", "globaltx-etcd-server")
-CLASS = "e2e-etcd"
-COMMIT, ROLLBACK, _ = CASES
-
-
-@dataclass
-class Kept:
-    """The sample in a namespace of its own, kept in the chart's etcd."""
-
-    place: Place
-    store: Store
-    shop: Shop
-
-    def install(self, *values: str) -> None:
-        chosen = deploy.Store(self.store.type, (*self.store.values, *values), self.store.etcd)
-        deploy.install(self.place.kubectl, self.place.images, chosen)
-
-    def orders_end_as_they_must(self) -> None:
-        for case in (COMMIT, ROLLBACK):
-            assert case.run(self.shop).found == case.expected
-
-    def secrets(self) -> list[Any]:
-        return [self.place.kubectl.json("-n", SYSTEM, f"secret/{each}")["data"] for each in SECRETS]
-
-    def uid(self, kind: str, name: str) -> str | None:
-        found = self.place.kubectl.json("-n", SYSTEM, kind)["items"]
-        return next((each["metadata"]["uid"] for each in found if each["metadata"]["name"] == name), None)
-
-
-def volume(path: str) -> dict[str, Any]:
-    """What a claim of the class gets in this cluster, which makes none by itself."""
-    spec = {
-        "capacity": {"storage": "1Gi"},
-        "accessModes": ["ReadWriteOnce"],
-        "storageClassName": CLASS,
-        "hostPath": {"path": path},
-    }
-    return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": CLASS}, "spec": spec}
 
 
 @pytest.fixture(scope="module")
 def kept(place: Place, shop_namespace: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
-    kubectl, namespace = place.kubectl, f"etcd-{secrets.token_hex(3)}"
-    folder = tmp_path_factory.mktemp("etcd")
-    folder.chmod(0o777)  # whoever etcd runs as: a volume of this kind has no group
-    kubectl.apply(manifests.written([volume(str(folder))]))
-    bundled = "store.etcd.bundled"
-    store = place.own_etcd(f"{bundled}.storageClass={CLASS}", f"{bundled}.size=1Gi")
-    made = Kept(place, store, Shop(kubectl, namespace, place.database))
-    names = manifests.written(place.database_manifests).replace(shop_namespace, namespace)
-    try:
-        made.install()
-        deploy.deploy(kubectl, place.images, manifests.documents(names), namespace, store)
+    with kept_in_etcd(place, shop_namespace, [tmp_path_factory.mktemp("etcd")]) as made:
         yield made
-    finally:
-        kubectl("delete", "namespace", namespace, "--ignore-not-found", "--timeout=120s", timeout=130)
-        deploy.install(kubectl, place.images)
-        kubectl("-n", SYSTEM, "delete", "secret", *SECRETS, "--ignore-not-found")
-        kubectl("-n", SYSTEM, "delete", "pvc", "--all", "--timeout=60s", timeout=70)
-        kubectl("delete", "pv", CLASS, "--ignore-not-found", "--timeout=60s", timeout=70)
 
 
 def test_orders_end_as_they_must_and_are_shown(kept: Kept) -> None:
@@ -90,12 +30,9 @@ def test_orders_end_as_they_must_and_are_shown(kept: Kept) -> None:
 
 
 def test_a_killed_etcd_comes_back_with_what_it_kept(kept: Kept) -> None:
-    known, before = set(kept.shop.transactions()), kept.uid("pods", POD)
-    kept.place.kubectl("-n", SYSTEM, "delete", "pod", POD, "--grace-period=0", "--force", timeout=60)
-    wait_for("a new pod of the etcd", lambda: kept.uid("pods", POD) not in {None, before})
-    kept.place.kubectl(
-        *("-n", SYSTEM, "wait", "--for=condition=Ready", f"pod/{POD}", "--timeout=120s"), timeout=130
-    )
+    known = set(kept.shop.transactions())
+    kept.kill(POD)
+    kept.ready(POD)
     kept.orders_end_as_they_must()
     assert known <= set(kept.shop.transactions()), "what was kept is still shown"
 
