@@ -1,6 +1,9 @@
 """Phase two of AT in one datasource: commits together, rollbacks a few together, side by side.
 
-Rollbacks that cannot be done together are done by themselves, from then on.
+A rollback that comes while others are under way waits for them, so that those that come behind it can go
+with it: they share round trips and the wait for the disk. It does not wait for long, because a batch may
+have to wait for a lock, nor where a batch is full. Rollbacks that cannot be done together are done by
+themselves, from then on.
 """
 
 from __future__ import annotations
@@ -61,16 +64,35 @@ class DatabaseDesk(Desk):
         if commits and Outcome.COMMIT not in outcomes:
             size = max(1, self._pace.batch_max >> commits[0].failures)
             yield commits[:size]
-        under_way = {job.busy for job in busy if job.branch.outcome is Outcome.ROLLBACK}
-        free = max(0, self._pace.rollbacks_max - len(under_way))
-        yield from self._rollbacks([job for job in due if job.branch.outcome is Outcome.ROLLBACK])[:free]
+        under_way = [job for job in busy if job.branch.outcome is Outcome.ROLLBACK]
+        free = max(0, self._pace.rollbacks_max - len({job.busy for job in under_way}))
+        gathers = not all(map(_alone, under_way))
+        rollbacks = [job for job in due if job.branch.outcome is Outcome.ROLLBACK]
+        yield from self._rollbacks(rollbacks, gathers=gathers)[:free]
 
-    def _rollbacks(self, due: list[Job]) -> list[list[Job]]:
-        """Batches of those that may go together, and the others each by itself; the longest due first."""
-        together = [job for job in due if not _alone(job)]
+    def _rollbacks(self, due: list[Job], *, gathers: bool) -> list[list[Job]]:
+        """Batches of those that may go together, and the others each by itself; the longest due first.
+
+        ``gathers``: one that is not full may stay for others.
+        """
+        together = sorted((job for job in due if not _alone(job)), key=_due)
         size = self._pace.rollback_batch_max
         batches = [together[first : first + size] for first in range(0, len(together), size)]
+        if gathers and batches and len(batches[-1]) < size and self._until(batches[-1][0]) > self._now():
+            del batches[-1]
         return sorted([*batches, *([job] for job in due if _alone(job))], key=lambda batch: batch[0].due)
+
+    def _next_due(self, now: float) -> float | None:
+        due = super()._next_due(now)
+        if now < self._paused_until:
+            return due
+        gathered = (self._until(job) for job in self._jobs.values() if not job.busy and job.due <= now)
+        ends = [end for end in gathered if end > now]
+        return min(ends if due is None else [due, *ends], default=None)
+
+    def _until(self, job: Job) -> float:
+        """How long a rollback stays for others, by the loop's clock."""
+        return job.due + self._pace.gather_seconds
 
     async def _carry_out(self, jobs: list[Job]) -> None:
         undone = [job for job in jobs if job.settlement is None]
@@ -100,6 +122,10 @@ class DatabaseDesk(Desk):
         return (
             Reason.UNDO_TABLE_MISSING if isinstance(error, UndoTableMissingError) else super()._reason(error)
         )
+
+
+def _due(job: Job) -> float:
+    return job.due
 
 
 def _failures(job: Job) -> int:

@@ -2,7 +2,8 @@
 
 Each resource has a desk of its own, so that one that hangs holds up no other. In a datasource,
 commits that wait together are carried out together, one batch at a time: they only drop undo
-records. Rollbacks go side by side in small batches, a few at a time.
+records. Rollbacks that come while others are under way gather, for a moment at most; where there
+are more than one batch takes, a few batches go side by side.
 
 A branch that fails is tried again after a growing, spread-out delay, for ever: its outcome is
 taken, and nothing else can end it. Commits that failed together are tried in smaller and smaller
@@ -55,6 +56,7 @@ class Pace:
     batch_max: int = 256
     rollbacks_max: int = 8
     rollback_batch_max: int = 32
+    gather_seconds: float = 0.1
     waiting_max: int = 16 * 1024
     calls_max: int = 8
 

@@ -188,6 +188,44 @@ async def test_rollbacks_go_side_by_side_but_not_without_bound() -> None:
     assert max(map(len, stage.orders.together)) == 2
 
 
+async def test_rollbacks_that_come_while_others_are_under_way_go_together_behind_them() -> None:
+    stage = Stage(replace(PACE, gather_seconds=3600))
+    stage.orders.go.clear()
+    async with leading(stage):
+        xids = [await stage.ended("n0", Outcome.ROLLBACK)]
+        await eventually(lambda: stage.orders.side_by_side == 1)
+        xids += [await stage.ended(f"n{number}", Outcome.ROLLBACK) for number in range(1, 10)]
+        await eventually(lambda: stage.metrics.branches_waiting.labels("orders")._value.get() == 10)
+        stage.orders.go.set()
+        await stage.settled(10)
+    assert stage.orders.together == [xids[:1], xids[1:]]
+    assert stage.orders.side_by_side_max == 1
+
+
+async def test_a_batch_that_hangs_keeps_others_for_a_moment_only() -> None:
+    stage = Stage(replace(PACE, gather_seconds=0.01))
+    stage.orders.go.clear()
+    async with leading(stage):
+        for number in range(3):
+            await stage.ended(f"n{number}", Outcome.ROLLBACK)
+            await eventually(lambda number=number: stage.orders.side_by_side == number + 1)  # type: ignore[misc]
+        stage.orders.go.set()
+        await stage.settled(3)
+
+
+async def test_a_full_batch_waits_for_no_other() -> None:
+    stage = Stage(replace(PACE, gather_seconds=3600, rollback_batch_max=3))
+    stage.orders.go.clear()
+    async with leading(stage):
+        await stage.ended("n0", Outcome.ROLLBACK)
+        await eventually(lambda: stage.orders.side_by_side == 1)
+        for number in range(1, 4):
+            await stage.ended(f"n{number}", Outcome.ROLLBACK)
+        await eventually(lambda: stage.orders.side_by_side == 2)
+        stage.orders.go.set()
+        await stage.settled(4)
+
+
 async def test_rollbacks_that_cannot_go_together_are_told_apart_once() -> None:
     stage = Stage(PATIENT)
     xids = [await stage.ended(f"n{number}", Outcome.ROLLBACK) for number in range(10)]
