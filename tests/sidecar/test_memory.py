@@ -13,6 +13,7 @@ HEAVY = (
     "jsonschema",
     "h2",
     "hpack",
+    "httptools",
     "yaml",
     "difflib",
 )

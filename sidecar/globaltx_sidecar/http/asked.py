@@ -65,6 +65,8 @@ def outbound(request: web.BaseRequest) -> CIMultiDict[str]:
     headers.popall("Expect", None)  # answered here, by `invite_body`
     if "Transfer-Encoding" in request.headers:
         headers.popall("Content-Length", None)
+    if "trailers" in request.headers.get("TE", "").lower():
+        headers["TE"], headers["Connection"] = "trailers", "TE"  # of the answer they are passed on
     return headers
 
 

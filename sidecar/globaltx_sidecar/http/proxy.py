@@ -34,6 +34,7 @@ from globaltx_sidecar.http.headers import (
     end_to_end,
 )
 from globaltx_sidecar.http.outcomes import Outcomes, late
+from globaltx_sidecar.http.passing_back import announcer, pass_back
 from globaltx_sidecar.http.tries import ANSWER_BYTES_MAX, Answered, kept
 from globaltx_sidecar.http.under_way import REQUESTS_MAX, UnderWay
 from globaltx_sidecar.http.upstream import UpstreamError
@@ -42,14 +43,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
-    from aiohttp import ClientResponse
-
     from globaltx.coordinator.policy import Route
     from globaltx.transaction.xid import Xid
     from globaltx_sidecar.http.initiator import Initiated, Initiator
     from globaltx_sidecar.http.requests import Once, Requests
     from globaltx_sidecar.http.tries import Tries, Try
     from globaltx_sidecar.http.upstream import Upstream
+    from globaltx_sidecar.http1.connection import Reply
     from globaltx_sidecar.metrics import Metrics
     from globaltx_sidecar.traces import Traces
 
@@ -66,7 +66,7 @@ _log = logging.getLogger(__name__)
 class Held:
     """An answer whose outcome is durable: its head, the part of its body read so far, its transaction."""
 
-    response: ClientResponse
+    response: Reply
     body: bytes
     xid: str
 
@@ -170,10 +170,16 @@ class Proxy:
     async def _pass_on(self, asked: Asked) -> web.StreamResponse:
         if asked.upgrade:
             tunnel.ask(asked.headers)
-        response = await self.upstream.send(asked.request, asked.target, asked.headers)
+        response = await self.upstream.send(
+            asked.request,
+            asked.target,
+            asked.headers,
+            upgrade=asked.upgrade,
+            announce=announcer(asked.request),
+        )
         if asked.upgrade and response.status == HTTPStatus.SWITCHING_PROTOCOLS:
             return await tunnel.tunnel(asked.request, response)
-        return await self._answer(asked.request, response)
+        return await pass_back(self.upstream, asked.request, response)
 
     async def _take_part(self, asked: Asked, action: TakePart) -> web.StreamResponse:
         xid, route = action.xid, action.route
@@ -199,7 +205,7 @@ class Proxy:
                 this.answer = _remembered(response, held) if key else None
         except TimeoutError as error:
             raise UpstreamError(504, late(route)) from error
-        return await self._answer(asked.request, response, held)
+        return await pass_back(self.upstream, asked.request, response, held)
 
     def _let_through(
         self, asked: Asked, route: Route, xid: Xid, body: bytes, key: str = ""
@@ -208,7 +214,7 @@ class Proxy:
         request = kept(asked.request.method, asked.target, asked.request.headers, body, names)
         return self.tries.let_through(xid, route, path_of(asked.target), request, key)
 
-    async def _completed(self, response: ClientResponse, this: Try, route: Route) -> None:
+    async def _completed(self, response: Reply, this: Try, route: Route) -> None:
         """Note that a step was done before anybody hears of it; an error says nothing of the kind."""
         if response.status >= HTTPStatus.BAD_REQUEST:
             return
@@ -218,7 +224,7 @@ class Proxy:
             response.close()
             raise
 
-    async def _send_try(self, asked: Asked, this: Try, body: bytes, route: Route) -> ClientResponse:
+    async def _send_try(self, asked: Asked, this: Try, body: bytes, route: Route) -> Reply:
         operation = Operation.TRY if route.saga is None else Operation.STEP
         carry_branch(asked.headers, this.id, operation, 1)
         return await self.upstream.send(asked.request, asked.target, asked.headers, body)
@@ -241,7 +247,7 @@ class Proxy:
             raise result
         if isinstance(result, web.Response):
             return result
-        return await self._answer(asked.request, result.response, result.body, result.xid)
+        return await pass_back(self.upstream, asked.request, result.response, result.body, result.xid)
 
     async def _conduct_once(
         self, conduct: Coroutine[None, None, Held | web.Response], once: Once, initiated: Initiated
@@ -260,7 +266,7 @@ class Proxy:
             conduct.close()  # it may not have begun
             self._requests.leave(once, answer)
 
-    async def _send(self, asked: Asked, route: Route, xid: Xid, body: bytes | None) -> ClientResponse:
+    async def _send(self, asked: Asked, route: Route, xid: Xid, body: bytes | None) -> Reply:
         """Pass the request that has begun a transaction on; it can be a branch of it as well."""
         if body is None:
             return await self.upstream.send(asked.request, asked.target, asked.headers)
@@ -290,7 +296,7 @@ class Proxy:
         response.close()
         return refused
 
-    async def _hold(self, response: ClientResponse) -> bytes:
+    async def _hold(self, response: Reply) -> bytes:
         held = bytearray()
         try:
             async with aclosing(self.upstream.chunks(response)) as chunks:
@@ -315,39 +321,6 @@ class Proxy:
     async def _abort(self, initiated: Initiated, asked: str, error: UpstreamError) -> web.Response:
         return (await self.outcomes.aborted(initiated, asked, error)).response()
 
-    async def _answer(
-        self, request: web.BaseRequest, response: ClientResponse, held: bytes = b"", xid: str = ""
-    ) -> web.StreamResponse:
-        try:
-            answer = Answer(response)
-            if upgrade_of(request):
-                answer.force_close()  # what follows on the connection is read as HTTP no more
-            if xid:
-                answer.headers[XID_HEADER] = xid
-            await answer.prepare(request)
-            if held:
-                await answer.write(held)
-            async for chunk in self.upstream.chunks(response):
-                await answer.write(chunk)
-            await answer.write_eof()
-        finally:
-            response.close()
-        return answer
-
-
-class Answer(web.StreamResponse):
-    """The application's answer, with its headers and no others."""
-
-    def __init__(self, response: ClientResponse) -> None:
-        super().__init__(status=response.status, reason=response.reason, headers=end_to_end(response.headers))
-        self._added = [name for name in ("Server", "Content-Type") if name not in self.headers]
-
-    async def _prepare_headers(self) -> None:
-        # aiohttp has no public way to leave its own headers out.
-        await super()._prepare_headers()
-        for name in self._added:
-            self.headers.pop(name, None)
-
 
 def _nobody() -> None:
     """Nobody wants to be told."""
@@ -359,8 +332,8 @@ def _not_supported(message: str) -> web.Response:
     return answer
 
 
-def _remembered(response: ClientResponse, held: bytes) -> Answered | None:
-    if not response.content.at_eof() or len(held) > ANSWER_BYTES_MAX:
+def _remembered(response: Reply, held: bytes) -> Answered | None:
+    if not response.body.at_eof or len(held) > ANSWER_BYTES_MAX:
         return None
     return Answered(response.status, response.reason or "", end_to_end(response.headers), held)
 

@@ -1,7 +1,7 @@
 """Upgraded connections (WebSocket): after the application's 101, bytes go both ways unread.
 
-aiohttp hands what comes in after an upgrade to a parser of the protocol that follows, on either
-side. Ours passes it on as it is, and stops reading where the other side does not take it.
+aiohttp hands what comes in from the client after an upgrade to a parser of the protocol that follows. Ours
+passes it on as it is. Neither side is read on while the other one does not take what has come.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from aiohttp import web
 
 from globaltx_sidecar.http.headers import end_to_end
 from globaltx_sidecar.http.upstream import UpstreamError
+from globaltx_sidecar.http1.heads import answer_head
 
 if TYPE_CHECKING:
-    from aiohttp import ClientResponse
     from aiohttp.abc import AbstractStreamWriter
     from aiohttp.base_protocol import BaseProtocol
     from multidict import CIMultiDict
+
+    from globaltx_sidecar.http1.connection import Reply
 
 PROTOCOL = "websocket"
 """What an upgrade may ask for."""
@@ -39,35 +41,66 @@ class Tunnelled(web.StreamResponse):
         """Do nothing."""
 
 
-class _Half:
-    """One direction: what a parser of ``source`` is given is written to ``sink``."""
+class _End(asyncio.Protocol):
+    """The application's end: what it sends goes to the client, as fast as that takes it."""
 
-    def __init__(self, source: BaseProtocol, sink: BaseProtocol, over: asyncio.Event) -> None:
-        self._source, self._sink, self._over = source, sink, over
+    def __init__(self, application: asyncio.Transport, client: BaseProtocol, over: asyncio.Event) -> None:
+        self.transport = application
+        self._client, self._over = client, over
+        self._room = asyncio.Event()
+        self._room.set()
         self._full = asyncio.Event()
 
-    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        transport = self._sink.transport
+    def data_received(self, data: bytes) -> None:
+        transport = self._client.transport
         if transport is None or transport.is_closing():
             self._over.set()
-        else:
-            transport.write(data)
-        if self._sink.writing_paused and self._source.transport is not None:
-            self._source.transport.pause_reading()
+            return
+        transport.write(data)
+        if self._client.writing_paused:
+            self.transport.pause_reading()
             self._full.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self._room.set()
+        self._over.set()
+
+    def pause_writing(self) -> None:
+        self._room.clear()
+        if self._client.transport is not None:
+            self._client.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._room.set()
+        if self._client.transport is not None:
+            self._client.transport.resume_reading()
+
+    async def read_on(self) -> None:
+        """Read on whenever the client has room again, for ever."""
+        while True:
+            await self._full.wait()
+            self._full.clear()
+            await self._client._drain_helper()  # noqa: SLF001  there is no public way to wait for it
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
+
+
+class _Parser:
+    """The client's end: what a parser of aiohttp's is given is written to the application."""
+
+    def __init__(self, application: asyncio.Transport, over: asyncio.Event) -> None:
+        self._application, self._over = application, over
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        if self._application.is_closing():
+            self._over.set()
+        else:
+            self._application.write(data)
         return False, b""
 
     def feed_eof(self) -> None:
         self._over.set()
-
-    async def resume(self) -> None:
-        """Read on whenever the sink has room again, for ever."""
-        while True:
-            await self._full.wait()
-            self._full.clear()
-            await self._sink._drain_helper()  # noqa: SLF001  there is no public way to wait for it
-            if self._source.transport is not None:
-                self._source.transport.resume_reading()
 
 
 def ask(headers: CIMultiDict[str]) -> None:
@@ -75,39 +108,37 @@ def ask(headers: CIMultiDict[str]) -> None:
     headers["Connection"], headers["Upgrade"] = "Upgrade", PROTOCOL
 
 
-async def tunnel(request: web.BaseRequest, response: ClientResponse) -> web.StreamResponse:
+async def tunnel(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
     """Pass bytes on in both directions until one side closes.
 
     Raises:
         UpstreamError: the application went away at once.
     """
-    connection = response.connection
-    client, application = request.protocol, connection.protocol if connection else None
+    client, application = request.protocol, reply.connection.transport
     if application is None or request.transport is None:
         raise UpstreamError(502, "the application closed the connection that it upgraded")
     over = asyncio.Event()
-    up, down = _Half(client, application, over), _Half(application, client, over)
-    request.transport.write(_head(response))
+    end = _End(application, client, over)
     try:
-        application.set_parser(down, None)
-        client.set_parser(cast("Any", up))
+        request.transport.write(_head(reply) + reply.body.take())
+        application.set_protocol(end)
+        application.resume_reading()
+        client.set_parser(cast("Any", _Parser(application, over)))
         async with asyncio.TaskGroup() as tasks:
-            waiting = [tasks.create_task(half.resume()) for half in (up, down)]
+            reading = tasks.create_task(end.read_on())
             await over.wait()
-            for task in waiting:
-                task.cancel()
+            reading.cancel()
     except* ConnectionError:
-        pass  # one side went away while the other was waited for: it is over
+        pass  # the client went away while it was waited for: it is over
     finally:
-        response.close()
+        application.close()
         if request.transport is not None:
             request.transport.close()
     return Tunnelled()
 
 
-def _head(response: ClientResponse) -> bytes:
+def _head(reply: Reply) -> bytes:
     """The application's 101 as it goes to the client."""
-    headers = end_to_end(response.headers)
-    headers["Connection"], headers["Upgrade"] = "Upgrade", response.headers.get("Upgrade", PROTOCOL)
-    lines = [f"HTTP/1.1 101 {response.reason}", *(f"{name}: {value}" for name, value in headers.items())]
-    return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape")
+    headers = end_to_end(reply.headers)
+    headers["Connection"], headers["Upgrade"] = "Upgrade", reply.headers.get("Upgrade", PROTOCOL)
+    return answer_head(101, reply.reason, headers)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Self
 
-import aiohttp
-from yarl import URL
-
 from globaltx.coordinator.reasons import Reason
+from globaltx_sidecar.http1.heads import LAST_CHUNK, NotSendableError, chunk, request_head
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, Callable
 
     from aiohttp import web
     from multidict import CIMultiDict
+
+    from globaltx_sidecar.http1.answers import Head
+    from globaltx_sidecar.http1.connection import Reply
+    from globaltx_sidecar.http1.pool import Call, Pool
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 3600.0
@@ -40,37 +42,41 @@ class Upstream:
 
     def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self.address = f"{host}:{port}"
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS),
-            auto_decompress=False,
-            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
-            max_line_size=HEAD_BYTES_MAX,
-            max_field_size=HEAD_BYTES_MAX,
-            max_headers=HEADERS_MAX,
-        )
+        self._pool: Pool | None = None
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._session.close()
+        if self._pool is not None:
+            await self._pool.close()
 
     async def send(
-        self, request: web.BaseRequest, target: str, headers: CIMultiDict[str], body: bytes | None = None
-    ) -> aiohttp.ClientResponse:
+        self,
+        request: web.BaseRequest,
+        target: str,
+        headers: CIMultiDict[str],
+        body: bytes | None = None,
+        *,
+        upgrade: bool = False,
+        announce: Callable[[Head], None] | None = None,
+    ) -> Reply:
         """Pass a request on and return the answer's head; its body is still to be read.
 
-        ``body`` is the request's body where it was read already.
+        ``body`` is the request's body where it was read already; ``announce`` is told of answers 1xx before.
 
         Raises:
             UpstreamError: there is no answer.
         """
-        data: bytes | AsyncIterator[bytes] | None = body
+        streamed, chunked = None, False
         if body is None and request.body_exists:
-            data = request.content.iter_any()
-        return await self._send(request.method, target, headers, data)
+            chunked = "Content-Length" not in headers
+            body = _at_hand(request)
+            streamed = request.content.iter_any() if body is None else None
+        call = self._call(request.method, target, headers, body, chunked=chunked)
+        call.streamed = streamed
+        call.upgrade, call.announce = upgrade, announce
+        return await self._send(call)
 
     async def call(
         self, method: str, target: str, headers: CIMultiDict[str], body: bytes, seconds: float
@@ -82,51 +88,93 @@ class Upstream:
         """
         try:
             async with asyncio.timeout(seconds):
-                response = await self._send(method, target, headers, body or None)
+                reply = await self._send(self._call(method, target, headers, body))
         except TimeoutError as error:
             message = f"the application at {self.address} did not answer within {seconds:g} s"
             raise UpstreamError(504, message) from error
-        response.release()
-        return response.status
+        reply.close()
+        return reply.status
 
-    async def _send(
-        self,
-        method: str,
-        target: str,
-        headers: CIMultiDict[str],
-        data: bytes | AsyncIterator[bytes] | None,
-    ) -> aiohttp.ClientResponse:
-        try:
-            return await self._session.request(
-                method,
-                URL(f"http://{self.address}{target}", encoded=True),
-                headers=headers,
-                data=data,
-                allow_redirects=False,
-            )
-        except aiohttp.ServerTimeoutError as error:
-            raise UpstreamError(504, f"the application at {self.address} did not answer in time") from error
-        except aiohttp.ClientConnectorError as error:
-            message = f"the application at {self.address} takes no connection: {error.os_error.strerror}"
-            raise UpstreamError(502, message) from error
-        except (aiohttp.ClientError, ConnectionError) as error:
-            message = f"the application at {self.address} gave no answer: {told(error)}"
-            raise UpstreamError(502, message) from error
-
-    async def chunks(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
+    async def chunks(self, reply: Reply) -> AsyncGenerator[bytes, None]:
         """Yield the body as it comes in.
 
         Raises:
             UpstreamError: the body broke off.
         """
+        from globaltx_sidecar.http1.connection import LostError  # noqa: PLC0415  see `_pooled`
+
         try:
-            async for chunk in response.content.iter_any():
-                yield chunk
-        except (TimeoutError, aiohttp.ClientError, ConnectionError) as error:
-            message = f"the application at {self.address} broke off its answer: {told(error)}"
+            async for piece in reply.body.pieces():
+                yield piece
+        except LostError as error:
+            message = f"the application at {self.address} broke off its answer: {error}"
             raise UpstreamError(502, message) from error
+
+    def _call(
+        self,
+        method: str,
+        target: str,
+        headers: CIMultiDict[str],
+        body: bytes | None,
+        *,
+        chunked: bool = False,
+    ) -> Call:
+        """A request as it goes on the wire, with the headers that say how its body ends.
+
+        Without a body one may follow; ``chunked``: in chunks.
+        """
+        from globaltx_sidecar.http1.pool import Call  # noqa: PLC0415  see `_pooled`
+
+        if "Host" not in headers:
+            headers["Host"] = self.address
+        if chunked:
+            headers["Transfer-Encoding"] = "chunked"
+            body = body and chunk(body)
+            body = None if body is None else body + LAST_CHUNK
+        elif body is not None:
+            headers["Content-Length"] = str(len(body))
+        try:
+            head = request_head(method, target.partition("#")[0], headers)
+        except NotSendableError as error:
+            message = f"the request cannot be passed on to the application at {self.address}: {error}"
+            raise UpstreamError(502, message) from error
+        return Call(method, head, body or b"", chunked=chunked)
+
+    async def _send(self, call: Call) -> Reply:
+        from globaltx_sidecar.http1.connection import LostError, SilentError  # noqa: PLC0415  see `_pooled`
+
+        host, _, port = self.address.rpartition(":")
+        try:
+            return await self._pooled().send(call, host, int(port))
+        except SilentError as error:
+            raise UpstreamError(504, f"the application at {self.address} did not answer in time") from error
+        except LostError as error:
+            message = f"the application at {self.address} gave no answer: {error}"
+            raise UpstreamError(502, message) from error
+        except OSError as error:
+            message = f"the application at {self.address} takes no connection: {told(error)}"
+            raise UpstreamError(502, message) from error
+
+    def _pooled(self) -> Pool:
+        if self._pool is None:
+            from globaltx_sidecar.http1.pool import Pool  # noqa: PLC0415  a sidecar at rest needs no parser
+
+            self._pool = Pool(IDLE_SECONDS, CONNECT_SECONDS, READ_SECONDS)
+        return self._pool
+
+
+def _at_hand(request: web.BaseRequest) -> bytes | None:
+    """The request's body, if all of it has come already."""
+    content = request.content
+    if not content.is_eof():
+        return None
+    body = content.read_nowait()
+    while not content.at_eof():
+        body += content.read_nowait()
+    return body
 
 
 def told(error: Exception) -> str:
     """What an error says, or its kind when it says nothing."""
-    return str(error) or type(error).__name__
+    said = error.strerror if isinstance(error, OSError) else ""
+    return said or str(error) or type(error).__name__

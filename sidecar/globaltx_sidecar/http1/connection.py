@@ -1,0 +1,242 @@
+"""A connection to the application: one request at a time, its body streamed, its answer streamed back."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from globaltx_sidecar.http.headers import multidict
+from globaltx_sidecar.http1.answers import CLOSED, SWITCHING, AnswerReader, End, Head, Switched
+from globaltx_sidecar.http1.body import Body
+from globaltx_sidecar.http1.heads import decoded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from globaltx_sidecar.http1.answers import Event, Pairs
+
+
+class LostError(Exception):
+    """The application gave no whole answer; ``untouched``: nothing of one, by a connection that was kept."""
+
+    def __init__(self, message: str, *, untouched: bool = False) -> None:
+        super().__init__(message)
+        self.untouched = untouched
+
+
+class SilentError(LostError):
+    """The application took too long."""
+
+
+class Reply:
+    """An answer: its head, and its body as it comes in."""
+
+    __slots__ = ("_connection", "body", "headers", "reason", "status")
+
+    def __init__(self, head: Head, body: Body, connection: Connection) -> None:
+        self.status = head.status
+        self.reason = head.reason.decode()
+        self.headers = multidict(head.headers)
+        self.body = body
+        self._connection = connection
+
+    @property
+    def trailers(self) -> list[tuple[str, str]]:
+        """What stood behind the body, once that has ended."""
+        return [(decoded(name), decoded(value)) for name, value in self.body.trailers]
+
+    @property
+    def connection(self) -> Connection:
+        """The connection that it came by, which is the caller's after a 101."""
+        return self._connection
+
+    def close(self) -> None:
+        """Want no more of it; to be called at the end, also of a whole one."""
+        if not self.body.ended:
+            self._connection.abort()
+
+
+class Connection(asyncio.Protocol):
+    """A connection that is kept from request to request.
+
+    ``over`` is called with it each time that a request and its answer are whole and another may follow,
+    ``lost`` when it is gone.
+    """
+
+    def __init__(self, over: Callable[[Connection], None], lost: Callable[[Connection], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._over, self._lost = over, lost
+        self._reader = AnswerReader()
+        self._transport: asyncio.Transport | None = None
+        self._answer: asyncio.Future[Reply] | None = None
+        self._announce: Callable[[Head], None] | None = None
+        self._body: Body | None = None
+        self._room: asyncio.Future[None] | None = None
+        self._sent = True
+        self._used = self._touched = False
+        self._wanted: Callable[[], object] | None = None
+        self.active_at = self._loop.time()
+        """When something was last read or written."""
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        """The transport; None before there is one and when it is gone."""
+        return self._transport
+
+    @property
+    def usable(self) -> bool:
+        """Whether a request can be sent."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    @property
+    def waits_for_application(self) -> bool:
+        """Whether it is the application's turn to do something."""
+        busy = self._answer is not None or self._body is not None
+        return busy and self._sent and not (self._body is not None and self._body.waits)
+
+    def ask(
+        self,
+        method: str,
+        data: bytes,
+        announce: Callable[[Head], None] | None,
+        *,
+        whole: bool,
+        upgrade: bool = False,
+    ) -> asyncio.Future[Reply]:
+        """Send a request's head and what there is of its body; its answer comes later or fails (`LostError`).
+
+        ``announce`` is told of answers 1xx before it. Unless ``whole``, `write` and `finish` follow.
+        """
+        self._reader.expect(method, upgrade=upgrade)
+        self._sent, self._touched, self._announce = whole, False, announce
+        self._answer = answer = self._loop.create_future()
+        self._write(data)
+        return answer
+
+    async def write(self, data: bytes) -> None:
+        """Send more of the request's body; returns when there is room for more.
+
+        Raises:
+            LostError: there is nobody to send it to.
+        """
+        self._write(data)
+        if self._room is not None:
+            await asyncio.shield(self._room)
+
+    def finish(self, data: bytes = b"") -> None:
+        """Send the last of the request's body."""
+        if data:
+            self._write(data)
+        self._sent = True
+        self._maybe_over()
+
+    def fail(self, error: Exception) -> None:
+        """Give up the request under way, and the connection."""
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)
+        if self._body is not None:
+            self._body.fail(error)
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+        self._answer = self._body = None
+        if self._wanted is not None:
+            self._wanted()
+        self.abort()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def watch(self, wanted: Callable[[], object] | None) -> None:
+        """Call this when there is a whole answer, or none: the request's body is not wanted any more."""
+        self._wanted = wanted
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See `asyncio.Protocol`."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`."""
+        self.active_at = self._loop.time()
+        self._touched = True
+        for event in self._reader.feed(data):
+            self._take(event)
+        if self._reader.failed:
+            self._break(self._reader.failed)
+
+    def eof_received(self) -> bool:
+        """See `asyncio.Protocol`; an answer may end with the connection."""
+        for event in self._reader.end():
+            self._take(event)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.Protocol`."""
+        self._transport = None
+        self._break((exc and str(exc)) or self._reader.failed or CLOSED)
+        self._lost(self)
+
+    def pause_writing(self) -> None:
+        """See `asyncio.Protocol`."""
+        self._room = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        """See `asyncio.Protocol`."""
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+        self._room = None
+        self.active_at = self._loop.time()
+
+    def _write(self, data: bytes) -> None:
+        self.active_at = self._loop.time()
+        if self._transport is None:
+            raise LostError(CLOSED)
+        self._transport.write(data)
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, bytes):
+            if self._body is not None:
+                self._body.feed(event)
+        elif isinstance(event, End):
+            self._whole(event.trailers)
+        elif isinstance(event, Switched):
+            if self._body is not None:
+                self._body.feed(event.begun)
+        elif event.announces:
+            if self._announce is not None:
+                self._announce(event)
+        else:
+            self._begin(event)
+
+    def _begin(self, head: Head) -> None:
+        if self._transport is None or self._answer is None:
+            return  # given up
+        self._body = Body(self._transport)
+        if not self._answer.done():
+            self._answer.set_result(Reply(head, self._body, self))
+        if head.status == SWITCHING:
+            self._sent = False  # never to be used for another request
+            self._transport.pause_reading()
+        self._answer = None
+
+    def _whole(self, trailers: Pairs) -> None:
+        body, self._body = self._body, None
+        if body is not None:
+            body.end(trailers)
+        if self._wanted is not None:
+            self._wanted()
+        self._maybe_over()
+
+    def _maybe_over(self) -> None:
+        if self._answer is not None or self._body is not None or self._transport is None:
+            return
+        if self._sent and self._reader.keeps and not self._reader.failed:
+            self._used = True
+            self._over(self)
+        else:
+            self._transport.close()
+
+    def _break(self, said: str) -> None:
+        untouched = self._used and not self._touched
+        self.fail(LostError(said, untouched=untouched))

@@ -1,0 +1,78 @@
+"""Heads and chunks of HTTP/1.1 as bytes, https://www.rfc-editor.org/rfc/rfc9112; pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from globaltx_sidecar.http.headers import Headers
+
+CONTINUED_MAX = 16
+"""How many answers of the kind 1xx may come before the one that counts."""
+HEAD_BYTES_MAX = 32 * 1024
+"""How long a line of a head may be."""
+HEAD_BYTES_ALL = 256 * 1024
+"""How long a whole head of the application may be; so may what stands between two pieces of a body."""
+HEADERS_MAX = 256
+LAST_CHUNK = b"0\r\n\r\n"
+_NEVER_IN_TRAILERS = frozenset(
+    ("transfer-encoding", "content-length", "host", "connection", "trailer", "te", "upgrade", "keep-alive")
+)
+"""What would change how a message is read: https://www.rfc-editor.org/rfc/rfc9110#section-6.5.1."""
+
+
+class NotSendableError(ValueError):
+    """A head would be read as something else than it is: a line break in a value, a blank in the target."""
+
+
+def request_head(method: str, target: str, headers: Headers) -> bytes:
+    """The head of a request.
+
+    Raises:
+        NotSendableError: it would be read otherwise than it is meant.
+    """
+    if " " in target or " " in method:
+        message = "a blank in the method or the target"
+        raise NotSendableError(message)
+    return _lines(f"{method} {target} HTTP/1.1", headers.items())
+
+
+def answer_head(status: int, reason: str, headers: Headers) -> bytes:
+    """The head of an answer.
+
+    Raises:
+        NotSendableError: it would be read otherwise than it is meant.
+    """
+    return _lines(f"HTTP/1.1 {status} {reason}", headers.items())
+
+
+def last_chunk(trailers: Collection[tuple[str, str]]) -> bytes:
+    """The end of a body in chunks, with the trailers that may stand there.
+
+    Raises:
+        NotSendableError: it would be read otherwise than it is meant.
+    """
+    kept = [(name, value) for name, value in trailers if name.lower() not in _NEVER_IN_TRAILERS]
+    return _lines("0", kept) if kept else LAST_CHUNK
+
+
+def chunk(data: bytes) -> bytes:
+    """A chunk, which must not be empty."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def decoded(raw: bytes) -> str:
+    """A name or a value of a header; whatever bytes it has, `_lines` writes the same ones."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def _lines(first: str, pairs: Iterable[tuple[str, str]]) -> bytes:
+    lines = [first, *[f"{name}: {value}" for name, value in pairs], "", ""]
+    raw = "\r\n".join(lines).encode("utf-8", "surrogateescape")
+    ends = len(lines) - 1
+    if raw.count(b"\n") != ends or raw.count(b"\r") != ends or b"\0" in raw:
+        message = "a line break or a NUL in a header"
+        raise NotSendableError(message)
+    return raw
