@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from globaltx.manifest.policy import InvalidPolicyError, read_policy
 from globaltx.manifest.resources import CONDITION_READY
+from globaltx.modes.guard_row import GUARD_TABLE
+from globaltx.undo.table import UNDO_TABLE
 from globaltx_cli.database import Account, Address, UnreachableError, rights
 from globaltx_cli.errors import CliError
 from globaltx_cli.findings import Finding, Level, report
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from globaltx.coordinator.policy import Datasource, Policy
     from globaltx_cli.cluster import Cluster
+    from globaltx_cli.database import Rights
 
 Resource = dict[str, Any]
 
@@ -93,6 +96,9 @@ def _database(
     told = f"{whose} {account.user}"
     try:
         found = rights(address, account, datasource.schema, triggers=triggers)
+        guard = None
+        if datasource.guards_calls:
+            guard = rights(address, account, datasource.schema, table=GUARD_TABLE)
     except UnreachableError as error:
         yield Finding(
             Level.WARNING,
@@ -104,28 +110,23 @@ def _database(
     except CliError as error:
         yield Finding(Level.PROBLEM, subject, f"{told}: {error}")
         return
+    yield _told(datasource, told, found, UNDO_TABLE)
+    if guard is not None:
+        yield _told(datasource, told, guard, GUARD_TABLE)
+
+
+def _told(datasource: Datasource, who: str, found: Rights, table: str) -> Finding:
+    subject = f"datasource {datasource.name}"
     if found.table_missing and not found.missing:
         if datasource.manage_undo_table:
-            yield Finding(Level.WARNING, subject, "globaltx_undo is not there yet; the sidecar makes it")
-        else:
-            yield Finding(
-                Level.PROBLEM,
-                subject,
-                f"globaltx_undo is missing: run `globaltx schema {datasource.schema}` on the database",
-            )
-    elif found.missing:
+            return Finding(Level.WARNING, subject, f"{table} is not there yet; the sidecar makes it")
+        command = f"globaltx schema{' --guard' if table == GUARD_TABLE else ''} {datasource.schema}"
+        return Finding(Level.PROBLEM, subject, f"{table} is missing: run `{command}` on the database")
+    if found.missing:
         lacks = ", ".join(found.missing)
-        yield Finding(
-            Level.PROBLEM,
-            subject,
-            f"{told} lacks {lacks} on {_place(datasource, found.missing)}: see `globaltx schema`",
-        )
-    else:
-        yield Finding(Level.OK, subject, f"{told} has its rights on {datasource.schema}.globaltx_undo")
-
-
-def _place(datasource: Datasource, missing: Sequence[str]) -> str:
-    return f"{datasource.schema}.*" if "TRIGGER" in missing else f"{datasource.schema}.globaltx_undo"
+        place = f"{datasource.schema}.{'*' if 'TRIGGER' in found.missing else table}"
+        return Finding(Level.PROBLEM, subject, f"{who} lacks {lacks} on {place}: see `globaltx schema`")
+    return Finding(Level.OK, subject, f"{who} has its rights on {datasource.schema}.{table}")
 
 
 def _pairs(option: str, texts: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""What an account may do with ``globaltx_undo``, asked of the database itself."""
+"""What an account may do with ``globaltx_undo`` and ``globaltx_guard``, asked of the database itself."""
 
 from __future__ import annotations
 
@@ -57,13 +57,15 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """What an account lacks on the undo table of a schema."""
+    """What an account lacks on a table of ours."""
 
     table_missing: bool
     missing: tuple[str, ...]
 
 
-def rights(address: Address, account: Account, schema: str, *, triggers: bool = False) -> Rights:
+def rights(
+    address: Address, account: Account, schema: str, *, triggers: bool = False, table: str = UNDO_TABLE
+) -> Rights:
     """Try each statement that globaltx writes; with `triggers`, look for the right to see them too.
 
     Raises:
@@ -87,22 +89,22 @@ def rights(address: Address, account: Account, schema: str, *, triggers: bool = 
         message = f"{account.user} at {address}, schema {schema}: {_text(error)}"
         raise UnreachableError(message) from error
     with closing(connection), connection.cursor() as cursor:
-        found = _probe(cursor, pymysql.MySQLError)
+        found = _probe(cursor, pymysql.MySQLError, table)
         if triggers and not _sees_triggers(cursor, schema):
             return replace(found, missing=(*found.missing, "TRIGGER"))
         return found
 
 
-def _probe(cursor: Any, failure: type[Exception]) -> Rights:
+def _probe(cursor: Any, failure: type[Exception], table: str) -> Rights:
     missing = []
     for right, probe in _PROBES.items():
         try:
-            cursor.execute(probe.format(table=UNDO_TABLE))
+            cursor.execute(probe.format(table=table))
         except failure as error:
             if error.args[0] == _NO_SUCH_TABLE:
                 return Rights(table_missing=True, missing=())
             if error.args[0] not in _DENIED:
-                message = f"{probe.format(table=UNDO_TABLE)}: {_text(error)}"
+                message = f"{probe.format(table=table)}: {_text(error)}"
                 raise CliError(message) from error
             missing.append(right)
     return Rights(table_missing=False, missing=tuple(missing))

@@ -167,6 +167,7 @@ def _schema(commands: _Subparsers) -> None:
     command.add_argument("schema", metavar="SCHEMA", help="the business schema (database)")
     command.add_argument("--app-account", metavar="'USER'@'HOST'", help="the application's own account")
     command.add_argument("--sidecar-account", metavar="'USER'@'HOST'", help="the account of phase two")
+    command.add_argument("--guard", action="store_true", help="also globaltx_guard, for guardCalls")
     command.set_defaults(run=schema.schema)
 
 

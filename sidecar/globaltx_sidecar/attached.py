@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from globaltx.coordinator.reasons import Reason
 from globaltx.stores.kubernetes.watcher import Backoff
 from globaltx_sidecar.branch.database import Database
+from globaltx_sidecar.branch.guard_rows import GuardRows
+from globaltx_sidecar.branch.guard_table import GuardTableMissingError, ensure_guard_table
 from globaltx_sidecar.branch.phase_two import PhaseTwo
 from globaltx_sidecar.branch.schemas import CachedSchemas
 from globaltx_sidecar.branch.undo_table import UndoTableMissingError, ensure_undo_table
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from globaltx.manifest.settings import DatasourceSettings
     from globaltx_sidecar.health import Health
     from globaltx_sidecar.mysql.server import MysqlServer
-    from globaltx_sidecar.ports import Branches, Meter, Traces
+    from globaltx_sidecar.ports import Branches, Guards, Meter, Traces
 
 _AGAIN = Backoff(first=0.2, most=15.0)
 
@@ -29,7 +31,9 @@ _AGAIN = Backoff(first=0.2, most=15.0)
 class AttachedDatasource:
     """The parts of one datasource, over the sidecar's own account in it."""
 
-    def __init__(self, settings: DatasourceSettings, credentials: Path, health: Health) -> None:
+    def __init__(
+        self, settings: DatasourceSettings, credentials: Path, health: Health, guard_owner: str = ""
+    ) -> None:
         self._settings = settings
         self._health = health
         self._credentials = credentials
@@ -37,10 +41,18 @@ class AttachedDatasource:
         self._schemas = CachedSchemas(self._database)
         self.name = settings.datasource.name
         self.phase_two = PhaseTwo(self._database, self._schemas)
+        guards = settings.datasource.guards_calls
+        self.guard_rows = GuardRows(self._database, guard_owner) if guards else None
+        """None: it guards no calls."""
         health.need(self._listener)
 
     async def serve(
-        self, branches: Branches, lock_wait: timedelta, meter: Meter, traces: Traces | None
+        self,
+        branches: Branches,
+        lock_wait: timedelta,
+        meter: Meter,
+        traces: Traces | None,
+        guards: Guards | None = None,
     ) -> MysqlServer:
         """Listen for the application; the database need not be there.
 
@@ -54,22 +66,27 @@ class AttachedDatasource:
             lock_wait=lock_wait,
             meter=meter,
             traces=traces,
+            guards=guards,
             credentials=self._credentials,
         )
         self._health.ok(self._listener)
         return server
 
     async def prepare(self) -> None:
-        """See to it that the undo table is there, however long that takes."""
+        """See to it that the tables of ours are there, however long that takes."""
         part = f"undo table of {self.name}"
         failures = 0
         while True:
             try:
                 await ensure_undo_table(self._database)
+                if self._settings.datasource.guards_calls:
+                    await ensure_guard_table(self._database)
             except Exception as error:  # noqa: BLE001  whatever it is, it is told and tried again
                 failures += 1
                 missing = isinstance(error, UndoTableMissingError)
                 reason = Reason.UNDO_TABLE_MISSING if missing else Reason.DATASOURCE_UNAVAILABLE
+                if isinstance(error, GuardTableMissingError):
+                    reason = Reason.GUARD_TABLE_MISSING
                 self._health.waits(part, reason, str(error))
                 await asyncio.sleep(_AGAIN.delay(failures, random.random()))  # noqa: S311  jitter
             else:

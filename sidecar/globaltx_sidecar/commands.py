@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from globaltx.coordinator.reasons import Reason
+    from globaltx.modes.guard_row import Finding, Guarded
     from globaltx.transaction.xid import Xid
 
 
@@ -124,7 +125,15 @@ class Committed:
     waited_seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Tell what a guard row has said of a call; not answered."""
+
+    call: Guarded
+    finding: Finding
+
+
 Answered: TypeAlias = (
     HasJoined | Join | Describe | LookUp | Pause | Now | SecureDatabase | SecureClient | ShowKey | Decipher
 )
-Command: TypeAlias = ToClient | ToDatabase | Close | Register | Refused | Committed | Answered
+Command: TypeAlias = ToClient | ToDatabase | Close | Register | Refused | Committed | Found | Answered

@@ -11,11 +11,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from globaltx.manifest.settings import SidecarSettings
+    from globaltx_sidecar.branch.guard_rows import Kept
     from globaltx_sidecar.branch.sweeper import Swept
     from globaltx_sidecar.health import Health
     from globaltx_sidecar.metrics import Metrics
     from globaltx_sidecar.mysql.server import MysqlServer
-    from globaltx_sidecar.ports import Branches, Traces
+    from globaltx_sidecar.ports import Branches, Guards, Traces
 
 
 class Databases:
@@ -27,10 +28,14 @@ class Databases:
         credentials: Path,
         health: Health,
         metrics: Metrics,
+        guards: Guards,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
-        self._attached = [AttachedDatasource(each, credentials, health) for each in settings.datasources]
+        self._guards = guards
+        self._attached = [
+            AttachedDatasource(each, credentials, health, guards.owner) for each in settings.datasources
+        ]
 
     async def serve(self, branches: Branches, traces: Traces | None = None) -> list[MysqlServer]:
         """Listen for the application at each.
@@ -39,7 +44,7 @@ class Databases:
             OSError: an address cannot be listened at.
         """
         return [
-            await each.serve(branches, self._settings.lock_wait, self._metrics, traces)
+            await each.serve(branches, self._settings.lock_wait, self._metrics, traces, self._guards)
             for each in self._attached
         ]
 
@@ -51,6 +56,11 @@ class Databases:
     def carriers(self) -> Mapping[str, Swept]:
         """What carries outcomes out in each, by name."""
         return {each.name: each.phase_two for each in self._attached}
+
+    @property
+    def guard_rows(self) -> Mapping[str, Kept]:
+        """The guard rows of each that guards calls, by name."""
+        return {each.name: each.guard_rows for each in self._attached if each.guard_rows is not None}
 
     def close(self) -> None:
         """Close the sidecar's own connections."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from globaltx.coordinator.reasons import Reason
+    from globaltx.modes.guard_row import Finding, Guarded
     from globaltx.transaction.model import Decision
     from globaltx.transaction.xid import Xid
     from globaltx.undo.shape import TableShape
@@ -65,6 +66,16 @@ class Traces(Protocol):
 
     def xid_of(self, trace: str) -> Xid | None:
         """The transaction that a trace id (32 hexadecimal digits, lower case) belongs to, if any."""
+
+
+class Guards(Protocol):
+    """What guard rows say, for whoever makes the calls."""
+
+    owner: str
+    """Whose rows they are, ``<namespace>/<app>``."""
+
+    def found(self, call: Guarded, finding: Finding) -> None:
+        """A guard row has said that a call's work is not to be done, for good."""
 
 
 class Meter(Protocol):

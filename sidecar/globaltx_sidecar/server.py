@@ -24,6 +24,7 @@ from globaltx.stores.kubernetes.store import KubernetesStore
 from globaltx_sidecar import control
 from globaltx_sidecar.branch.leader import Leader
 from globaltx_sidecar.branch.registrar import Registrar
+from globaltx_sidecar.guards import Guards
 from globaltx_sidecar.health import Health
 from globaltx_sidecar.http import server as http_server
 from globaltx_sidecar.http.caller import HttpCaller
@@ -59,6 +60,8 @@ if TYPE_CHECKING:
 
 HTTP_PART = "http"
 LOCAL_PART = "local API"
+GUARD_SECONDS_MIN = 3600.0
+"""How long guard rows are kept at least, so that they keep out what an application does very late."""
 LAST_SECONDS = 2.0
 """What the stop may take beyond the grace period, to cancel what did not end in it."""
 
@@ -112,6 +115,7 @@ class Sidecar:
         self._health = Health(self._metrics)
         joins_by_trace = settings.http is not None and settings.http.joins_by_trace
         self._traces = Traces(time.monotonic) if joins_by_trace else None
+        self._guards = Guards(settings.namespace, settings.app)
         self._client = KubernetesClient(surroundings.access)
         self._etcd = (
             open_etcd(settings, surroundings.etcd_folder, self._client.utc) if settings.etcd else None
@@ -158,7 +162,9 @@ class Sidecar:
             databases = await self._open_databases(parts, limit, tasks)
             initiator = self._initiator(tasks)
             await self._open_local(parts, initiator, callable_=upstream is not None)
-            tries = Tries(self._store, self._settings.app, self._around.pod, self._metrics)
+            tries = Tries(
+                self._store, self._settings.app, self._around.pod, self._metrics, guards=self._guards
+            )
             proxy = (
                 None
                 if upstream is None
@@ -197,7 +203,7 @@ class Sidecar:
         with at_first_use(*CRYPTOGRAPHY):
             from globaltx_sidecar.databases import Databases  # noqa: PLC0415
 
-        databases = Databases(settings, self._around.credentials, self._health, self._metrics)
+        databases = Databases(settings, self._around.credentials, self._health, self._metrics, self._guards)
         parts.callback(databases.close)
         branches = Registrar(self._store, settings.app, tasks, self._metrics)
         for server in await databases.serve(branches, self._traces):
@@ -260,9 +266,11 @@ class Sidecar:
             databases.carriers if databases else {},
             self._health,
             self._metrics,
-            caller=None if upstream is None else HttpCaller(upstream, tries),
+            caller=None if upstream is None else HttpCaller(upstream, tries, self._guards),
             sweep_seconds=self._around.sweep_seconds,
             sender=self._sender,
+            guard_rows=databases.guard_rows if databases else None,
+            guard_seconds=guard_seconds(settings),
         )
         beside = [each for each in (self._notifier(), conductor) if each is not None]
         if beside:
@@ -305,6 +313,14 @@ class Sidecar:
         parts.push_async_callback(_stop, server, limit)
         self._health.ok(HTTP_PART)
         return proxy
+
+
+def guard_seconds(settings: SidecarSettings) -> float:
+    """How long guard rows are kept: as long as any call is waited for, and a transaction remembered."""
+    routes = settings.http.routes if settings.http else ()
+    return max(
+        GUARD_SECONDS_MIN, settings.ttl.total_seconds(), *(each.timeout.total_seconds() for each in routes)
+    )
 
 
 def _use(proxy: Proxy | None, routes: Filter) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from globaltx.modes.guard_row import GUARD_TABLE
 from globaltx_cli.database import Account, Address, Rights, UnreachableError, rights
 from globaltx_cli.main import main
 from globaltx_cli.schema import statements
@@ -34,6 +35,21 @@ def test_a_server_takes_the_statements(server: MariaDB) -> None:
     assert rights(_address(server), account, schema) == Rights(table_missing=True, missing=())
     server.execute(statements(schema, f"'{account.user}'@'%'", f"'{account.user}'@'%'"))
     assert rights(_address(server), account, schema) == Rights(table_missing=False, missing=())
+
+
+@pytest.mark.database
+def test_a_server_takes_the_guard_table_too(server: MariaDB) -> None:
+    schema, account = _schema(server, "guard")
+    name = f"'{account.user}'@'%'"
+    server.execute(statements(schema, name, name))
+    assert rights(_address(server), account, schema, table=GUARD_TABLE).table_missing
+    server.execute(statements(schema, name, name, guard=True))
+    server.execute(f"REVOKE ALL ON `{schema}`.* FROM {name}")
+    assert rights(_address(server), account, schema, table=GUARD_TABLE) == Rights(
+        table_missing=False, missing=()
+    )
+    server.execute(f"REVOKE INSERT ON `{schema}`.globaltx_guard FROM {name}")
+    assert rights(_address(server), account, schema, table=GUARD_TABLE).missing == ("INSERT",)
 
 
 @pytest.mark.database

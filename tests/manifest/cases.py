@@ -248,6 +248,12 @@ WRONG = [
         "rename one of those named 'order'",
     ),
     Wrong(
+        "two that guard calls",
+        {"datasources": [datasource("a", guardCalls=True), datasource("b", guardCalls=True)]},
+        "give guardCalls to one datasource",
+        "'a' and 'b' have guardCalls; a call has one guard row",
+    ),
+    Wrong(
         "one alias for two",
         {"datasources": [datasource("a", aliases=["db"]), datasource("b", aliases=["db"])]},
         "two datasources claim the same alias",

@@ -64,6 +64,7 @@ def test_what_is_given_is_read() -> None:
                 manageUndoTable=False,
                 maxRowsPerTransaction=7,
                 guardLocalWrites=True,
+                guardCalls=True,
                 tls={"mode": "VerifyIdentity", "caSecretName": "ca", "serverSecretName": "shown"},
             ),
             datasource("clear", tls={"mode": "Disabled"}),
@@ -81,6 +82,7 @@ def test_what_is_given_is_read() -> None:
     assert (policy.datasources[0].port, policy.datasources[0].manage_undo_table) == (1, False)
     assert [each.rows_max for each in policy.datasources] == [7, 100_000]
     assert [each.guards_local_writes for each in policy.datasources] == [True, False]
+    assert [each.guards_calls for each in policy.datasources] == [True, False]
     assert policy.datasources[0].tls == Tls(TlsMode.VERIFY_IDENTITY, "ca", "shown")
     assert policy.datasources[1].tls == Tls(TlsMode.DISABLED)
     assert (policy.lock_wait, policy.ttl) == (timedelta(seconds=1.5), timedelta())
@@ -291,6 +293,10 @@ CONFLICTS = {
     "policies take over different ports of the same pod: 'admin' (b), 'http' (a)": (
         http(route("x", "/1")),
         {"http": {"port": "admin"}},
+    ),
+    "policies give several datasources of a pod guardCalls: 'order' (a), 'stock' (b)": (
+        {"datasources": [datasource(guardCalls=True)]},
+        {"datasources": [datasource("stock", guardCalls=True)]},
     ),
     "policies a and b both name a datasource 'order'": (
         {"datasources": [datasource()]},

@@ -63,6 +63,7 @@ def test_any_texts_come_back_and_hold_nothing_that_kubernetes_expands(
         sensitive_columns=("customers.iban", "*.password"),
         rows_max=7,
         guards_local_writes=True,
+        guards_calls=True,
     )
     settings = SidecarSettings(
         namespace="shop",

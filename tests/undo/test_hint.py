@@ -154,4 +154,4 @@ def test_the_hint_that_asks_for_global_locks(sql: str, kept: str, xid: str | Non
 
 @pytest.mark.parametrize("sql", ["SELECT '/*+ GlobalLock() */'", "SELECT /*+ NoGlobalLock() */ 1"])
 def test_what_is_no_such_hint(sql: str) -> None:
-    assert hint.take(sql.encode()) == (sql.encode(), None, None, False)
+    assert hint.take(sql.encode()) == hint.Taken(sql.encode(), None)

@@ -200,7 +200,8 @@ class Datasource:
     must be none of them. ``secret`` holds ``username`` and ``password`` of the account that
     phase two uses. ``sensitive_columns`` (``table.column``, each a name or ``*``) are never shown.
     One local transaction with an xid changes at most ``rows_max`` rows. ``guards_local_writes``:
-    changes without an xid wait for global transactions too.
+    changes without an xid wait for global transactions too. ``guards_calls``: it holds the guard rows of
+    calls whose statements ask for one.
     """
 
     name: str
@@ -214,6 +215,7 @@ class Datasource:
     sensitive_columns: tuple[str, ...] = ()
     rows_max: int = DEFAULT_ROWS
     guards_local_writes: bool = False
+    guards_calls: bool = False
 
 
 @dataclass(frozen=True, slots=True)

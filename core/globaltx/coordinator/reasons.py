@@ -76,6 +76,11 @@ class Reason(StrEnum):
     NOTIFICATION_PENDING = "NotificationPending"
     NOTIFICATION_FAILED = "NotificationFailed"
     NOTIFICATION_GIVEN_UP = "NotificationGivenUp"
+    CALL_REPEATED = "CallRepeated"
+    CALL_EMPTY = "CallEmpty"
+    CALL_LATE = "CallLate"
+    GUARD_MISPLACED = "GuardMisplaced"
+    GUARD_TABLE_MISSING = "GuardTableMissing"
     READY = "Ready"
     SECRET_MISSING = "SecretMissing"  # noqa: S105  a word
     SECRET_INCOMPLETE = "SecretIncomplete"  # noqa: S105  a word
@@ -141,6 +146,11 @@ SENTENCES: dict[Reason, str] = {
     Reason.NOTIFICATION_PENDING: "Somebody is still to be told the outcome; nothing waits for it.",
     Reason.NOTIFICATION_FAILED: "An attempt to tell the outcome was not answered with 2xx; there are more.",
     Reason.NOTIFICATION_GIVEN_UP: "Nobody answered with 2xx in all attempts to tell the outcome: not told.",
+    Reason.CALL_REPEATED: "The guard row says that the call's work was done, so the call counts as answered.",
+    Reason.CALL_EMPTY: "The guard row says that nothing can be taken back; the call counts as answered.",
+    Reason.CALL_LATE: "The guard row says that the work was taken back before it came; it is not done.",
+    Reason.GUARD_MISPLACED: "A guard stands where it is not exact; begin the local transaction with it.",
+    Reason.GUARD_TABLE_MISSING: "The table globaltx_guard is missing or not writable; run `globaltx schema`.",
     Reason.READY: "Pods that ask for it are injected by this policy.",
     Reason.SECRET_MISSING: "The Secret that a datasource names does not exist; create it.",
     Reason.SECRET_INCOMPLETE: "The Secret that a datasource names lacks username or password; add them.",

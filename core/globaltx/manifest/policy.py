@@ -217,6 +217,7 @@ def _datasource(raw: Mapping[str, Any]) -> Datasource:
         tls=_tls(raw["tls"]),
         rows_max=raw["maxRowsPerTransaction"],
         guards_local_writes=raw["guardLocalWrites"],
+        guards_calls=raw["guardCalls"],
     )
 
 
@@ -345,6 +346,14 @@ def _datasource_problems(policy: Policy) -> Iterator[str]:
                     "name that the application looks up"
                 )
     yield from (f"spec.datasources: {sentence}" for sentence in _alias_is_host(policy.datasources))
+    guards = _guarding(policy.datasources)
+    if len(guards) > 1:
+        named = " and ".join(map(repr, guards))
+        yield f"spec.datasources: {named} have guardCalls; {schemas.GUARDS_SENTENCE}"
+
+
+def _guarding(datasources: Iterable[Datasource]) -> list[str]:
+    return [each.name for each in datasources if each.guards_calls]
 
 
 def _tls_problems(tls: Tls) -> Iterator[str]:
@@ -435,6 +444,9 @@ def conflicts(policies: Iterable[Policy]) -> Iterator[str]:
     secrets = _told_apart(every, lambda policy: [policy.notifying.secret] if policy.notifying else [])
     if secrets:
         yield f"policies sign notifications of the same pod with different Secrets: {secrets}; use one"
+    guards = _told_apart(every, lambda policy: _guarding(policy.datasources))
+    if guards:
+        yield f"policies give several datasources of a pod guardCalls: {guards}; {schemas.GUARDS_SENTENCE}"
     yield from _matched_twice(every)
     yield from _claimed_twice(every, "name a route", lambda policy: (each.name for each in _routes(policy)))
     yield from _claimed_twice(

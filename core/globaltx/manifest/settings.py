@@ -239,6 +239,8 @@ def _saga(saga: Saga) -> dict[str, Any]:
 def _datasource(settings: DatasourceSettings) -> dict[str, Any]:
     datasource = settings.datasource
     more: dict[str, Any] = {"guardLocalWrites": True} if datasource.guards_local_writes else {}
+    if datasource.guards_calls:
+        more["guardCalls"] = True
     if datasource.rows_max != DEFAULT_ROWS:
         more["maxRowsPerTransaction"] = datasource.rows_max
     return more | {
@@ -362,6 +364,7 @@ def _read_datasource(raw: dict[str, Any]) -> DatasourceSettings:
             sensitive_columns=tuple(raw["sensitiveColumns"]),
             rows_max=raw.get("maxRowsPerTransaction", DEFAULT_ROWS),
             guards_local_writes=raw.get("guardLocalWrites", False),
+            guards_calls=raw.get("guardCalls", False),
         ),
         listen_host=raw["listenHost"],
         listen_port=raw["listenPort"],

@@ -100,6 +100,11 @@ def answered(branch: Branch, status: int) -> Settlement:
     return Settlement(_end(branch), str(_end(branch)), f"answered with status {status}")
 
 
+def found_done(branch: Branch, finding: str) -> Settlement:
+    """The end of a branch whose call's work was done before, or has nothing to do, as its guard row says."""
+    return Settlement(_end(branch), str(_end(branch)), f"its guard row says that the call was {finding}")
+
+
 def conflict(call: Call, status: int, refusals: int) -> Settlement | None:
     """The Conflict of a branch that was refused so often in a row; None while it is not often enough."""
     if refusals < call.calls.refusals_max:

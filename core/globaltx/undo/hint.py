@@ -1,4 +1,4 @@
-"""The hints ``/*+ XID('namespace.name') */`` and ``/*+ GlobalLock() */`` in a statement: found and cut out.
+"""The hints XID, XidGuard, GlobalLock in a statement, as ``/*+ XID('namespace.name') */``: found and cut out.
 
 Only a comment outside of literals counts. ``TraceParent('...')`` beside the xid goes with it; any
 other hint in the same comment stays.
@@ -14,10 +14,10 @@ from globaltx.undo.refusal import INVALID_XID, RefusedError, refuse
 from globaltx.undo.sqlmode import SqlMode, UnreadableTextError
 
 _OURS = re.compile(
-    r"\s*\b(?P<name>XID|TRACEPARENT|GLOBALLOCK)\s*\(\s*(?P<quote>['\"]?)(?P<value>[^'\"()]*)(?P=quote)\s*\)",
+    r"\s*\b(?P<name>XID|XIDGUARD|TRACEPARENT|GLOBALLOCK)\s*\(\s*(?P<quote>['\"]?)(?P<value>[^'\"()]*)(?P=quote)\s*\)",
     re.IGNORECASE | re.ASCII,
 )
-_NAMES_XID = re.compile(rb"/\*\+[^*]*?\bXID\s*\(", re.IGNORECASE)
+_NAMES_XID = re.compile(rb"/\*\+[^*]*?\bXID(?:GUARD)?\s*\(", re.IGNORECASE)
 _AT_THE_FRONT = re.compile(
     rb"\s*(?P<verb>[A-Za-z]+)[A-Za-z\s(]*+(?P<hint>/\*\+[^*'\"]*+(?:'[^*'\"]*+'[^*'\"]*+)*+\*/)"
 )
@@ -32,12 +32,14 @@ class Taken(NamedTuple):
     """A statement without its xid hint, and the text in the hint (not yet checked to be an xid).
 
     ``global_lock``: it asks to respect other transactions' locks although it may take part in none.
+    ``guard``: the call that its local transaction works for, not yet checked either.
     """
 
     sql: bytes
     xid: str | None
     traceparent: str | None = None
     global_lock: bool = False
+    guard: str | None = None
 
 
 def take(sql: bytes, mode: SqlMode = _DEFAULT) -> Taken:
@@ -61,17 +63,18 @@ def take(sql: bytes, mode: SqlMode = _DEFAULT) -> Taken:
             refuse(f"a statement with an xid that cannot be read ({error})", "write it in standard SQL")
         return Taken(sql, None)
     _check_places(found)
-    values: dict[str, set[str]] = {"XID": set(), "TRACEPARENT": set(), "GLOBALLOCK": set()}
+    values = _none_yet()
     kept = [
         _without(token.text, values) if token.kind is lexer.TokenKind.HINT else token.text for token in found
     ]
-    if not (values["XID"] or values["GLOBALLOCK"]):
+    if not (values["XID"] or values["GLOBALLOCK"] or values["XIDGUARD"]):
         return Taken(sql, None)
     return Taken(
         mode.encode("".join(kept)),
         _only(values["XID"]) if values["XID"] else None,
         next(iter(values["TRACEPARENT"]), None),
         global_lock=bool(values["GLOBALLOCK"]),
+        guard=_only(values["XIDGUARD"]) if values["XIDGUARD"] else None,
     )
 
 
@@ -89,13 +92,17 @@ def _taken_from_the_front(sql: bytes) -> Taken | None:
     alone = _NAMES_ONLY_XID(front["hint"])
     if alone is not None:
         return Taken(before + b" " + behind, alone["xid"].decode())
-    values: dict[str, set[str]] = {"XID": set(), "TRACEPARENT": set(), "GLOBALLOCK": set()}
+    values = _none_yet()
     rest = _without(front["hint"].decode(), values)
-    if not values["XID"]:
+    if not values["XID"] or values["XIDGUARD"]:
         return None
     parent = next(iter(values["TRACEPARENT"]), None)
     lock = bool(values["GLOBALLOCK"])
     return Taken(before + rest.encode() + behind, _only(values["XID"]), parent, global_lock=lock)
+
+
+def _none_yet() -> dict[str, set[str]]:
+    return {"XID": set(), "XIDGUARD": set(), "TRACEPARENT": set(), "GLOBALLOCK": set()}
 
 
 def _check_places(found: list[lexer.Token]) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from globaltx.coordinator.reasons import Reason
 from globaltx.manifest.schemas.policies import CALL_SECONDS_MAX
 from globaltx.modes import saga, tcc, tcd
+from globaltx.modes.guard_row import Finding
 from globaltx.modes.tcc import Call, Verdict
 from globaltx.stores.base import UnknownTransactionError
 from globaltx.transaction.model import Mode
@@ -64,8 +65,8 @@ class NotItsTurnError(Exception):
 class Caller(Protocol):
     """Calls the application."""
 
-    async def call(self, branch: BranchId, call: Call, attempt: int) -> int:
-        """Make a call and return the status of its answer.
+    async def call(self, branch: BranchId, call: Call, attempt: int) -> int | Finding:
+        """Make a call and return the status of its answer, or the finding by which it is done.
 
         Raises:
             CallFailedError: there was no answer.
@@ -118,6 +119,9 @@ class CallDesk(Desk):
         await self._turn(job.branch)
         job.attempts += 1
         status = await self._caller.call(job.branch.id, duty, job.attempts)
+        if isinstance(status, Finding):
+            job.settlement = tcc.found_done(job.branch, status)
+            return
         verdict = tcc.judge(duty.calls, status)
         job.refusals = job.refusals + 1 if verdict is Verdict.REFUSED else 0
         if verdict is Verdict.DONE:

@@ -6,7 +6,7 @@ What databases need is imported only where there are some: it takes 15 MiB.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from globaltx.modes import tcc
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from globaltx.transaction.model import Branch
     from globaltx_sidecar.branch.call_desk import Caller
     from globaltx_sidecar.branch.desk import Desk, Pace
+    from globaltx_sidecar.branch.guard_rows import GuardSweeper, Kept
     from globaltx_sidecar.branch.sweeper import Swept
     from globaltx_sidecar.health import Health
     from globaltx_sidecar.metrics import Metrics
@@ -39,6 +40,10 @@ class Office:
     sweep_seconds: float
     sender: Sends | None = None
     """Tells outcomes; None where that is no business of this sidecar."""
+    guard_rows: Mapping[str, Kept] = field(default_factory=dict)
+    """The datasources that guard calls, by name."""
+    guard_seconds: float = 0.0
+    """How long their rows are kept at least."""
 
 
 class Desks:
@@ -77,7 +82,17 @@ class Desks:
         sweeper = Sweeper(name, carrier, office.store, office.health, left_seconds=office.sweep_seconds)
         self._tasks.create_task(desk.run(), name=f"desk {name}")
         self._tasks.create_task(sweeper.run(), name=f"sweep {name}")
+        if name in office.guard_rows:
+            self._tasks.create_task(self._guard_sweeper(name).run(), name=f"sweep guard rows of {name}")
         return desk
+
+    def _guard_sweeper(self, name: str) -> GuardSweeper:
+        from globaltx_sidecar.branch.guard_rows import GuardSweeper  # noqa: PLC0415  only where there are some
+
+        office = self._office
+        return GuardSweeper(
+            name, office.guard_rows[name], office.store, office.health, keep_seconds=office.guard_seconds
+        )
 
     def _place(self, url: str) -> Desk | None:
         """The desk of where a notification goes; what must not be called has one, too, to be given up."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from globaltx.transaction.model import Branch
     from globaltx_sidecar.branch.call_desk import Caller
     from globaltx_sidecar.branch.desk import Pace
+    from globaltx_sidecar.branch.guard_rows import Kept
     from globaltx_sidecar.branch.sweeper import Swept
     from globaltx_sidecar.health import Health
     from globaltx_sidecar.metrics import Metrics
@@ -36,6 +37,7 @@ class Leader:
 
     ``caller`` calls the application, for the modes that work by HTTP; None where it has no HTTP side.
     ``sender`` tells outcomes; None where no policy lets it. ``only_notifications`` leaves all else to others.
+    ``guard_rows`` are the guard rows by datasource, which are kept for ``guard_seconds`` at least.
     """
 
     def __init__(  # noqa: PLR0913  each is a part of its own
@@ -51,13 +53,26 @@ class Leader:
         sweep_seconds: float = SWEEP_SECONDS,
         sender: Sends | None = None,
         only_notifications: bool = False,
+        guard_rows: Mapping[str, Kept] | None = None,
+        guard_seconds: float = 0.0,
     ) -> None:
         self._store = store
         self._app = app
         self._only_notifications = only_notifications
         self._health = health
         self._metrics = metrics
-        self._office = Office(store, carriers, caller, health, metrics, pace, sweep_seconds, sender)
+        self._office = Office(
+            store,
+            carriers,
+            caller,
+            health,
+            metrics,
+            pace,
+            sweep_seconds,
+            sender,
+            guard_rows or {},
+            guard_seconds,
+        )
 
     async def lead(self, epoch: int) -> None:
         """Carry out, for ever, what the store yields; ``epoch`` is the term's number."""

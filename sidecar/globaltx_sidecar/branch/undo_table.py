@@ -45,7 +45,7 @@ async def ensure_undo_table(database: Database) -> None:
     schema = database.schema
     async with database.session() as session:
         try:
-            if database.datasource.manage_undo_table and not await _exists(session, schema):
+            if database.datasource.manage_undo_table and not await exists(session, schema, UNDO_TABLE):
                 await session.rows(create_undo_table(schema))
             await session.rows(locks.select_stale(schema, older_than_seconds=0, rows_max=1))
             await check_locks(session, schema)
@@ -72,10 +72,10 @@ async def check_locks(session: Session, schema: str) -> None:
         await session.rows("ROLLBACK")
 
 
-async def _exists(session: Session, schema: str) -> bool:
+async def exists(session: Session, schema: str, table: str) -> bool:
     """Ask first: an account without the right to CREATE needs none when the table is there."""
     rows = await session.rows(
         "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
-        (schema, UNDO_TABLE),
+        (schema, table),
     )
     return bool(rows)

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 from multidict import CIMultiDict
 
 from globaltx.coordinator.reasons import Reason
+from globaltx.modes.guard_row import DONE
 from globaltx_sidecar.branch.call_desk import CallFailedError
 from globaltx_sidecar.http.headers import carry_branch, carry_xid
 from globaltx_sidecar.http.upstream import UpstreamError
 
 if TYPE_CHECKING:
+    from globaltx.modes.guard_row import Finding
     from globaltx.modes.tcc import Call
     from globaltx.transaction.model import BranchId
+    from globaltx_sidecar.guards import Guards
     from globaltx_sidecar.http.tries import Tries
     from globaltx_sidecar.http.upstream import Upstream
 
@@ -21,12 +24,15 @@ if TYPE_CHECKING:
 class HttpCaller:
     """Implements `globaltx_sidecar.branch.call_desk.Caller` over the application's port on loopback."""
 
-    def __init__(self, upstream: Upstream, tries: Tries) -> None:
+    def __init__(self, upstream: Upstream, tries: Tries, guards: Guards) -> None:
         self._upstream = upstream
         self._tries = tries
+        self._guards = guards
 
-    async def call(self, branch: BranchId, call: Call, attempt: int) -> int:
+    async def call(self, branch: BranchId, call: Call, attempt: int) -> int | Finding:
         """Make a call; a guarded branch's try that is still under way here is waited for.
+
+        A guard row that says that there is nothing left to do stands above the answer, or none.
 
         Raises:
             CallFailedError: there was no answer, or it is too early for the call.
@@ -40,8 +46,13 @@ class HttpCaller:
         carry_branch(headers, branch, call.operation, attempt)
         target = f"{call.path}?{request.query}" if request.query else call.path
         try:
-            return await self._upstream.call(
+            status = await self._upstream.call(
                 request.method, target, headers, request.body, call.calls.timeout.total_seconds()
             )
         except UpstreamError as error:
+            finding = self._guards.taken(branch, call.operation)
+            if finding in DONE:
+                return finding
             raise CallFailedError(str(error), Reason.APPLICATION_UNAVAILABLE) from error
+        finding = self._guards.taken(branch, call.operation)
+        return finding if finding in DONE else status

@@ -12,12 +12,14 @@ from urllib.parse import quote, unquote
 
 from multidict import CIMultiDict, CIMultiDictProxy, istr
 
+from globaltx.modes.guard_row import Guarded
 from globaltx.transaction.xid import InvalidXidError, Xid
 from globaltx_sidecar.http1.heads import decoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from globaltx.modes.tcc import Operation
     from globaltx.transaction.model import BranchId
 
 Headers: TypeAlias = "CIMultiDict[str] | CIMultiDictProxy[str]"
@@ -28,6 +30,8 @@ XID_HEADERS = (XID_HEADER, SEED_XID_HEADER, "xid")
 BRANCH_HEADER = "globaltx-branch"
 OPERATION_HEADER = "globaltx-operation"
 ATTEMPT_HEADER = "globaltx-attempt"
+GUARD_HEADER = "globaltx-guard"
+"""What a statement hands on in its hint ``XidGuard``, to be guarded by a row in its database."""
 SAGA_HEADER = "globaltx-saga"
 """The xid of a declared saga: not an xid to take part in, because each step is complete in itself."""
 STEP_HEADER = "globaltx-step"
@@ -81,11 +85,12 @@ def carry_xid(headers: CIMultiDict[str], xid: Xid) -> None:
     headers[BAGGAGE_HEADER] = ",".join([*kept, f"{BAGGAGE_KEY}={quote(str(xid))}"])
 
 
-def carry_branch(headers: CIMultiDict[str], branch: BranchId, operation: str, attempt: int) -> None:
+def carry_branch(headers: CIMultiDict[str], branch: BranchId, operation: Operation, attempt: int) -> None:
     """Say which branch a call is of, what is asked, and for how many times it was asked."""
     headers[BRANCH_HEADER] = branch.name
     headers[OPERATION_HEADER] = operation
     headers[ATTEMPT_HEADER] = str(attempt)
+    headers[GUARD_HEADER] = str(Guarded.of(branch, operation))
 
 
 def drop_xid(headers: CIMultiDict[str]) -> None:

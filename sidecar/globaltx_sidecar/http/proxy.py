@@ -35,7 +35,7 @@ from globaltx_sidecar.http.headers import (
 )
 from globaltx_sidecar.http.outcomes import Outcomes, late
 from globaltx_sidecar.http.passing_back import announcer, pass_back
-from globaltx_sidecar.http.tries import ANSWER_BYTES_MAX, Answered, kept
+from globaltx_sidecar.http.tries import ANSWER_BYTES_MAX, Answered, NotLetThroughError, done_before, kept
 from globaltx_sidecar.http.under_way import REQUESTS_MAX, UnderWay
 from globaltx_sidecar.http.upstream import UpstreamError
 
@@ -199,6 +199,11 @@ class Proxy:
                 if this.answer is not None:
                     return _repeated(this.answer)
                 response = await self._send_try(asked, this, body, route)
+                if this.repeated and response.status >= HTTPStatus.BAD_REQUEST:
+                    response.close()
+                    await self.tries.completed(this, route)
+                    this.answer = done_before()
+                    return _repeated(this.answer)
                 held = await self._hold(response) if key else b""
                 self._held_bytes -= len(held)
                 await self._completed(response, this, route)
@@ -227,7 +232,13 @@ class Proxy:
     async def _send_try(self, asked: Asked, this: Try, body: bytes, route: Route) -> Reply:
         operation = Operation.TRY if route.saga is None else Operation.STEP
         carry_branch(asked.headers, this.id, operation, 1)
-        return await self.upstream.send(asked.request, asked.target, asked.headers, body)
+        response = await self.upstream.send(asked.request, asked.target, asked.headers, body)
+        try:
+            self.tries.heard(this, operation)
+        except NotLetThroughError:
+            response.close()
+            raise
+        return response
 
     async def _begin(self, asked: Asked, route: Route) -> web.StreamResponse:
         body = await whole_body(asked.request) if route.tries else None

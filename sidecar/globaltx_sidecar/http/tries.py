@@ -14,8 +14,11 @@ import hashlib
 import secrets
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import quote
+
+from multidict import CIMultiDict
 
 from globaltx.coordinator.matching import VARIABLE, variables
 from globaltx.coordinator.policy import Saga
@@ -23,6 +26,7 @@ from globaltx.coordinator.reasons import Reason
 from globaltx.manifest.schemas.branches import HEADER_LENGTH_MAX, HEADERS_MAX, QUERY_LENGTH_MAX
 from globaltx.modes import saga
 from globaltx.modes import tcc as mode
+from globaltx.modes.guard_row import Finding
 from globaltx.stores.base import AlreadyDecidedError, StoreError
 from globaltx.transaction.calls import BODY_BYTES_MAX, Calls, Order, Request, Step
 from globaltx_sidecar.faults import reason_of
@@ -32,13 +36,13 @@ from globaltx_sidecar.insist import insist
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from multidict import CIMultiDict
-
     from globaltx.coordinator.policy import Route
     from globaltx.coordinator.policy import Tries as Rules
+    from globaltx.modes.tcc import Operation
     from globaltx.stores.base import Store
     from globaltx.transaction.model import BranchId
     from globaltx.transaction.xid import Xid
+    from globaltx_sidecar.guards import Guards
     from globaltx_sidecar.http.headers import Headers
     from globaltx_sidecar.metrics import Metrics
 
@@ -75,6 +79,11 @@ class Answered:
     body: bytes
 
 
+def done_before() -> Answered:
+    """The answer to a try that was done before, when nobody knows any more what it was answered with."""
+    return Answered(HTTPStatus.OK, HTTPStatus.OK.phrase, CIMultiDict(), b"")
+
+
 @dataclass(slots=True)
 class Try:
     """A try that was let through; ``answer`` is set once it is known, and kept only if it has a key."""
@@ -84,13 +93,22 @@ class Try:
     fingerprint: bytes
     over: asyncio.Event = field(default_factory=asyncio.Event)
     answer: Answered | None = None
+    repeated: bool = False
+    """Its guard row says that it was done before."""
 
 
 class Tries:
     """The tries of this application that go through this sidecar."""
 
     def __init__(
-        self, store: Store, app: str, pod: str, metrics: Metrics, *, wait_seconds: float = WAIT_SECONDS
+        self,
+        store: Store,
+        app: str,
+        pod: str,
+        metrics: Metrics,
+        *,
+        wait_seconds: float = WAIT_SECONDS,
+        guards: Guards | None = None,
     ) -> None:
         self._store = store
         self._app = app
@@ -98,6 +116,7 @@ class Tries:
         self._metrics = metrics
         self._wait_seconds = wait_seconds
         self._known: dict[BranchId, Try] = {}
+        self._guards = guards
 
     def under_way(self, branch: BranchId) -> bool:
         """Whether the application has not answered this try yet."""
@@ -185,6 +204,18 @@ class Tries:
             return  # it is compensated with the first, if it is
         except StoreError as error:
             raise _refused(error, "the step was done, but its place is not known: roll back") from error
+
+    def heard(self, this: Try, operation: Operation) -> None:
+        """Note what a guard row has said of a try that the application has answered.
+
+        Raises:
+            NotLetThroughError: the try was taken back before it came, and was not done.
+        """
+        finding = Finding.FIRST if self._guards is None else self._guards.taken(this.id, operation)
+        if finding is Finding.LATE:
+            message = f"the {operation} was taken back before it came, and was not done"
+            raise NotLetThroughError(409, Reason.ALREADY_DECIDED, message)
+        this.repeated = finding is Finding.REPEATED
 
     def _remember(self, this: Try) -> Try:
         if len(self._known) >= REMEMBERED_MAX:

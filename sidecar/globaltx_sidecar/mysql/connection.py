@@ -20,6 +20,7 @@ from globaltx_sidecar.commands import (
     Committed,
     Decipher,
     Describe,
+    Found,
     HasJoined,
     Join,
     LookUp,
@@ -72,6 +73,7 @@ class Connection(asyncio.Protocol):
             rows_max=datasource.rows_max,
             guards=datasource.guards_local_writes,
             traces=environment.traces,
+            guard_owner=environment.guards.owner if environment.guards else "",
         )
         self._loop = asyncio.get_running_loop()
         self._client: asyncio.Transport | None = None
@@ -259,6 +261,8 @@ class Connection(asyncio.Protocol):
                 environment.branches.start(command.xid, environment.datasource.name)
             case Refused():
                 environment.meter.statement_refused(environment.datasource.name, command.reason)
+            case Found() if environment.guards is not None:
+                environment.guards.found(command.call, command.finding)
             case Committed():
                 self._count_commit(command)
             case Close():

@@ -4,11 +4,13 @@
   `globaltx.coordinator.reasons`, the sentence says what was met and what to do;
 - 1205 (HY000): another global transaction holds a row and did not let go in time;
 - 1213 (40001): give way to another global transaction, restart the transaction;
+- 29901, 29902, 29903 (45000): the guard row of a call says that its work was done before, that there is
+  nothing to take back, or that it comes too late: it is not done (numbers that no server sends);
 - 1053 (08S01): the sidecar is stopping;
 - 2003 (HY000): the database does not answer (the code that drivers know for it);
 - 2026 (HY000): there is no TLS with the database where there should be (likewise).
 
-After 1205, 1213, and every refusal of a COMMIT the local transaction is rolled back.
+After 1205, 1213, 29901 to 29903, and every refusal of a COMMIT the local transaction is rolled back.
 """
 
 from __future__ import annotations
@@ -16,15 +18,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from globaltx.coordinator.reasons import SENTENCES, Reason
+from globaltx.modes.guard_row import Finding
 from globaltx_sidecar.mysql.packets import Err
 
 if TYPE_CHECKING:
+    from globaltx.modes.guard_row import Guarded
     from globaltx.transaction.xid import Xid
 
 REFUSED_CODE: Final = 1105
 GIVE_WAY_CODE: Final = 1213
 """The server's own for a deadlock, too."""
 GENERAL_STATE: Final = "HY000"
+_GUARDED: Final = {
+    Finding.REPEATED: (29901, Reason.CALL_REPEATED),
+    Finding.EMPTY: (29902, Reason.CALL_EMPTY),
+    Finding.LATE: (29903, Reason.CALL_LATE),
+}
+"""From what https://dev.mysql.com/doc/refman/8.4/en/error-message-elements.html keeps for servers' own logs.
+
+Some drivers read the number as a signed one: what is reserved for others, from 50000 on, would be negative.
+"""
+_USER_DEFINED: Final = "45000"
 
 
 class RefusedError(Exception):
@@ -59,6 +73,12 @@ def lock_timeout(holder: Xid, waited_seconds: float) -> RefusedError:
         f" and was undecided for {waited_seconds:.1f} s; restart the transaction"
     )
     return RefusedError(Reason.LOCK_CONFLICT, Err(1205, GENERAL_STATE, message))
+
+
+def guarded(call: Guarded, finding: Finding) -> RefusedError:
+    """The guard row says that a call's work is not to be done (errors 29901 to 29903)."""
+    code, reason = _GUARDED[finding]
+    return RefusedError(reason, Err(code, _USER_DEFINED, f"globaltx: {reason}: {call}: {SENTENCES[reason]}"))
 
 
 def no_such_table(schema: str, table: str) -> RefusedError:

@@ -16,6 +16,7 @@ from globaltx_sidecar.mysql.packets import Status
 from globaltx_sidecar.mysql.statements import Statements
 
 if TYPE_CHECKING:
+    from globaltx.modes.guard_row import Guarded
     from globaltx.transaction.xid import Xid
     from globaltx.undo.sqlmode import SqlMode
     from globaltx_sidecar.mysql.aftermath import Aftermath
@@ -77,6 +78,12 @@ class Standing:
     """Where set, statements may take part by the trace that a comment of theirs names."""
     aftermath: Aftermath | None = None
     """What is to be said of the last statement; None: what the server says."""
+    guard_owner: str = ""
+    """Whose guard rows are written; empty: the datasource holds none."""
+    guarded: Guarded | None = None
+    """The call whose guard row the open local transaction has written."""
+    savepoints: bool = False
+    """One was set since the last COMMIT or ROLLBACK; no status tells, where autocommit is off."""
 
     @property
     def in_transaction(self) -> bool:
@@ -110,6 +117,7 @@ class Standing:
         """The local transaction is over, whichever way."""
         self.local = None
         self.wrote_unhinted = False
+        self.guarded = None
 
     def selected(self, schema: str | None) -> None:
         """The default schema changed."""
@@ -119,6 +127,7 @@ class Standing:
     def reset(self) -> None:
         """The session begins anew (COM_RESET_CONNECTION, COM_CHANGE_USER)."""
         self.ended()
+        self.savepoints = False
         self.settings = None
         self.carried = None
         self.isolation_doubtful = False

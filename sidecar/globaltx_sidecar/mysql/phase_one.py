@@ -7,6 +7,7 @@ connection. A packet that turns out to have nothing to tell is passed on as it c
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from globaltx.undo.literal import Text
 from globaltx.undo.reading import locking_read
 from globaltx.undo.statement import Control, Delete, Insert, Joined, Select, Set, Setting, Update, Verb
 from globaltx_sidecar.commands import Refused
-from globaltx_sidecar.mysql import aftermath, batch, errors, guard
+from globaltx_sidecar.mysql import aftermath, batch, errors, guard, guard_row
 from globaltx_sidecar.mysql.change import Wanted, carry_out, pin
 from globaltx_sidecar.mysql.local_commit import commit
 from globaltx_sidecar.mysql.locking_read import Asked, select
@@ -88,9 +89,9 @@ def _query(standing: Standing, packet: Packet) -> Work:
         return
     packet = asked
     taken = hint.take(packet.payload[1:], settings.mode)
-    xid = _xid(taken.xid) or standing.carried
-    if xid is None and standing.traces is not None:
-        taken, xid = _of_trace(standing.traces, taken, settings.mode)
+    taken, xid = _whose(standing, taken, settings.mode)
+    if taken.guard is not None:
+        packet = yield from _guarded_query(standing, packet, taken, xid)
     if xid is None and standing.local is None and not taken.global_lock:
         yield from _query_without_xid(standing, packet, settings)
         return
@@ -116,6 +117,30 @@ def _query(standing: Standing, packet: Packet) -> Work:
             yield from select(standing, reads)
         else:
             yield PassOn(cleaned)
+
+
+def _whose(standing: Standing, taken: hint.Taken, mode: SqlMode) -> tuple[hint.Taken, Xid | None]:
+    """The xid that a statement names, or the connection, or the statement's trace."""
+    xid = _xid(taken.xid) or standing.carried
+    if xid is None and standing.traces is not None:
+        return _of_trace(standing.traces, taken, mode)
+    return taken, xid
+
+
+def _guarded_query(
+    standing: Standing, packet: Packet, taken: hint.Taken, xid: Xid | None
+) -> Generator[Step, Any, Packet]:
+    """Write the guard row; give the packet without the hint.
+
+    Raises:
+        RefusedError, ServerError: the answer instead.
+    """
+    call = guard_row.read(taken.guard)
+    if call is not None:
+        guard_row.check_alone(xid)
+        yield from guard_row.enter(standing, call)
+    payload = bytes((Command.QUERY,)) + taken.sql
+    return replace(packet, payload=payload, raw=frame(payload, packet.sequence))
 
 
 def _change(standing: Standing, wanted: Wanted) -> Work:
@@ -187,6 +212,7 @@ def _control(standing: Standing, control: Control, sql: bytes) -> Work:
         case Verb.COMMIT | Verb.ROLLBACK:
             yield from _answered(standing, single(sql))
             standing.ended()
+            standing.savepoints = False
         case Verb.BEGIN:
             yield from _commit_implicitly(standing)
             yield from _answered(standing, single(sql))
@@ -255,6 +281,12 @@ def _prepare(standing: Standing, packet: Packet) -> Work:
     xid = _xid(taken.xid)
     if xid is None and standing.traces is not None:
         taken, xid = _of_trace(standing.traces, taken, settings.mode)
+    call = guard_row.read(taken.guard)
+    if call is not None:
+        guard_row.check_alone(xid)
+        cleaned = frame(bytes((Command.STMT_PREPARE,)) + taken.sql, packet.sequence)
+        yield PassOn(cleaned, Prepared(taken.sql, guard=call))
+        return
     sets_xid = XID_VARIABLE in taken.sql.lower() and _sets_xid(taken.sql, settings)
     if xid is None and not (sets_xid or taken.global_lock):
         yield PassOn(packet.raw)
@@ -293,6 +325,8 @@ def _execute(standing: Standing, packet: Packet) -> Work:
         return
     _check_kept(prepared)
     xid = prepared.xid or standing.carried or standing.pinned
+    if prepared.guard is not None:
+        yield from guard_row.enter(standing, prepared.guard)
     if xid is None and not (prepared.sets_xid or prepared.global_lock):
         yield from _execute_without_xid(standing, prepared, packet)
         return
@@ -319,7 +353,9 @@ def _execute(standing: Standing, packet: Packet) -> Work:
 def _execute_without_xid(standing: Standing, prepared: Prepared, packet: Packet) -> Work:
     """Nothing to take part in; but a guard may have to look at it."""
     if not standing.guards:
-        yield PassOn(packet.raw)
+        prepared.note_types(packet.payload)
+        prepared.reset()
+        yield from guard.passed_on(standing, packet)
         return
     settings = yield from settings_of(standing)
     change = guard.analysed(prepared.sql, settings)
@@ -409,7 +445,7 @@ def _bulk_execute(standing: Standing, packet: Packet) -> Work:
     statement_id = statement_id_of(packet.payload)
     prepared = standing.statements.get(statement_id)
     watched = standing.inspects or standing.guards
-    if watched or (prepared is not None and prepared.xid is not None):
+    if watched or (prepared is not None and (prepared.xid or prepared.guard)):
         details = "bulk execution (COM_STMT_BULK_EXECUTE) cannot be undone automatically; execute row by row"
         raise errors.refuse(Reason.STATEMENT_NOT_UNDOABLE, details)
     yield PassOn(packet.raw)

@@ -26,7 +26,7 @@ _TEXT_AT: Final = HEADER_LENGTH + 1
 _WORD_LOOK: Final = 24
 
 _READS: Final = frozenset(
-    {b"select", b"show", b"explain", b"describe", b"desc", b"help", b"kill", b"savepoint", b"release"}
+    {b"select", b"show", b"explain", b"describe", b"desc", b"help", b"kill", b"release"}
 )
 _SELECT: Final = b"select "
 _ONLY_READS: Final = frozenset({b"select", b"show", b"help", b"kill"})
@@ -35,6 +35,7 @@ _WRITES: Final = frozenset({b"insert", b"update", b"delete", b"replace"})
 _ENDS: Final = frozenset({b"commit", b"begin", b"start", b"rollback"})
 _SETTINGS: Final = (b"char", b"names", b"mode")
 """One of these stands in every SET that changes how SQL is read."""
+_SAVEPOINT: Final = b"savepoint"
 _ISOLATION: Final = b"isolation"
 """Stands in every SET of an isolation level."""
 _XID: Final = b"xid"
@@ -174,6 +175,8 @@ class Road:
         if standing.multi_statements and b";" in text:
             standing.settings = None
             standing.wrote_unhinted = True
+            standing.savepoints = standing.savepoints or _SAVEPOINT in text
+            standing.guarded = None
             standing.isolation_doubtful = standing.isolation_doubtful or _ISOLATION in text
             return
         word = _first_word(text, _TEXT_AT)
@@ -183,10 +186,20 @@ class Road:
             standing.wrote_unhinted = True
         elif word in _ENDS:
             if b" to" not in text:
-                standing.wrote_unhinted = False
+                standing.wrote_unhinted = standing.savepoints = False
+                standing.guarded = None  # there may be another local transaction from here on
                 if word in {b"commit", b"rollback"} and b"chain" not in text:
                     standing.isolation_doubtful = False
-        elif word == b"set":
+        elif word == _SAVEPOINT:
+            standing.savepoints = True
+        else:
+            self._note_settings(word, text)
+
+    def _note_settings(self, word: bytes, text: bytes) -> None:
+        """Note what a statement that neither reads nor writes rows, nor ends anything, may change."""
+        standing = self._standing
+        standing.guarded = None
+        if word == b"set":
             if any(setting in text for setting in _SETTINGS):
                 standing.settings = None
             if _ISOLATION in text and (b"session" not in text or standing.in_transaction):
@@ -214,7 +227,11 @@ class Road:
 
     def _note_execute(self, prepared: Prepared | None) -> None:
         self._standing.wrote_unhinted = True
-        if prepared is None or _first_word(prepared.sql) not in _WRITES:
+        word = b"" if prepared is None else _first_word(prepared.sql)
+        if word == _SAVEPOINT:
+            self._standing.savepoints = True
+        if word not in _WRITES:
+            self._standing.guarded = None
             self._standing.settings = None
             self._standing.isolation_doubtful = True
 

@@ -17,7 +17,7 @@ from globaltx_sidecar.tls import DatasourceTls
 if TYPE_CHECKING:
     from globaltx.coordinator.policy import Datasource
     from globaltx.manifest.settings import DatasourceSettings
-    from globaltx_sidecar.ports import Branches, Meter, Schemas, Traces
+    from globaltx_sidecar.ports import Branches, Guards, Meter, Schemas, Traces
 
 DEFAULT_LOCK_WAIT = timedelta(seconds=3)
 _BACKLOG = 512
@@ -44,6 +44,7 @@ class Environment:
     limits: Limits
     tls: DatasourceTls
     traces: Traces | None = None
+    guards: Guards | None = None
     key: PasswordKey = field(default_factory=PasswordKey)
     stopping: bool = False
     connections: set[Connection] = field(default_factory=set)
@@ -112,6 +113,7 @@ async def serve(  # noqa: PLR0913  each is a part of its own, most have a defaul
     meter: Meter | None = None,
     limits: Limits | None = None,
     traces: Traces | None = None,
+    guards: Guards | None = None,
     credentials: Path = Path(CREDENTIALS_FOLDER),
 ) -> MysqlServer:
     """Listen at ``settings.listen_host:listen_port`` and pass on to the datasource's database.
@@ -131,6 +133,7 @@ async def serve(  # noqa: PLR0913  each is a part of its own, most have a defaul
         limits=limits or Limits(),
         tls=DatasourceTls(settings.datasource.tls, credentials / settings.datasource.name),
         traces=traces,
+        guards=guards if settings.datasource.guards_calls else None,
     )
     server = await asyncio.get_running_loop().create_server(
         lambda: Connection(environment), settings.listen_host, settings.listen_port, backlog=_BACKLOG

@@ -71,10 +71,11 @@ class Session:
 
     ``resource``, ``schema``, ``rows_max`` and ``guards`` are the datasource's; ``lock_wait_seconds``
     bounds how long a local commit waits for another global transaction's row. ``terms`` are those of TLS;
-    ``traces`` tell the xids of statements that name their trace.
+    ``traces`` tell the xids of statements that name their trace. ``guard_owner``: whose guard rows are
+    written; empty: nobody's.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  each is a setting of its own, most have a default
         self,
         resource: str,
         schema: str,
@@ -84,6 +85,7 @@ class Session:
         rows_max: int = DEFAULT_ROWS,
         guards: bool = False,
         traces: Traces | None = None,
+        guard_owner: str = "",
     ) -> None:
         self.phase = Phase.LOGIN
         self._login = Login(terms)
@@ -97,6 +99,7 @@ class Session:
         self._standing = Standing(
             resource, schema, lock_wait_seconds, self._follower, rows_max, guards, traces=traces
         )
+        self._standing.guard_owner = guard_owner
         self._begin(self._standing)
 
     def _begin(self, standing: Standing, *, deprecate_eof: bool = False) -> None:
@@ -260,6 +263,7 @@ class Session:
             and self._intake.between_commands
             and not self._standing.inspects
             and self._standing.aftermath is None
+            and self._standing.guarded is None  # its end must be seen
             and not self._follower.wants_file
         )
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from globaltx_sidecar.mysql.packets import Command, PacketError, frame
 
 if TYPE_CHECKING:
+    from globaltx.modes.guard_row import Guarded
     from globaltx.transaction.xid import Xid
     from globaltx.undo.literal import Value
     from globaltx_sidecar.mysql.packets import PrepareOk
@@ -47,13 +48,16 @@ class Prepared:
     """It is a ``SET @globaltx_xid = ...``."""
     global_lock: bool = False
     """Its hint asks to respect others' locks."""
+    guard: Guarded | None = None
+    """The call that its hint asks to guard."""
     lost: bool = False
     """Its text could not be kept, only that it has to do with an xid."""
 
     @property
     def concerned(self) -> bool:
         """Whether it must be looked into wherever it is executed."""
-        return self.long_data_missed or self.xid is not None or self.sets_xid or self.global_lock
+        names = self.xid is not None or self.guard is not None
+        return self.long_data_missed or names or self.sets_xid or self.global_lock
 
     def note_types(self, payload: bytes) -> None:
         """Remember the parameters' types of an execute: the next ones may leave them out."""

@@ -14,6 +14,7 @@ from globaltx.undo.sqlmode import SqlMode
 from globaltx_sidecar.commands import (
     Committed,
     Describe,
+    Found,
     HasJoined,
     Join,
     LookUp,
@@ -81,6 +82,7 @@ Step: TypeAlias = (
     | Now
     | Refused
     | Committed
+    | Found
 )
 Work: TypeAlias = Generator[Step, Any, None]
 
@@ -205,6 +207,7 @@ def roll_back(standing: Standing) -> Generator[Step, Any, None]:
         message = f"the server refused a ROLLBACK: {arrived.error.code}"
         raise PacketError(message)
     standing.ended()
+    standing.savepoints = False
 
 
 def only_row(arrived: Arrival, *, columns: int) -> Row:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from globaltx_sidecar.commands import Committed, Refused, Register, ToClient, ToDatabase
+from globaltx_sidecar.commands import Committed, Found, Refused, Register, ToClient, ToDatabase
 from globaltx_sidecar.mysql import phase_one
 from globaltx_sidecar.mysql.packets import PAYLOAD_LENGTH_MAX, PacketError, frame
 from globaltx_sidecar.mysql.steps import Answer, Ask, PassOn, Relay
@@ -82,7 +82,7 @@ class Worker:
                     self._work.close()
                 else:
                     commands.append(step)
-                    if not isinstance(step, Register | Refused | Committed):
+                    if not isinstance(step, Register | Refused | Committed | Found):
                         return commands
                 step = self._work.send(given)
         except StopIteration:

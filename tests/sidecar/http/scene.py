@@ -12,6 +12,7 @@ from globaltx.coordinator.policy import Propagation, Route, Saga, Tcc, Tcd
 from globaltx.stores.base import StoreUnavailableError
 from globaltx.stores.memory import MemoryStore
 from globaltx.transaction.calls import Order, Reservation
+from globaltx_sidecar.guards import Guards
 from globaltx_sidecar.http import server
 from globaltx_sidecar.http.caller import HttpCaller
 from globaltx_sidecar.http.filter import Filter
@@ -140,6 +141,7 @@ class Scene:
     server: server.HttpServer
     port: int
     caller: HttpCaller
+    guards: Guards
     seen: list[Seen] = field(default_factory=list)
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -199,13 +201,14 @@ async def in_front_of(
     origin = Origin("shop", "order", "order-1", "orders", timedelta(hours=1))
     async with asyncio.TaskGroup() as tasks, Upstream(port) as upstream:
         initiator = Initiator(store, origin, tasks, wait_seconds=0.3)
-        tries = Tries(store, "order", "order-1", metrics, wait_seconds=0.3)
+        guards = Guards("shop", "order")
+        tries = Tries(store, "order", "order-1", metrics, wait_seconds=0.3, guards=guards)
         requests = Requests(store, origin, wait_seconds=0.3)
         filtering = Filter(ROUTES) if routes is None else routes
         proxy = Proxy(upstream, initiator, tries, requests, tasks, metrics, filtering, traces=traces)
         front = await server.serve(proxy, "127.0.0.1", 0)
         try:
-            yield Scene(store, proxy, front, front.address[1], HttpCaller(upstream, tries))
+            yield Scene(store, proxy, front, front.address[1], HttpCaller(upstream, tries, guards), guards)
         finally:
             await front.stop(timedelta(seconds=5))
 

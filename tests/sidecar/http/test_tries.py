@@ -11,7 +11,8 @@ import pytest
 
 from globaltx.coordinator.reasons import Reason
 from globaltx.modes import tcc
-from globaltx.modes.tcc import Call
+from globaltx.modes.guard_row import Finding, Guarded
+from globaltx.modes.tcc import Call, Operation
 from globaltx.transaction.calls import BODY_BYTES_MAX, Request, Reservation, Step
 from globaltx.transaction.model import Decision, GlobalTransaction, Mode
 from globaltx.transaction.states import Outcome, State
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 XID = Xid("shop", "t1")
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nX-Mine: 1\r\n\r\ndone"
+ERROR = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
 
 
 def request(
@@ -357,7 +359,7 @@ async def test_a_request_that_begins_and_cannot_be_kept_begins_nothing() -> None
     assert (scene.store.begun, seen) == ([], [])
 
 
-async def called(scene: Scene, outcome: Outcome, attempt: int = 1) -> int:
+async def called(scene: Scene, outcome: Outcome, attempt: int = 1) -> int | Finding:
     await scene.store.decide(XID, Decision(outcome, Reason.REQUEST_SUCCEEDED))
     (branch,) = await branches(scene)
     duty = tcc.duty(branch)
@@ -457,3 +459,47 @@ async def test_an_undecided_branch_is_where_it_was() -> None:
         assert b" 409 " in await scene.ask(request())
         (branch,) = await branches(scene)
     assert (branch.started, branch.state) == (True, State.ACTIVE)
+
+
+async def answered_when(finding: Finding, answer: bytes) -> bytes:
+    """Ask a try of whose guard row the application's work finds that out."""
+
+    async def note() -> None:
+        (branch,) = await branches(scene)
+        scene.guards.found(Guarded.of(branch.id, Operation.TRY), finding)
+
+    async with staged(noting([], note, answer)) as scene:
+        await begun(scene)
+        return await scene.ask(request())
+
+
+async def test_a_try_that_was_done_before_is_answered_as_done_whatever_the_application_says() -> None:
+    answer = await answered_when(Finding.REPEATED, ERROR)
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+
+
+async def test_a_try_that_was_done_before_and_is_answered_well_gets_that_answer() -> None:
+    answer = await answered_when(Finding.REPEATED, OK)
+    assert answer.endswith(b"done")
+
+
+@pytest.mark.parametrize("answer", [OK, ERROR])
+async def test_a_try_that_came_late_is_refused_whatever_the_application_says(answer: bytes) -> None:
+    status, body = told(await answered_when(Finding.LATE, answer))
+    assert (status, body["reason"]) == (409, Reason.ALREADY_DECIDED)
+
+
+@pytest.mark.parametrize("finding", [Finding.REPEATED, Finding.EMPTY])
+async def test_a_call_that_its_guard_row_knows_is_done_whatever_is_answered(finding: Finding) -> None:
+    seen: list[Seen] = []
+    async with staged(answering(seen, OK)) as scene:
+        await begun(scene)
+        await scene.ask(request())
+        (branch,) = await branches(scene)
+        scene.guards.found(Guarded.of(branch.id, Operation.CONFIRM), finding)
+        assert await called(scene, Outcome.COMMIT) is finding
+        assert await called(scene, Outcome.COMMIT) == 200  # it is told once
+    assert [each.header("globaltx-guard") for each in seen] == [
+        [f"{XID}/{branch.id.name}/try"],
+        *[[f"{XID}/{branch.id.name}/confirm"]] * 2,
+    ]

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dev.databases import Server
-    from globaltx_sidecar.ports import Meter, Traces
+    from globaltx_sidecar.ports import Guards, Meter, Traces
 
 Answer = TypeVar("Answer")
 
@@ -108,7 +108,7 @@ class Place:
 class Proxy:
     """A listening side in front of a `Place`, over the memory store; ``more`` is set in the datasource."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  most have a default
         self,
         place: Place,
         credentials: Path,
@@ -118,6 +118,7 @@ class Proxy:
         tls: Tls | None = None,
         lock_wait: timedelta = LOCK_WAIT,
         traces: Traces | None = None,
+        guards: Guards | None = None,
         **more: Any,
     ) -> None:
         self.place = place
@@ -125,6 +126,7 @@ class Proxy:
         self._credentials = credentials
         self._meter = meter
         self._traces = traces
+        self._guards = guards
         self._limits = limits
         self._datasource = replace(place.datasource(tls or Tls()), **more)
         self._loop = uvloop.new_event_loop()
@@ -172,6 +174,7 @@ class Proxy:
                 meter=self._meter,
                 limits=self._limits,
                 traces=self._traces,
+                guards=self._guards,
                 credentials=self._credentials,
             )
             self.port = self.server.address[1]

@@ -97,6 +97,7 @@ MARGIN_SENTENCE = (
     "compensationMarginSeconds must be less than reservationSeconds: what is left is the time to decide in"
 )
 DEPENDS_SENTENCE = "dependsOn says something with order Dependencies only; set that order, or leave it out"
+GUARDS_SENTENCE = "a call has one guard row, so give guardCalls to one datasource"
 CALL_SECONDS_MAX = 300
 DEPENDS_MAX = 32
 _VARIABLES = "may hold variables of the route's pathTemplate"
@@ -520,6 +521,7 @@ def datasources() -> Schema:
                     "self.all(a, self.exists_one(b, a.name == b.name))",
                     "each datasource needs a name of its own; rename one of those that share it",
                 ),
+                rule("self.filter(a, a.guardCalls).size() <= 1", GUARDS_SENTENCE),
                 rule(
                     f"self.all(a, {of_a}.all(n, self.exists_one(b, n in {of_b})))",
                     "two datasources claim the same alias; give each the aliases that are its own",
@@ -592,6 +594,11 @@ def datasource() -> Schema:
             "guardLocalWrites": flag(
                 "Whether INSERT, REPLACE, UPDATE and DELETE without an xid wait too for rows that a global "
                 "transaction may still undo. It makes them slower; those that cannot be checked are refused.",
+                default=False,
+            ),
+            "guardCalls": flag(
+                "Whether its table globaltx_guard remembers calls (tries, steps, confirms, cancels, "
+                "compensations) whose local transactions ask for it; one datasource of an app can.",
                 default=False,
             ),
             "tls": tls(),

@@ -1,0 +1,133 @@
+"""Forgets guard rows: of transactions that have ended, some time after the last of their rows was written.
+
+Rows of one transaction go together: one that is left alone would say something else than before. How old
+they are is told by the database's clock alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+from typing import TYPE_CHECKING, Protocol
+
+from globaltx.coordinator.reasons import Reason
+from globaltx.modes.guard_row import delete_rows, select_old
+from globaltx.stores.base import UnknownTransactionError
+from globaltx.transaction.states import ENDS
+from globaltx.transaction.xid import InvalidXidError, Xid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from globaltx.stores.base import Store
+    from globaltx_sidecar.branch.database import Database
+    from globaltx_sidecar.health import Health
+
+PAUSE_SECONDS = 600.0
+SWEEP_SECONDS = 600.0
+"""How long one sweep may take; the next begins anew."""
+BATCH_MAX = 500
+"""How many transactions are asked for, and their rows deleted, at once."""
+
+_log = logging.getLogger(__name__)
+
+
+class Kept(Protocol):
+    """The guard rows of one app in one datasource."""
+
+    async def old(self, older_than_seconds: float, after: str) -> list[Xid]:
+        """List transactions whose last row is so old, in the order of their texts, behind ``after``."""
+
+    async def forget(self, xids: Sequence[Xid]) -> None:
+        """Delete the rows of transactions."""
+
+
+class GuardRows:
+    """Implements `Kept`; ``owner`` is the app, as its rows name it.
+
+    Raises, wherever it asks:
+        DatasourceUnavailableError, pymysql.err.MySQLError: the database does not do it now.
+    """
+
+    def __init__(self, database: Database, owner: str) -> None:
+        self._database = database
+        self._owner = owner
+
+    async def old(self, older_than_seconds: float, after: str) -> list[Xid]:
+        """List transactions whose last row is so old, in the order of their texts, behind ``after``."""
+        query = select_old(
+            self._database.schema, self._owner, math.ceil(older_than_seconds), after, BATCH_MAX
+        )
+        async with self._database.session() as session:
+            return [xid for (text,) in await session.rows(query) if (xid := _xid(text)) is not None]
+
+    async def forget(self, xids: Sequence[Xid]) -> None:
+        """Delete the rows of transactions."""
+        async with self._database.session() as session:
+            await session.rows(delete_rows(self._database.schema, self._owner, xids))
+
+
+class GuardSweeper:
+    """Forgets the guard rows of one datasource, now and then; ``keep_seconds`` after the last was written."""
+
+    def __init__(
+        self,
+        resource: str,
+        rows: Kept,
+        store: Store,
+        health: Health,
+        *,
+        keep_seconds: float,
+        pause_seconds: float = PAUSE_SECONDS,
+    ) -> None:
+        self._rows = rows
+        self._store = store
+        self._health = health
+        self._keep_seconds = keep_seconds
+        self._pause_seconds = pause_seconds
+        self._part = f"guard rows in {resource}"
+
+    async def run(self) -> None:
+        """Sweep again and again, for ever."""
+        while True:
+            await asyncio.sleep(self._pause_seconds * random.uniform(0.8, 1.2))  # noqa: S311  jitter
+            try:
+                async with asyncio.timeout(SWEEP_SECONDS):
+                    forgotten = await self.sweep()
+            except Exception as error:  # noqa: BLE001  a sweep that fails is repeated, and it is told
+                self._health.waits(self._part, Reason.DATASOURCE_UNAVAILABLE, f"could not sweep: {error}")
+            else:
+                self._health.ok(self._part)
+                _log.info("%s: forgot %d transactions", self._part, forgotten)
+
+    async def sweep(self) -> int:
+        """Sweep once; return of how many transactions the rows are gone."""
+        after, forgotten = "", 0
+        while xids := await self._rows.old(self._keep_seconds, after):
+            over = [xid for xid in xids if await self._is_over(xid)]
+            if over:
+                await self._rows.forget(over)
+            after, forgotten = str(xids[-1]), forgotten + len(over)
+        return forgotten
+
+    async def _is_over(self, xid: Xid) -> bool:
+        """Whether no call of a transaction will be made any more: all are done, or it is forgotten.
+
+        Raises:
+            StoreError: the store does not say, so nothing is forgotten.
+        """
+        try:
+            snapshot = await self._store.read(xid)
+        except UnknownTransactionError:
+            return True
+        asked = [each for each in snapshot.branches if each.calls is not None]
+        return snapshot.transaction.decision is not None and all(each.state in ENDS for each in asked)
+
+
+def _xid(text: bytes) -> Xid | None:
+    try:
+        return Xid.parse(text.decode("ascii"))
+    except (InvalidXidError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,41 @@
+"""Sees to it that a datasource that guards calls has its guard table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymysql.err import MySQLError
+
+from globaltx.modes.guard_row import GUARD_TABLE, create_guard_table, select_old
+from globaltx_sidecar.branch.database import DatasourceUnavailableError, code_of
+from globaltx_sidecar.branch.undo_table import exists
+
+if TYPE_CHECKING:
+    from globaltx_sidecar.branch.database import Database
+
+
+class GuardTableMissingError(DatasourceUnavailableError):
+    """The guard table is not there, or the sidecar's account may not use it; a person must see to it."""
+
+    def __init__(self, schema: str, error: MySQLError) -> None:
+        super().__init__(
+            f"GuardTableMissing: {schema}.{GUARD_TABLE} is missing or not readable (error {code_of(error)}): "
+            f"run the SQL of `globaltx schema --guard`, or set manageUndoTable and grant the account CREATE"
+        )
+
+
+async def ensure_guard_table(database: Database) -> None:
+    """Create the guard table if the policy lets us, else see that it is there; may be repeated.
+
+    Raises:
+        GuardTableMissingError: it is not there and could not be made.
+        DatasourceUnavailableError: the database does not answer.
+    """
+    schema = database.schema
+    async with database.session() as session:
+        try:
+            if database.datasource.manage_undo_table and not await exists(session, schema, GUARD_TABLE):
+                await session.rows(create_guard_table(schema))
+            await session.rows(select_old(schema, "", older_than_seconds=0, after="", rows_max=1))
+        except MySQLError as error:
+            raise GuardTableMissingError(schema, error) from error

@@ -1,0 +1,149 @@
+"""Guarded calls: the guard row is written before the statement that asks for it, and says whether that runs.
+
+The row stands in the application's own local transaction, as the first thing that is done in it, so that
+both are there or neither is. A call whose work is not to be done is answered by an error of its own
+number, and the local transaction is over then: of one that found nothing to take back the rows are
+committed, because they keep out what comes late.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from globaltx.coordinator.reasons import Reason
+from globaltx.modes.guard_row import (
+    Finding,
+    Guarded,
+    InvalidGuardError,
+    guard_insert,
+    judge,
+    maker_query,
+)
+from globaltx.undo.locks import MISSING_TABLE_ERRORS
+from globaltx_sidecar.commands import Found
+from globaltx_sidecar.mysql import errors
+from globaltx_sidecar.mysql.steps import COMMIT, ServerError, end_of, roll_back, run
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from globaltx.transaction.xid import Xid
+    from globaltx_sidecar.mysql.local import Standing
+    from globaltx_sidecar.mysql.packets import Ok
+    from globaltx_sidecar.mysql.steps import Step
+    from globaltx_sidecar.mysql.trains import Arrival
+
+
+def read(text: str | None) -> Guarded | None:
+    """Read what a hint says; None if there is none.
+
+    Raises:
+        RefusedError: it is not what the header ``globaltx-guard`` holds.
+    """
+    if text is None:
+        return None
+    try:
+        return Guarded.parse(text)
+    except InvalidGuardError as error:
+        raise errors.refuse(Reason.GUARD_MISPLACED, str(error)) from error
+
+
+def check_alone(xid: Xid | None) -> None:
+    """See that a guarded statement has no xid.
+
+    Raises:
+        RefusedError: it has one.
+    """
+    if xid is not None:
+        raise _mixed()
+
+
+def enter(standing: Standing, call: Guarded) -> Generator[Step, Any, None]:
+    """Write the guard row of the local transaction, unless it has it; return if its work is to be done.
+
+    Raises:
+        RefusedError: it is not to be done, or the guard would not be exact here.
+        ServerError: the row could not be written; the local transaction stands as the server has left it.
+    """
+    if standing.guarded == call:
+        return
+    _check_place(standing, call)
+    inserted = (
+        yield from _run(standing, guard_insert(standing.schema, standing.guard_owner, call))
+    ).affected_rows
+    if inserted == 0:
+        made_by = yield from _maker(standing, call)
+        yield from _end(standing, call, judge(call, inserted, made_by))
+    elif judge(call, inserted) is Finding.EMPTY:
+        yield from _run(standing, COMMIT)
+        yield from _end(standing, call, Finding.EMPTY)
+    standing.guarded = call
+
+
+def _end(standing: Standing, call: Guarded, finding: Finding) -> Generator[Step, Any, NoReturn]:
+    """Tell what is known for good; the local transaction is over.
+
+    Raises:
+        RefusedError: always.
+    """
+    standing.ended()
+    yield Found(call, finding)
+    raise errors.guarded(call, finding)
+
+
+def _check_place(standing: Standing, call: Guarded) -> None:
+    if not standing.guard_owner:
+        details = "its datasource does not guard calls; set guardCalls in the policy"
+        raise _misplaced(details)
+    if standing.guarded is not None:
+        details = f"the local transaction works for {standing.guarded} already, and cannot for {call}"
+        raise _misplaced(details)
+    if standing.local is not None or standing.carried is not None:
+        raise _mixed()
+    if standing.autocommits:
+        details = "there is no local transaction; begin one, so that row and work are one"
+        raise _misplaced(details)
+    if standing.wrote_unhinted or standing.savepoints:
+        what = "a savepoint was set" if standing.savepoints else "something was written"
+        details = f"{what} in the local transaction before; begin it with the guarded statement"
+        raise _misplaced(details)
+
+
+def _maker(standing: Standing, call: Guarded) -> Generator[Step, Any, bytes]:
+    """Roll back, and ask who has written the row that is there.
+
+    Raises:
+        RefusedError: nobody has committed one: it was this local transaction's own.
+    """
+    yield from roll_back(standing)
+    arrived = yield from _arrived(standing, maker_query(standing.schema, standing.guard_owner, call))
+    yield from roll_back(standing)
+    rows = arrived.results[-1].rows
+    made_by = rows[0][0] if rows else None
+    if made_by is None:
+        details = f"nobody knows any more which local transaction the guard row of {call} was written in"
+        raise errors.give_way(details)
+    return bytes(made_by)
+
+
+def _run(standing: Standing, statement: bytes) -> Generator[Step, Any, Ok]:
+    return end_of((yield from _arrived(standing, statement)))
+
+
+def _arrived(standing: Standing, statement: bytes) -> Generator[Step, Any, Arrival]:
+    arrived = yield from run(standing, [statement])
+    error = arrived.error
+    if error is None:
+        return arrived
+    if error.code in MISSING_TABLE_ERRORS:
+        raise errors.refuse(Reason.GUARD_TABLE_MISSING, error.message)
+    raise ServerError(error)
+
+
+def _mixed() -> errors.RefusedError:
+    details = "the local transaction has an xid by which globaltx undoes it; a call undoes itself"
+    return _misplaced(details)
+
+
+def _misplaced(why: str) -> errors.RefusedError:
+    return errors.refuse(Reason.GUARD_MISPLACED, why)

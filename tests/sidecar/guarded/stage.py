@@ -1,0 +1,159 @@
+"""A participant whose real database stands behind its sidecar, as processes on loopback."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pymysql
+
+from dev.waiting import wait_for
+from globaltx.client import Client
+from globaltx.coordinator.policy import Propagation, Route, Saga, Tcc
+from globaltx.manifest.settings import HttpSettings, SidecarSettings
+from tests.ports import LOOPBACK, free_port
+from tests.sidecar.bank.between import Between
+from tests.sidecar.bank.stage import Stage
+from tests.sidecar.programs import Account, Program, datasource, get
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dev.databases import Server
+    from tests.sidecar.site import Site
+
+SECONDS = timedelta(seconds=30)
+BALANCE = 1000
+TABLES = f"""
+CREATE TABLE account (
+  id INT PRIMARY KEY, balance INT NOT NULL, reserved INT NOT NULL DEFAULT 0, spent INT NOT NULL DEFAULT 0
+);
+INSERT INTO account (id, balance) VALUES (1, {BALANCE});
+"""
+SIDECAR_ACCOUNT = Account("keeper", "secret")
+ROUTES = (
+    Route(
+        "reserve",
+        path="/reserve/try",
+        propagation=Propagation.MANDATORY,
+        timeout=SECONDS,
+        tcc=Tcc("/reserve/confirm", "/reserve/cancel"),
+    ),
+    Route(
+        "book",
+        path="/book/step",
+        propagation=Propagation.MANDATORY,
+        timeout=SECONDS,
+        saga=Saga("/book/compensate"),
+    ),
+)
+PATHS = {"try": "/reserve/try", "step": "/book/step"}
+ENDS = {"Committed", "RolledBack"}
+
+
+class Books(NamedTuple):
+    """What the account holds."""
+
+    balance: int
+    reserved: int
+    spent: int
+
+
+class Guarded(Stage):
+    """The participant, its sidecar, and what stands between them."""
+
+    def __init__(self, site: Site, server: Server, schema: str, *, guards: bool = True) -> None:
+        super().__init__(site)
+        self.server = server
+        self.schema = schema
+        _lay_out(server, schema)
+        port, between, local = free_port(), free_port(), free_port()
+        source = datasource("money", schema, server.port)
+        source = replace(source, datasource=replace(source.datasource, guards_calls=guards))
+        settings = SidecarSettings(
+            namespace=site.namespace,
+            app="account",
+            http=HttpSettings(between, ROUTES, free_port(), LOOPBACK),
+            datasources=(source,),
+            control_port=free_port(),
+            local_port=local,
+        )
+        self.between = Between(between, port)
+        self.sidecar = site.sidecar(settings, SIDECAR_ACCOUNT)
+        self.service = Program(
+            name="account",
+            command=[sys.executable, str(Path(__file__).with_name("account.py"))],
+            ready=f"http://{LOOPBACK}:{port}/",
+            log=site.folder / "account.log",
+            environment={
+                "PORT": str(port),
+                "DATABASE_PORT": str(source.listen_port),
+                "DATABASE_NAME": schema,
+                "GUARD": str(int(guards)),
+            },
+        )
+        self.client = Client(f"http://{LOOPBACK}:{local}")
+        self.betweens = (self.between,)
+        self.programs = (self.operator, self.sidecar, self.service)
+
+    def wait_for_table(self) -> None:
+        """Wait until the sidecar has made its tables."""
+        part = "undo table of money"
+        wait_for(part, lambda: bool(self.sidecar.parts().get(part, {}).get("up")), seconds=60)
+
+    def ask(self, operation: str, xid: str, key: str = "") -> int:
+        """Send a try or a step, and give the status; 0 when there was no answer."""
+        headers = {"globaltx-xid": xid} | ({"Idempotency-Key": key} if key else {})
+        url = self.sidecar.url + PATHS[operation]
+        return get(url, method="POST", body=b"{}", headers=headers, seconds=60)[0]
+
+    def ended(self, xid: str) -> str:
+        """Wait until a transaction and its branches have ended, and give its outcome."""
+        name = xid.partition(".")[2]
+
+        def there() -> str:
+            stand = self.site.ledger.stands().get(name)
+            return stand.outcome if stand is not None and stand.within(ENDS) else ""
+
+        return wait_for(f"{name} to have ended", there, seconds=120, every=0.1)
+
+    def books(self) -> Books:
+        """Look into the database, past the sidecar."""
+        told = self.server.execute("SELECT balance, reserved, spent FROM account", schema=self.schema)
+        return Books(*map(int, told.split()))
+
+    @contextmanager
+    def holding_the_row(self) -> Iterator[None]:
+        """Hold the account's row, so that no call gets as far as its commit."""
+        with self._connect() as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT id FROM account FOR UPDATE")
+            yield
+
+    def wait_for_lock(self) -> None:
+        """Wait until a call waits for the account's row."""
+
+        def waits() -> bool:
+            with self._connect() as connection, connection.cursor() as cursor:
+                cursor.execute("SELECT INFO FROM information_schema.PROCESSLIST WHERE COMMAND = 'Query'")
+                return any(str(info).startswith("UPDATE") for (info,) in cursor.fetchall())
+
+        wait_for("a call to wait for the row", waits, seconds=60, every=0.02)
+
+    def _connect(self) -> Any:
+        return pymysql.connect(
+            host=LOOPBACK, port=self.server.port, user="account", password="secret", database=self.schema
+        )
+
+
+def _lay_out(server: Server, schema: str) -> None:
+    """The participant's own account has no more rights than those of AT."""
+    server.execute(
+        "CREATE USER IF NOT EXISTS 'account'@'%' IDENTIFIED BY 'secret', 'keeper'@'%' IDENTIFIED BY 'secret';"
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {schema}.* TO 'account'@'%';"
+        f"GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, TRIGGER ON {schema}.* TO 'keeper'@'%';"
+    )
+    server.execute(TABLES, schema=schema)
