@@ -54,6 +54,8 @@ class Place:
     store: Store
     own_etcd: Callable[..., Store]
     """Brings the chart's own etcd's image to where it is needed; takes values of the chart besides."""
+    example: Callable[[Path], str]
+    """Brings an example's image, of its folder, to where it is needed, and gives its reference."""
 
 
 def local(namespace: str, name: str = NAME, *, store: str = KUBERNETES.type) -> Place:
@@ -68,6 +70,11 @@ def local(namespace: str, name: str = NAME, *, store: str = KUBERNETES.type) -> 
     def with_etcd(*more: str) -> Store:
         _load(cluster, etcd.name(), etcd.ensure())
         return own_etcd(etcd.name(), *more)
+
+    def example(folder: Path) -> str:
+        image = f"{LOCAL}/{folder.name}:{NAME}"
+        _load(cluster, image, build(folder / "Dockerfile", None, image))
+        return image
 
     kubectl = Kubectl(
         cluster.programs / "kubectl",
@@ -92,6 +99,7 @@ def local(namespace: str, name: str = NAME, *, store: str = KUBERNETES.type) -> 
         ),
         store=with_etcd() if store == ETCD else KUBERNETES,
         own_etcd=with_etcd,
+        example=example,
     )
 
 
@@ -130,6 +138,7 @@ def given(context: str, namespace: str, *, store: str = KUBERNETES.type) -> Plac
         ),
         store=own_etcd() if store == ETCD else KUBERNETES,
         own_etcd=lambda *more: own_etcd(None, *more),
+        example=lambda folder: f"{registry or LOCAL}/{folder.name}:{__version__}",
     )
 
 

@@ -38,10 +38,15 @@ class Kept:
         chosen = deploy.Store(self.store.type, (*self.store.values, *values), self.store.etcd)
         deploy.install(self.place.kubectl, self.place.images, chosen)
 
-    def orders_end_as_they_must(self) -> None:
-        """Place one that commits and one that fails."""
-        for case in (COMMIT, ROLLBACK):
-            assert case.run(self.shop).found == case.expected
+    def orders_end_as_they_must(self) -> set[str]:
+        """Place one that commits and one that fails, and give what is shown of them for three minutes."""
+        results = [case.run(self.shop) for case in (COMMIT, ROLLBACK)]
+        assert [each.found for each in results] == [each.expected for each in results]
+        return {each.transaction for each in results}
+
+    def shows_all_of(self, namespace: str) -> bool:
+        """Whether every transaction that a namespace shows is kept in the etcd."""
+        return not self.place.kubectl("-n", namespace, "get", "globaltx", "-l", "!globaltx.io/projected")
 
     def secrets(self) -> list[Any]:
         """What the operator made for it."""

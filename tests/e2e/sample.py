@@ -1,7 +1,7 @@
-"""An example of services that need nothing but Flask, in a namespace of its own.
+"""An example in a namespace of its own.
 
-The programs are those of the example, from a ConfigMap, in the order sample's image: it has all that they
-need, and is there already.
+Unless it has an image of its own, its programs come from a ConfigMap, in the order sample's image: it has all
+that most of them need, and is there already.
 """
 
 from __future__ import annotations
@@ -13,12 +13,16 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dev.demo import manifests
+from dev.demo.deploy import KUBERNETES
 from dev.demo.rollout import rolled_out
+from dev.demo.shop import ENDS
+from dev.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from dev.demo.deploy import Store
     from dev.demo.kubectl import Kubectl
     from dev.demo.places import Place
 
@@ -34,6 +38,14 @@ class Sample:
 
     def ask(self, service: str, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """Send one request to a Service; the status and what its JSON says."""
+        status, said = self._ask(service, method, path, body)
+        return status, json.loads(said)
+
+    def status(self, service: str, method: str, path: str, body: Any = None) -> int:
+        """Send one request to a Service that need not answer with JSON; the status."""
+        return self._ask(service, method, path, body)[0]
+
+    def _ask(self, service: str, method: str, path: str, body: Any) -> tuple[int, bytes]:
         with (
             self.kubectl.forwarded(self.namespace, f"service/{service}", PORT) as port,
             closing(http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)) as connection,
@@ -41,48 +53,72 @@ class Sample:
             headers = {"Content-Type": "application/json"}
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             response = connection.getresponse()
-            return response.status, json.loads(response.read())
+            return response.status, response.read()
 
     def transactions(self) -> dict[str, str]:
         """The transactions that there are, each with its state."""
         items = self.kubectl.json("-n", self.namespace, "globaltransactions")["items"]
-        return {each["metadata"]["name"]: each["status"]["state"] for each in items}
+        return {each["metadata"]["name"]: each.get("status", {}).get("state", "") for each in items}
 
-    def new(self, known: set[str]) -> dict[str, str]:
-        """Those that there were not."""
-        return {name: state for name, state in self.transactions().items() if name not in known}
+    def end(self, known: set[str]) -> tuple[str, str]:
+        """Wait until the one transaction that is not known has ended; its name, and how it stands."""
+
+        def new() -> list[tuple[str, str]]:
+            return [each for each in self.transactions().items() if each[0] not in known]
+
+        wait_for(
+            "the transaction to come to an end",
+            lambda: [state in ENDS for _, state in new()] == [True],
+            seconds=SECONDS,
+            every=0.2,
+        )
+        (ended,) = new()
+        return ended
+
+    def branches(self, transaction: str) -> dict[str, tuple[str, str]]:
+        """The mode of each app's branch, and how it stands."""
+        items = self.kubectl.json("-n", self.namespace, "branches")["items"]
+        return {
+            each["spec"]["app"]: (each["spec"]["mode"], each["status"]["state"])
+            for each in items
+            if each["spec"]["transaction"] == transaction
+        }
 
 
 @contextmanager
 def deployed(
-    place: Place, folder: Path, name: str, *, others: Sequence[Path] = (), databases: str = "shop"
+    place: Place,
+    folder: Path,
+    name: str,
+    *,
+    others: Sequence[Path] = (),
+    databases: str = manifests.NAMESPACE,
+    store: Store = KUBERNETES,
+    own_image: bool = False,
 ) -> Iterator[Sample]:
     """Run the example of a folder whose manifests are of the namespace ``name``.
 
     ``others`` are folders of examples whose programs it uses as well; ``databases`` is the namespace in which
-    those of the order sample are.
+    those of the order sample are; ``own_image`` says that it needs more than the order sample's has.
     """
     namespace, kubectl = f"{name}-{secrets.token_hex(3)}", place.kubectl
-    text = kubectl.kustomize(folder / "manifests").replace(
-        f"namespace: {name}\n", f"namespace: {namespace}\n"
-    )
-    text = text.replace(".shop.svc.", f".{databases}.svc.")
-    parts = manifests.documents(text)
-    for each in parts:
-        if each["kind"] == "Namespace":
-            each["metadata"]["name"] = namespace
+    parts = _moved(kubectl.kustomize(folder / "manifests"), name, namespace, databases)
+    if store.etcd:
+        parts = [*_shown(parts)]
     late = [each for each in parts if each["kind"] == "Deployment"]
+    image = place.example(folder) if own_image else place.images.sample
     try:
         kubectl.apply(manifests.written([each for each in parts if each not in late]))
-        programs = [each for part in (folder, *others) for each in sorted((part / "services").glob("*.py"))]
-        files = [f"--from-file={each}" for each in programs]
-        kubectl("-n", namespace, "create", "configmap", "services", *files)
+        if not own_image:
+            programs = [each for part in (folder, *others) for each in (part / "services").glob("*.py")]
+            files = [f"--from-file={each}" for each in sorted(programs)]
+            kubectl("-n", namespace, "create", "configmap", "services", *files)
         kubectl(
             *("-n", namespace, "wait", "--for=condition=Ready", "transactionpolicy", "--all"),
             "--timeout=60s",
             timeout=70,
         )
-        kubectl.apply(manifests.written([_with_programs(each, place.images.sample) for each in late]))
+        kubectl.apply(manifests.written(_with_image(each, image, mounts=not own_image) for each in late))
         for each in late:
             rolled_out(kubectl, namespace, each["metadata"]["name"])
         yield Sample(kubectl, namespace)
@@ -90,11 +126,31 @@ def deployed(
         kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait=false")
 
 
-def _with_programs(deployment: dict[str, Any], image: str) -> dict[str, Any]:
+def _moved(text: str, name: str, namespace: str, databases: str) -> list[dict[str, Any]]:
+    """The manifests of the namespace ``name`` for another one."""
+    text = text.replace(f"namespace: {name}\n", f"namespace: {namespace}\n")
+    text = text.replace(f".{manifests.NAMESPACE}.svc.", f".{databases}.svc.")
+    text = text.replace(f".{name}.svc", f".{namespace}.svc")
+    parts = manifests.documents(text)
+    for each in parts:
+        if each["kind"] == "Namespace":
+            each["metadata"]["name"] = namespace
+    return parts
+
+
+def _shown(parts: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Let what an etcd keeps be seen until it is forgotten."""
+    for each in parts:
+        yield from manifests.with_projection([each]) if each["kind"] == manifests.POLICY else [each]
+
+
+def _with_image(deployment: dict[str, Any], image: str, *, mounts: bool) -> dict[str, Any]:
+    """Run the image, with the programs of the ConfigMap where that ``mounts`` them."""
     pod = deployment["spec"]["template"]["spec"]
-    pod.setdefault("volumes", []).append({"name": "services", "configMap": {"name": "services"}})
     (container,) = pod["containers"]
     container["image"] = image
-    mount = {"name": "services", "mountPath": "/srv/services"}
-    container.setdefault("volumeMounts", []).append(mount)
+    if mounts:
+        pod.setdefault("volumes", []).append({"name": "services", "configMap": {"name": "services"}})
+        mount = {"name": "services", "mountPath": "/srv/services"}
+        container.setdefault("volumeMounts", []).append(mount)
     return deployment

@@ -24,7 +24,6 @@ FOLDER = Path(__file__).parents[2] / "examples" / "04-tcd-checkout"
 GLOBALTX = Path(sys.executable).parent / "globaltx"
 PATIENCE_SECONDS = 240
 """For a command that takes a second, on a machine that does much else."""
-SHOWN = {"Committed", "RolledBack", "Conflict"}
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +36,7 @@ def bought(sample: Sample, query: str = "") -> tuple[int, str, str]:
     """Buy for 30; the status, the transaction, and where it came to stand."""
     known = set(sample.transactions())
     status, _ = sample.ask("checkout", "POST", f"/checkout{query}", {"amount": 30})
-    wait_for(
-        "the checkout to come to an end",
-        lambda: bool(sample.new(known)) and {*sample.new(known).values()} <= SHOWN,
-        seconds=SECONDS,
-        every=0.2,
-    )
-    ((name, state),) = sample.new(known).items()
-    return status, name, state
+    return status, *sample.end(known)
 
 
 def diagnosed(sample: Sample, name: str, *more: str) -> str:
@@ -66,12 +58,6 @@ def said(sample: Sample, name: str) -> dict[str, tuple[str, str]]:
     """By app, how its branch stands, and what the participant says of it."""
     told: dict[str, Any] = json.loads(diagnosed(sample, name, "-o", "json"))
     return {each["app"]: (each["state"], each["participant"]["state"]) for each in told["branches"]}
-
-
-def branches(sample: Sample) -> dict[tuple[str, str], str]:
-    """By app and transaction, how each branch stands."""
-    items = sample.kubectl.json("-n", sample.namespace, "branches")["items"]
-    return {(each["spec"]["app"], each["spec"]["transaction"]): each["status"]["state"] for each in items}
 
 
 def free(sample: Sample, service: str) -> int:
@@ -109,7 +95,7 @@ def test_a_reservation_that_ran_out_is_a_conflict_that_a_diagnosis_shows(checkou
     assert (status, state) == (200, "Conflict")
     wait_for(
         "the product to be confirmed",
-        lambda: "Committed" in branches(checkout).get(("product", name), ""),
+        lambda: checkout.branches(name)["product"][1] == "Committed",
         seconds=SECONDS,
         every=0.2,
     )
