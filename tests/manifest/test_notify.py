@@ -68,6 +68,8 @@ def test_what_is_left_out_is_what_the_schema_fills_in() -> None:
         {"url": "http://b/{{ xid }}"},
         {"url": "http://user@b/"},
         {"url": "ftp://b/"},
+        {"url": "http://b/b\u00fccher"},
+        {"url": "http://b/\x1f"},
         {"url": "http://b/#a"},
         {"name": "Billing"},
         {"outcomes": []},

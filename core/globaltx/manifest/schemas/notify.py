@@ -29,7 +29,8 @@ from globaltx.transaction.notification import (
 )
 from globaltx.transaction.states import Outcome
 
-URL = r"^https?://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?(/[^?#\s{}]*)?(\?[^#\s{}]*)?$"
+URL = r"^https?://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?(/[!$->@-z|~]*)?(\?[!$-z|~]*)?$"
+"""Of ASCII, as RFC 3986 has it, with no class (of white space) that dialects read differently; no braces."""
 
 
 def notify(description: str) -> Schema:
