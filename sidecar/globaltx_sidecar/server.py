@@ -221,7 +221,7 @@ class Sidecar:
         if self._settings.local_port is None:
             return
         self._health.need(LOCAL_PART)
-        service = LocalService(self._store, initiator, callable_=callable_)
+        service = LocalService(self._store, initiator, callable_=callable_, sender=self._sender)
         server = await local_server.serve(service, self._settings.local_port)
         parts.push_async_callback(server.stop)
         self._health.ok(LOCAL_PART)

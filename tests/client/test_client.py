@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from globaltx.client import AsyncClient, Client, OutcomeUnknownError, RefusedError, Transaction
+from globaltx.client import AsyncClient, Client, Notify, OutcomeUnknownError, RefusedError, Transaction
+from globaltx.transaction import notification
 from globaltx.transaction.calls import Order, Step
 from globaltx.transaction.states import Outcome
 from globaltx.transaction.xid import Xid
@@ -121,6 +122,27 @@ async def test_when_nobody_knows_it_is_said(scene: Scene, client: AsyncClient) -
         async with client.transaction():
             raise OwnError
     assert "rolled back at its deadline" in own.value.__notes__[0]
+
+
+async def test_who_is_told_the_outcome_is_said_at_the_beginning(scene: Scene, client: AsyncClient) -> None:
+    url = "http://billing.shop.svc:8080/outcomes"
+    plain, full = Notify("billing", url), Notify("stock", url, ["Commit"], [1, 2], 3)
+
+    @client.transactional(notify=[plain, full])
+    async def work(transaction: Transaction) -> Transaction:
+        return transaction
+
+    @Client(scene.url).transactional(notify=[plain, full])
+    def work_in_a_thread(transaction: Transaction) -> Transaction:
+        return transaction
+
+    for done in (await work(), await asyncio.to_thread(work_in_a_thread)):
+        first, second = scene.memory.transactions[Xid.parse(done.xid)].notify
+        assert first == notification.Notify("billing", url)
+        assert (second.name, second.outcomes, len(second.pauses)) == ("stock", frozenset({Outcome.COMMIT}), 2)
+        assert second.timeout.total_seconds() == 3
+    with pytest.raises(RefusedError, match=r"DestinationNotAllowed: body.notify\[0\].url: no notify.egress"):
+        await client.begin(notify=[Notify("other", "http://other.shop.svc/")])
 
 
 async def test_without_a_sidecar_it_is_said() -> None:

@@ -15,6 +15,7 @@ from globaltx.client.asynchronous import AsyncClient
 from globaltx.client.protocol import (
     Branch,
     GlobaltxError,
+    Notify,
     OutcomeUnknownError,
     RefusedError,
     Status,
@@ -27,6 +28,7 @@ __all__ = [
     "Branch",
     "Client",
     "GlobaltxError",
+    "Notify",
     "OutcomeUnknownError",
     "RefusedError",
     "Status",

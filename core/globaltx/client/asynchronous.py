@@ -16,6 +16,7 @@ from globaltx.client.protocol import (
     DEFAULT_URL,
     URL_VARIABLE,
     Branch,
+    Notify,
     OutcomeUnknownError,
     Status,
     Transaction,
@@ -47,9 +48,15 @@ class AsyncClient:
         if self._session is not None:
             await self._session.close()
 
-    async def begin(self, *, timeout_seconds: int = DEFAULT_TIMEOUT_SECONDS, mode: str = "AT") -> Transaction:
+    async def begin(
+        self,
+        *,
+        timeout_seconds: int = DEFAULT_TIMEOUT_SECONDS,
+        mode: str = "AT",
+        notify: Sequence[Notify] = (),
+    ) -> Transaction:
         """Begin a transaction, durable on return."""
-        return Transaction((await self._ask(protocol.begin(timeout_seconds, mode)))["xid"])
+        return Transaction((await self._ask(protocol.begin(timeout_seconds, mode, notify)))["xid"])
 
     async def commit(self, xid: str, message: str = "") -> None:
         """Take the outcome Commit; it is durable on return."""
@@ -103,10 +110,14 @@ class AsyncClient:
 
     @asynccontextmanager
     async def transaction(
-        self, *, timeout_seconds: int = DEFAULT_TIMEOUT_SECONDS, mode: str = "AT"
+        self,
+        *,
+        timeout_seconds: int = DEFAULT_TIMEOUT_SECONDS,
+        mode: str = "AT",
+        notify: Sequence[Notify] = (),
     ) -> AsyncIterator[Transaction]:
         """Begin; commit at the end of the block, or roll back when an exception leaves it."""
-        begun = await self.begin(timeout_seconds=timeout_seconds, mode=mode)
+        begun = await self.begin(timeout_seconds=timeout_seconds, mode=mode, notify=notify)
         try:
             yield begun
         except BaseException as error:
@@ -115,7 +126,11 @@ class AsyncClient:
         await self.commit(begun.xid)
 
     def transactional(
-        self, *, timeout_seconds: int = DEFAULT_TIMEOUT_SECONDS, mode: str = "AT"
+        self,
+        *,
+        timeout_seconds: int = DEFAULT_TIMEOUT_SECONDS,
+        mode: str = "AT",
+        notify: Sequence[Notify] = (),
     ) -> Callable[[Callable[Concatenate[Transaction, P], Awaitable[T]]], Callable[P, Awaitable[T]]]:
         """Decorate a coroutine function that gets the transaction as its first argument."""
 
@@ -124,7 +139,9 @@ class AsyncClient:
         ) -> Callable[P, Awaitable[T]]:
             @functools.wraps(function)
             async def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
-                async with self.transaction(timeout_seconds=timeout_seconds, mode=mode) as begun:
+                async with self.transaction(
+                    timeout_seconds=timeout_seconds, mode=mode, notify=notify
+                ) as begun:
                     return await function(begun, *args, **kwargs)
 
             return wrapped

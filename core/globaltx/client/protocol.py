@@ -53,6 +53,21 @@ class Transaction:
 
 
 @dataclass(frozen=True, slots=True)
+class Notify:
+    """Who is told the outcome by a signed POST, best effort (docs/notify.md).
+
+    ``name`` is unique in the transaction, ``url`` is one that the policy's notify.egress allows. What is None
+    is as the sidecar has it: both outcomes, five attempts within 13 minutes, 5 s for each.
+    """
+
+    name: str
+    url: str
+    outcomes: Sequence[Literal["Commit", "Rollback"]] | None = None
+    retry_after_seconds: Sequence[int] | None = None
+    timeout_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Branch:
     """A branch that was joined; confirm and cancel carry its name in ``globaltx-branch``."""
 
@@ -86,9 +101,22 @@ class Ask:
         return None if self.body is None else json.dumps(self.body).encode()
 
 
-def begin(timeout_seconds: int, mode: str) -> Ask:
+def begin(timeout_seconds: int, mode: str, notify: Sequence[Notify] = ()) -> Ask:
     """Ask for a transaction."""
-    return Ask("POST", "/v1/transactions", {"timeoutSeconds": timeout_seconds, "mode": mode})
+    asked: Json = {"timeoutSeconds": timeout_seconds, "mode": mode}
+    if notify:
+        asked["notify"] = [_wish(each) for each in notify]
+    return Ask("POST", "/v1/transactions", asked)
+
+
+def _wish(notify: Notify) -> Json:
+    return {
+        "name": notify.name,
+        "url": notify.url,
+        "outcomes": None if notify.outcomes is None else list(notify.outcomes),
+        "retryAfterSeconds": None if notify.retry_after_seconds is None else list(notify.retry_after_seconds),
+        "timeoutSeconds": notify.timeout_seconds,
+    }
 
 
 def status(xid: str) -> Ask:

@@ -16,6 +16,7 @@ from globaltx.client.protocol import (
     DEFAULT_URL,
     URL_VARIABLE,
     Branch,
+    Notify,
     OutcomeUnknownError,
     Status,
     Transaction,
@@ -38,13 +39,19 @@ class Client:
         self._place = urlsplit(url or os.environ.get(URL_VARIABLE) or DEFAULT_URL)
         self._seconds = answer_seconds
 
-    def begin(self, *, timeout_seconds: int = DEFAULT_TIMEOUT_SECONDS, mode: str = "AT") -> Transaction:
-        """Begin a transaction, durable on return.
+    def begin(
+        self,
+        *,
+        timeout_seconds: int = DEFAULT_TIMEOUT_SECONDS,
+        mode: str = "AT",
+        notify: Sequence[Notify] = (),
+    ) -> Transaction:
+        """Begin a transaction, durable on return; ``notify`` says who is told its outcome.
 
         Raises:
             GlobaltxError: it did not, or nobody knows (then it is rolled back at its deadline).
         """
-        return Transaction(self._ask(protocol.begin(timeout_seconds, mode))["xid"])
+        return Transaction(self._ask(protocol.begin(timeout_seconds, mode, notify))["xid"])
 
     def commit(self, xid: str, message: str = "") -> None:
         """Take the outcome Commit; it is durable on return.
@@ -123,7 +130,11 @@ class Client:
 
     @contextmanager
     def transaction(
-        self, *, timeout_seconds: int = DEFAULT_TIMEOUT_SECONDS, mode: str = "AT"
+        self,
+        *,
+        timeout_seconds: int = DEFAULT_TIMEOUT_SECONDS,
+        mode: str = "AT",
+        notify: Sequence[Notify] = (),
     ) -> Iterator[Transaction]:
         """Begin; commit at the end of the block, or roll back when an exception leaves it.
 
@@ -131,7 +142,7 @@ class Client:
             RefusedError: the commit came too late; everything is rolled back.
             OutcomeUnknownError: nobody knows whether it was committed.
         """
-        begun = self.begin(timeout_seconds=timeout_seconds, mode=mode)
+        begun = self.begin(timeout_seconds=timeout_seconds, mode=mode, notify=notify)
         try:
             yield begun
         except BaseException as error:
@@ -140,14 +151,18 @@ class Client:
         self.commit(begun.xid)
 
     def transactional(
-        self, *, timeout_seconds: int = DEFAULT_TIMEOUT_SECONDS, mode: str = "AT"
+        self,
+        *,
+        timeout_seconds: int = DEFAULT_TIMEOUT_SECONDS,
+        mode: str = "AT",
+        notify: Sequence[Notify] = (),
     ) -> Callable[[Callable[Concatenate[Transaction, P], T]], Callable[P, T]]:
         """Decorate a function that gets the transaction as its first argument."""
 
         def decorate(function: Callable[Concatenate[Transaction, P], T]) -> Callable[P, T]:
             @functools.wraps(function)
             def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
-                with self.transaction(timeout_seconds=timeout_seconds, mode=mode) as begun:
+                with self.transaction(timeout_seconds=timeout_seconds, mode=mode, notify=notify) as begun:
                     return function(begun, *args, **kwargs)
 
             return wrapped

@@ -26,6 +26,7 @@ _BRANCH = {
 }
 _REFUSALS = {
     400: "The request is not what is documented.",
+    403: "No policy of the pod allows it.",
     404: "There is no such transaction.",
     409: "The transaction's outcome is taken, and is another.",
     413: "The request is too large.",

@@ -11,6 +11,7 @@ from globaltx.manifest.schemas.branches import (
 )
 from globaltx.manifest.schemas.egress import PATH, PATH_LENGTH_MAX
 from globaltx.manifest.schemas.fields import Schema, choice, fields, flag, several, text, whole
+from globaltx.manifest.schemas.notify import notify
 from globaltx.manifest.schemas.policies import (
     CALL_SECONDS_MAX,
     METHODS,
@@ -50,6 +51,13 @@ def begin() -> Schema:
             "mode": choice(
                 "What is shown as its mode; each branch has its own.", BUILT, default=str(Mode.AT)
             ),
+            "notify": {
+                **notify(
+                    "Who is told the outcome, each by a name of its own; notify.egress of the pod's policy "
+                    "must allow the URLs."
+                ),
+                "default": [],
+            },
         },
     )
 

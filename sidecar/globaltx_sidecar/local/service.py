@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from globaltx.coordinator.reasons import Reason
+from globaltx.manifest.notify import read_notify
 from globaltx.manifest.schemas.policies import DEPENDS_SENTENCE, HEADERS_SENTENCE, may_repeat
 from globaltx.modes import saga, tcc
 from globaltx.stores.base import StoreError
@@ -16,11 +17,15 @@ from globaltx_sidecar.faults import reason_of
 from globaltx_sidecar.insist import insist
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from globaltx.stores.base import Store
     from globaltx.transaction.model import Branch, Snapshot
+    from globaltx.transaction.notification import Notify
     from globaltx.transaction.states import Outcome
     from globaltx.transaction.xid import Xid
     from globaltx_sidecar.http.initiator import Initiator
+    from globaltx_sidecar.notify.sender import Sender
 
 Json = dict[str, Any]
 
@@ -50,14 +55,24 @@ class RefusedError(Exception):
 
 
 class LocalService:
-    """The operations; ``callable_`` says whether the application beside has a port that can be called."""
+    """The operations; ``callable_`` says whether the application beside has a port that can be called.
+
+    ``sender`` knows where outcomes may be told; None: no policy lets this pod tell any.
+    """
 
     def __init__(
-        self, store: Store, initiator: Initiator, *, callable_: bool, wait_seconds: float = WAIT_SECONDS
+        self,
+        store: Store,
+        initiator: Initiator,
+        *,
+        callable_: bool,
+        sender: Sender | None = None,
+        wait_seconds: float = WAIT_SECONDS,
     ) -> None:
         self._store = store
         self._initiator = initiator
         self._callable = callable_
+        self._sender = sender
         self._wait_seconds = wait_seconds
 
     async def begin(self, asked: Json) -> Json:
@@ -66,7 +81,10 @@ class LocalService:
         Raises:
             RefusedError: it did not begin, or nobody knows whether it did.
         """
-        begun = self._initiator.start(timedelta(seconds=asked["timeoutSeconds"]), Mode(asked["mode"]))
+        wishes = read_notify(asked["notify"])
+        self._look_at(wishes)
+        timeout, mode = timedelta(seconds=asked["timeoutSeconds"]), Mode(asked["mode"])
+        begun = self._initiator.start(timeout, mode, notify=wishes)
         failed = await begun.begun
         if failed is not None:
             raise _refused(failed, begun.xid)
@@ -158,6 +176,27 @@ class LocalService:
             message = f"{name} was not registered as a step here, so nobody asks when it was done"
             raise RefusedError(409, Reason.REQUEST_NOT_SUPPORTED, message, xid=xid)
         return branch
+
+    def _look_at(self, wishes: tuple[Notify, ...]) -> None:
+        """Refuse those who could not be told apart, and those who could only be given up."""
+        if len({each.name for each in wishes}) < len(wishes):
+            message = (
+                "body.notify: each notification needs a name of its own; rename one of those that share it"
+            )
+            raise RefusedError(400, Reason.REQUEST_NOT_SUPPORTED, message)
+        if wishes and self._sender is None:
+            message = (
+                "body.notify: this pod was made by no TransactionPolicy with notify (secretName and egress), "
+                "so it can tell nobody; apply one, then make the pod anew"
+            )
+            raise RefusedError(403, Reason.DESTINATION_NOT_ALLOWED, message)
+        if refused := "; ".join(self._not_allowed(wishes)):
+            raise RefusedError(403, Reason.DESTINATION_NOT_ALLOWED, refused)
+
+    def _not_allowed(self, wishes: Iterable[Notify]) -> Iterator[str]:
+        for index, each in enumerate(wishes):
+            if self._sender and (told := self._sender.refusal(each.url)):
+                yield f"body.notify[{index}].url: {told}"
 
     def _calls(self, asked: Json) -> Calls:
         request = asked["request"]

@@ -58,6 +58,10 @@ class Sender:
         """Say anew where outcomes may be told."""
         self._egress = tuple(egress)
 
+    def refusal(self, url: str) -> str:
+        """Why a URL must not be called; empty: it may be."""
+        return refusal(url, self._egress, "notify.egress") or _never(url)
+
     def place(self, url: str) -> str:
         """The host and port of a URL; empty if it must not be called."""
         found = target(url)
@@ -74,7 +78,7 @@ class Sender:
         if branch.notification is None or self._session is None:  # a bug: whoever sends has looked
             raise RuntimeError
         url, seconds = branch.notification.url, branch.notification.timeout.total_seconds()
-        if refused := refusal(url, self._egress, "notify.egress") or _never(url):
+        if refused := self.refusal(url):
             raise NotSentError(refused)
         content = notify.body(branch)
         headers = self._signed(branch, content)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from schemathesis.generation import GenerationMode
 
 from globaltx_sidecar.local import openapi
@@ -57,9 +57,21 @@ async def test_the_api_is_as_documented(url: str, method: str, path: str, mode: 
     def each(case: Case[Any]) -> None:
         nonlocal tried
         tried += 1
+        assume(_told_apart(case.body))
         if mode is GenerationMode.POSITIVE and "xid" in (case.path_parameters or {}):
             case.path_parameters["xid"] = xid
         case.call_and_validate(base_url=url)
 
     await asyncio.to_thread(each)
     assert tried
+
+
+def _told_apart(body: Any) -> bool:
+    """JSON Schema has no word for names that are unique, which those who are told need to have."""
+    wishes = body.get("notify") if isinstance(body, dict) else None
+    names = (
+        [each.get("name") for each in wishes or () if isinstance(each, dict)]
+        if isinstance(wishes, list)
+        else []
+    )
+    return all(name not in names[:index] for index, name in enumerate(names))

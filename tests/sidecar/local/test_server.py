@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from globaltx.coordinator.reasons import Reason
 from globaltx.manifest.check import problems
 from globaltx.transaction.calls import BODY_BYTES_MAX, Order, Request, Step
 from globaltx.transaction.model import Decision, Mode
+from globaltx.transaction.notification import Notify
 from globaltx.transaction.states import Outcome
 from globaltx.transaction.xid import Xid
 from globaltx_sidecar.local import openapi
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 JOIN = {"name": "seat", "confirm": "/seat/confirm", "cancel": "/seat/cancel"}
 TRANSACTIONS = "/v1/transactions"
+ALLOWED = "http://billing.shop.svc:8080/outcomes"
 
 
 async def ask(
@@ -62,6 +65,55 @@ async def test_a_transaction_begins_is_shown_and_commits() -> None:
         "all done",
     )
     assert (transaction.initiator, transaction.timeout.total_seconds()) == ("worker", 60)
+
+
+async def test_who_is_told_the_outcome_is_said_at_the_beginning() -> None:
+    """Defaults are those of a route; null is as left out."""
+    wish = {"name": "billing", "url": ALLOWED}
+    all_said = {"outcomes": ["Rollback"], "retryAfterSeconds": [1, 2], "timeoutSeconds": 3}
+    async with local_api() as scene:
+        asked = [wish | {"outcomes": None}, wish | {"name": "stock"} | all_said]
+        assert (await ask(scene, "POST", TRANSACTIONS, {"notify": asked}))[0] == 201
+        (transaction,) = scene.memory.transactions.values()
+    pauses = tuple(timedelta(seconds=each) for each in (1, 2))
+    assert transaction.notify == (
+        Notify("billing", ALLOWED),
+        Notify("stock", ALLOWED, frozenset({Outcome.ROLLBACK}), pauses, timedelta(seconds=3)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("notify", "status", "told"),
+    [
+        (
+            [{"name": "a", "url": "http://other.shop.svc/"}],
+            403,
+            "notify[0].url: no notify.egress of the policy",
+        ),
+        ([{"name": "a", "url": f"{ALLOWED}/../x"}], 403, "has segments . or .. in it"),
+        ([{"name": "a", "url": ALLOWED}] * 2, 400, "needs a name of its own"),
+        ([{"name": "a", "url": "ftp://billing.shop.svc/"}], 400, "body.notify[0].url: must match"),
+        ([{"name": "a"}], 400, "body.notify[0].url: is required"),
+        ([{"name": "a", "url": ALLOWED, "outcomes": ["Commit"] * 2}], 400, "body.notify[0].outcomes"),
+        ([{"name": "a", "url": ALLOWED, "retryAfterSeconds": [0]}], 400, "must be between 1"),
+        ({"name": "a", "url": ALLOWED}, 400, "body.notify: must be of type array"),
+        ([{"name": f"a{each}", "url": ALLOWED} for each in range(9)], 400, "must have 0 to 8 entries"),
+    ],
+)
+async def test_who_cannot_be_told_is_refused_and_nothing_begins(notify: Any, status: int, told: str) -> None:
+    async with local_api() as scene:
+        found, body = await ask(scene, "POST", TRANSACTIONS, {"notify": notify})
+        assert (found, scene.memory.transactions) == (status, {})
+    assert told in body["message"]
+    assert body["reason"] == ("DestinationNotAllowed" if status == 403 else "RequestNotSupported")
+
+
+async def test_a_pod_that_may_tell_nobody_says_so() -> None:
+    async with local_api(tells=False) as scene:
+        status, body = await ask(scene, "POST", TRANSACTIONS, {"notify": [{"name": "a", "url": ALLOWED}]})
+        assert (await ask(scene, "POST", TRANSACTIONS, {"notify": []}))[0] == 201
+    assert (status, body["reason"]) == (403, "DestinationNotAllowed")
+    assert "TransactionPolicy with notify (secretName and egress)" in body["message"]
 
 
 async def test_an_outcome_is_repeated_at_will_and_never_changed() -> None:
@@ -284,6 +336,17 @@ bodies = values | st.fixed_dictionaries(
     optional={
         "timeoutSeconds": st.integers(-1, 400) | values,
         "mode": st.sampled_from(["AT", "TCC", "XA"]),
+        "notify": st.lists(
+            st.fixed_dictionaries(
+                {"name": st.sampled_from("ab")},
+                optional={
+                    "url": st.just(ALLOWED) | st.text(),
+                    "outcomes": st.lists(st.sampled_from(Outcome)),
+                },
+            ),
+            max_size=3,
+        )
+        | values,
         "message": st.text(),
         "name": st.sampled_from(["a", "b-c", "A", ""]),
         "confirm": st.sampled_from(["/c", "c", ""]),
