@@ -23,14 +23,19 @@ KEY = "whsec_" + "a2V5" * 8
 BODY = json.dumps({"type": "globaltx.outcome", "data": {"xid": "shop.1", "outcome": "Commit"}}).encode()
 
 
-def receiver(folder: Path, port: int, *keys: str) -> Program:
-    """The program of the page, as a process of its own; what it is told stands in its log."""
+def write_receiver(folder: Path) -> Path:
+    """Write the program of the page into a folder, and give its file."""
     (text,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     file = folder / "receiver.py"
     file.write_text(text)
+    return file
+
+
+def receiver(folder: Path, port: int, *keys: str) -> Program:
+    """The program of the page, as a process of its own; what it is told stands in its log."""
     return Receiver(
         name="receiver",
-        command=[sys.executable, str(file)],
+        command=[sys.executable, str(write_receiver(folder))],
         ready=f"http://{LOOPBACK}:{port}/",
         log=folder / "receiver.log",
         environment={"PORT": str(port), "NOTIFY_KEYS": " ".join(keys)},
