@@ -3,45 +3,21 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
-from typing import Any
 
-import yaml
+from tests.examples.manifests import Example
 
-from globaltx.manifest.injection import Injected
-from globaltx.manifest.injection.inject import inject_workload
-from globaltx.manifest.injection.options import InjectionOptions
-from globaltx.manifest.policy import merge, read_policy
-
-SAMPLE = Path(__file__).parents[2] / "examples" / "02-tcc-transfer"
-
-
-def documents() -> list[dict[str, Any]]:
-    names = yaml.safe_load((SAMPLE / "manifests" / "kustomization.yaml").read_text())["resources"]
-    texts = ((SAMPLE / "manifests" / name).read_text() for name in names)
-    return [document for text in texts for document in yaml.safe_load_all(text)]
-
-
-def of_kind(kind: str) -> list[dict[str, Any]]:
-    return [each for each in documents() if each["kind"] == kind]
+EXAMPLE = Example("02-tcc-transfer")
 
 
 def test_every_pod_is_injected_with_the_routes_of_its_policy() -> None:
-    policies = [read_policy(each) for each in of_kind("TransactionPolicy")]
-    found = {}
-    for deployment in of_kind("Deployment"):
-        injected = inject_workload(deployment, policies, InjectionOptions(image="sidecar"), namespace="banks")
-        assert isinstance(injected, Injected), injected
-        assert injected.settings.http is not None
-        found[injected.settings.app] = [route.name for route in injected.settings.http.routes]
-    assert found == {"transfer": ["transfer"], "bank-a": ["debit", "credit"], "bank-b": ["debit", "credit"]}
+    banks = {bank: ["debit", "credit"] for bank in ("bank-a", "bank-b")}
+    assert EXAMPLE.routes() == {"transfer": ["transfer"], **banks}
 
 
 def test_every_path_of_the_policy_is_one_of_the_bank_s_program() -> None:
-    program = (SAMPLE / "services" / "bank.py").read_text()
+    program = (EXAMPLE.folder / "services" / "bank.py").read_text()
     served = {re.sub("<account>", "{id}", path) for path in re.findall(r'@app\.post\("(.+?)"\)', program)}
-    bank = next(each for each in of_kind("TransactionPolicy") if each["metadata"]["name"] == "bank")
-    capture = merge([read_policy(bank)]).http
+    (capture,) = (each.http for each in EXAMPLE.policies() if each.name == "bank")
     assert capture is not None
     paths = [
         path
