@@ -153,11 +153,10 @@ async def bank(
     *,
     store: FaultyStore | None = None,
     traces: Traces | None = None,
-    options: tuple[tuple[str, int], ...] = (),
 ) -> AsyncIterator[GrpcScene]:
     """Run the bank behind a proxy."""
     application = Bank(does)
-    server = grpc.aio.server(options=(*OPTIONS, *options))
+    server = grpc.aio.server(options=OPTIONS)
     server.add_generic_rpc_handlers((_Handlers(application),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.sidecar.mysql.harness import Place, Proxy, write_credentials
+from globaltx_sidecar.branch import registrar
+from tests.sidecar.mysql.harness import WAIT_SECONDS, Place, Proxy, write_credentials
+from tests.sidecar.mysql.meter import TripMeter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +35,23 @@ def place(server: Server, schema: str) -> Place:
 @pytest.fixture
 def credentials(tmp_path: Path) -> Path:
     return write_credentials(tmp_path)
+
+
+@pytest.fixture
+def meter(place: Place) -> Iterator[TripMeter]:
+    """Between the sidecar of `metered` and the database."""
+    with TripMeter(place.port) as counting:
+        yield counting
+
+
+@pytest.fixture
+def metered(
+    meter: TripMeter, place: Place, credentials: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Proxy]:
+    """A sidecar that remembers what was joined for longer than a test lasts."""
+    monkeypatch.setattr(registrar, "KEEP_SECONDS", WAIT_SECONDS * 10)
+    with Proxy(replace(place, port=meter.port), credentials) as running:
+        yield running
 
 
 @pytest.fixture

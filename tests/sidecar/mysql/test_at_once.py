@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pymysql
 import pytest
 
 from globaltx.transaction.states import Outcome
-from globaltx_sidecar.branch import registrar
-from tests.sidecar.mysql.harness import WAIT_SECONDS, Proxy, hint
-from tests.sidecar.mysql.meter import TripMeter
+from tests.sidecar.mysql.harness import hint
 from tests.sidecar.mysql.test_at import refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from globaltx.transaction.xid import Xid
-    from tests.sidecar.mysql.harness import Place
+    from tests.sidecar.mysql.harness import Place, Proxy
+    from tests.sidecar.mysql.meter import TripMeter
 
 ITEMS = [(1, "bolt", 100), (2, "nut", 200), (3, "washer", 300)]
 UNDO = "SELECT table_name, row_key, xid FROM globaltx_undo WHERE table_name NOT IN ('', 'keyed')"
@@ -48,21 +45,6 @@ TWO_TRIPS = {
     "no key": "UPDATE {} item SET amount = 1 WHERE name = 'bolt'",
 }
 LONG = "REPEAT('x', 100)"
-
-
-@pytest.fixture
-def meter(place: Place) -> Iterator[TripMeter]:
-    with TripMeter(place.port) as counting:
-        yield counting
-
-
-@pytest.fixture
-def metered(
-    meter: TripMeter, place: Place, credentials: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Proxy]:
-    monkeypatch.setattr(registrar, "KEEP_SECONDS", WAIT_SECONDS * 10)
-    with Proxy(replace(place, port=meter.port), credentials) as running:
-        yield running
 
 
 @pytest.fixture

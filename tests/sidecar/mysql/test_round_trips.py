@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import mysql.connector
 import pytest
 
-from globaltx_sidecar.branch import registrar
-from tests.sidecar.mysql.harness import ACCOUNT, PASSWORD, WAIT_SECONDS, Proxy, hint
-from tests.sidecar.mysql.meter import TripMeter
+from tests.sidecar.mysql.harness import ACCOUNT, PASSWORD, hint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
-    from tests.sidecar.mysql.harness import Place
+    from tests.sidecar.mysql.harness import Place, Proxy
+    from tests.sidecar.mysql.meter import TripMeter
 
 CHANGES = (
     "INSERT {} INTO item (name, amount) VALUES ('nail', 1)",
@@ -25,21 +22,6 @@ CHANGES = (
     "UPDATE {} item SET name = 'screw' WHERE id = 2",
     "DELETE {} FROM item WHERE id = 3",
 )
-
-
-@pytest.fixture
-def meter(place: Place) -> Iterator[TripMeter]:
-    with TripMeter(place.port) as counting:
-        yield counting
-
-
-@pytest.fixture
-def metered(
-    meter: TripMeter, place: Place, credentials: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Proxy]:
-    monkeypatch.setattr(registrar, "KEEP_SECONDS", WAIT_SECONDS * 10)
-    with Proxy(replace(place, port=meter.port), credentials) as running:
-        yield running
 
 
 def warm(proxy: Proxy, connection: Any) -> None:
