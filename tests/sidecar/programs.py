@@ -86,6 +86,17 @@ class Program:
         return get(self.ready)[0] == 200
 
 
+def service(name: str, words: Sequence[str | Path], port: int, folder: Path, **environment: str) -> Program:
+    """A Python program of an example, at a port of loopback; ``words`` are its file and what follows."""
+    return Program(
+        name=name,
+        command=[sys.executable, *map(str, words)],
+        ready=f"http://{LOOPBACK}:{port}/healthz",
+        log=folder / f"{name}.log",
+        environment={"PORT": str(port), **environment},
+    )
+
+
 def get(
     url: str,
     *,
@@ -173,6 +184,17 @@ class SidecarProgram(Program):
 def http_settings(upstream_port: int, routes: Sequence[Route] = ()) -> HttpSettings:
     """HTTP on a free port of loopback."""
     return HttpSettings(upstream_port, tuple(routes), free_port(), LOOPBACK)
+
+
+def reached_by(source: DatasourceSettings) -> dict[str, str]:
+    """What a program of an example is told of its database, which it reaches by its sidecar."""
+    return {
+        "DATABASE_HOST": LOOPBACK,
+        "DATABASE_PORT": str(source.listen_port),
+        "DATABASE_NAME": source.datasource.schema,
+        "DATABASE_USER": "dksl",
+        "DATABASE_PASSWORD": "123456",
+    }
 
 
 def datasource(name: str, schema: str, port: int) -> DatasourceSettings:

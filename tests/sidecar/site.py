@@ -6,25 +6,29 @@ import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from globaltx.manifest.settings import EtcdSettings
+import pytest
+
+from globaltx.manifest.settings import EtcdSettings, HttpSettings, SidecarSettings
 from tests.ports import LOOPBACK, free_port
 from tests.sidecar.ledgers import InEtcd, InKubernetes
 from tests.sidecar.programs import BIN, LEASE, Program, SidecarProgram
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
-
-    import pytest
 
     from dev.cluster.cluster import Cluster
     from dev.etcd import Etcd
-    from globaltx.manifest.settings import SidecarSettings
+    from globaltx.coordinator.policy import HttpCapture
+    from globaltx.manifest.settings import DatasourceSettings
     from tests.sidecar.ledgers import Ledger
     from tests.sidecar.programs import Account
 
 IN_KUBERNETES = "kubernetes"
 IN_ETCD = "etcd"
 STORES = (IN_KUBERNETES, IN_ETCD)
+EACH_STORE = (IN_KUBERNETES, pytest.param(IN_ETCD, marks=pytest.mark.etcd))
+"""Of a fixture, or of a test, that wants each of them."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,25 @@ class Site:
         """A sidecar that keeps its transactions there."""
         told = replace(settings, etcd=self.etcd_settings)
         return SidecarProgram(told, self.folder, kubeconfig or self.cluster.kubeconfig, account, pod=pod)
+
+    def capturing(
+        self,
+        app: str,
+        port: int,
+        capture: HttpCapture,
+        sources: Sequence[DatasourceSettings] = (),
+        account: Account | None = None,
+    ) -> SidecarProgram:
+        """The sidecar of an app at this port, before which it stands as a policy says."""
+        listening = (free_port(), LOOPBACK, capture.edge, capture.joins_by_trace)
+        settings = SidecarSettings(
+            namespace=self.namespace,
+            app=app,
+            http=HttpSettings(port, capture.routes, *listening),
+            datasources=tuple(sources),
+            control_port=free_port(),
+        )
+        return self.sidecar(settings, account)
 
     def operator(self, number: int = 0) -> Program:
         """A replica of the operator, for this namespace only."""

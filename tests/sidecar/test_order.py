@@ -13,7 +13,7 @@ from bench.stores import Kubernetes
 from dev.waiting import wait_for
 from tests.sidecar.programs import get
 from tests.sidecar.shop.stage import NOTHING, ORDERED, SQL, Shop
-from tests.sidecar.site import IN_ETCD, IN_KUBERNETES, Site
+from tests.sidecar.site import EACH_STORE, IN_ETCD, IN_KUBERNETES, Site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ WRITES = 12
 ORDERS = 30
 
 
-@pytest.fixture(scope="module", params=[IN_KUBERNETES, pytest.param(IN_ETCD, marks=pytest.mark.etcd)])
+@pytest.fixture(scope="module", params=EACH_STORE)
 def shop(
     request: pytest.FixtureRequest, control_plane: Cluster, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Shop]:

@@ -11,7 +11,7 @@ from tests.sidecar.bank.stage import Banks
 from tests.sidecar.checkout.stage import Checkouts
 from tests.sidecar.clocks import AHEAD, BEHIND, set_wrong
 from tests.sidecar.saga.stage import Sagas
-from tests.sidecar.site import IN_ETCD, IN_KUBERNETES, new_site
+from tests.sidecar.site import EACH_STORE, IN_KUBERNETES, new_site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.control_plane, pytest.mark.timeout(300)]
 
-STORES = pytest.mark.parametrize(
-    "banks", [IN_KUBERNETES, pytest.param(IN_ETCD, marks=pytest.mark.etcd)], indirect=True
-)
+IN_EACH_STORE = pytest.mark.parametrize("banks", EACH_STORE, indirect=True)
 ID = "x-request-id"
 AMOUNT = 30
 DEADLINE_SECONDS = 120.0
@@ -44,7 +42,7 @@ def banks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield running
 
 
-@STORES
+@IN_EACH_STORE
 def test_a_transfer_is_not_taken_for_old(banks: Banks) -> None:
     before, balances = set(banks.outcomes()), banks.balances()
     assert banks.transfer(AMOUNT, **{ID: "one"}) == 200
@@ -52,7 +50,7 @@ def test_a_transfer_is_not_taken_for_old(banks: Banks) -> None:
     assert banks.balances() == (balances[0] - AMOUNT, balances[1] + AMOUNT)
 
 
-@STORES
+@IN_EACH_STORE
 def test_a_transfer_that_fails_is_cancelled(banks: Banks) -> None:
     before, balances = set(banks.outcomes()), banks.balances()
     assert banks.transfer(AMOUNT, "?fail", **{ID: "two"}) == 409
@@ -60,7 +58,7 @@ def test_a_transfer_that_fails_is_cancelled(banks: Banks) -> None:
     assert banks.balances() == balances
 
 
-@STORES
+@IN_EACH_STORE
 def test_a_request_id_is_known_again_by_a_pod_with_another_clock(banks: Banks) -> None:
     before, balances = set(banks.outcomes()), banks.balances()
     assert banks.transfer(AMOUNT, **{ID: "three"}) == 200
@@ -76,7 +74,7 @@ def test_a_request_id_is_known_again_by_a_pod_with_another_clock(banks: Banks) -
     banks.sidecar.start(60)
 
 
-@STORES
+@IN_EACH_STORE
 @pytest.mark.parametrize("operator", [AHEAD, BEHIND])
 def test_whoever_dies_is_rolled_back_at_the_deadline_and_not_before(banks: Banks, operator: int) -> None:
     banks.operator.kill()
@@ -100,7 +98,7 @@ def test_whoever_dies_is_rolled_back_at_the_deadline_and_not_before(banks: Banks
     assert banks.open_reservations() == 0
 
 
-@pytest.mark.parametrize("store", [IN_KUBERNETES, pytest.param(IN_ETCD, marks=pytest.mark.etcd)])
+@pytest.mark.parametrize("store", EACH_STORE)
 def test_a_reservation_is_confirmed_in_its_time(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, store: str
 ) -> None:

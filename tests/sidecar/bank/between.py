@@ -68,11 +68,6 @@ class Between:
         with self._lock:
             self._faults.setdefault(operation, []).append(fault)
 
-    def drop(self, operation: str) -> None:
-        """Forget the faults of an operation that did not happen."""
-        with self._lock:
-            self._faults.pop(operation, None)
-
     def clear(self) -> None:
         """Let everything through again."""
         with self._lock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from dev.waiting import wait_for
 from tests.sidecar.bank.between import answered, lost_answer, lost_request, repeated
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tests.sidecar.bank.between import Answer, Between
     from tests.sidecar.programs import Program, SidecarProgram
 
+T = TypeVar("T")
 STEPS = ("try", "confirm", "cancel")
 QUERIES = {"try": "", "confirm": "", "cancel": "?fail"}
 MOMENT_SECONDS = 120.0
@@ -34,6 +35,7 @@ class Staged(Protocol):
     service: Program
     sidecar: SidecarProgram
     operator: Program
+    betweens: tuple[Between, ...]
 
     @property
     def a(self) -> Participant:
@@ -79,6 +81,23 @@ class Hit:
         self.killed = self._case.victim(self._banks)
         self.killed.kill()
         return forward() if self._case.before else answer
+
+
+def meet(staged: Staged, step: str, case: Case, act: Callable[[], T]) -> T:
+    """Act while the participant's next ``step`` meets the case; what it has killed runs again on return.
+
+    Of a fault that happens several times, a step that is not made again meets the first only.
+    """
+    for between in staged.betweens:
+        between.clear()
+    hits = [Hit(staged, step, case) for _ in range(case.times)]
+    for hit in hits:
+        staged.a.between.fault(step, hit)
+    done = act()
+    assert hits[0].met.wait(MOMENT_SECONDS), f"the {step} never came"
+    if hits[0].killed is not None:
+        hits[0].killed.start(60)
+    return done
 
 
 def slow(forward: Callable[[], Answer], banks: Staged, step: str) -> Answer | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
+import os
+import subprocess
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
@@ -14,18 +15,21 @@ import yaml
 
 from dev.waiting import wait_for
 from globaltx.manifest.policy import read_policy
-from globaltx.manifest.settings import HttpSettings, SidecarSettings
-from tests.ports import LOOPBACK, free_port
+from tests.ports import free_port
 from tests.sidecar.bank.between import Between
-from tests.sidecar.programs import Program, get
+from tests.sidecar.programs import BIN, get, service
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from globaltx.coordinator.policy import HttpCapture, Route, Tcd
     from globaltx.transaction.calls import Reservation
     from tests.sidecar.ledgers import Stand
+    from tests.sidecar.programs import Program, SidecarProgram
     from tests.sidecar.site import Site
 
 SAMPLE = Path(__file__).parents[3] / "examples" / "02-tcc-transfer"
+Json = dict[str, Any]
 CALL_SECONDS = 60.0
 MOMENT_SECONDS = 120.0
 TIMEOUT = timedelta(seconds=15)
@@ -63,23 +67,11 @@ class Bank:
     """A bank, its sidecar, and what stands between them."""
 
     def __init__(self, name: str, site: Site, capture: HttpCapture | None = None) -> None:
-        port, between = free_port(), free_port()
-        capture = capture or routes("bank")
-        http = HttpSettings(between, capture.routes, free_port(), LOOPBACK, edge=capture.edge)
-        settings = SidecarSettings(namespace=site.namespace, app=name, http=http, control_port=free_port())
-        self.between = Between(between, port)
-        self.sidecar = site.sidecar(settings)
-        self.service = Program(
-            name=name,
-            command=[sys.executable, str(SAMPLE / "services" / "bank.py")],
-            ready=f"http://{LOOPBACK}:{port}/healthz",
-            log=site.folder / f"{name}.log",
-            environment={
-                "PORT": str(port),
-                "DATABASE": str(site.folder / f"{name}.db"),
-                "ACCOUNTS": "1=1000",
-            },
-        )
+        port = free_port()
+        self.between = Between(free_port(), port)
+        self.sidecar = site.capturing(name, self.between.port, capture or routes("bank"))
+        held = {"DATABASE": str(site.folder / f"{name}.db"), "ACCOUNTS": "1=1000"}
+        self.service = service(name, [SAMPLE / "services" / "bank.py"], port, site.folder, **held)
 
     def look(self) -> dict[str, Any]:
         """What is in the bank."""
@@ -89,6 +81,9 @@ class Bank:
 
 class Stage:
     """A sample, running, with its operator."""
+
+    sidecar: SidecarProgram
+    """To which clients send their requests."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -115,6 +110,41 @@ class Stage:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def clear(self) -> None:
+        """Let everything through again."""
+        for between in self.betweens:
+            between.clear()
+
+    def post(self, path: str, body: Json, headers: Mapping[str, str] | None = None) -> tuple[int, str]:
+        """Send a client's request; 0 when there was no answer."""
+        given = {"Content-Type": "application/json", **(headers or {})}
+        url, content = f"{self.sidecar.url}{path}", json.dumps(body).encode()
+        return get(url, method="POST", body=content, seconds=CALL_SECONDS, headers=given)
+
+    def apply(self, manifest: Json, *flags: str) -> str:
+        """Apply it, and give its name."""
+        self.cluster.kubectl("apply", *flags, "-f", "-", stdin=yaml.safe_dump(manifest))
+        return str(manifest["metadata"]["name"])
+
+    def read(self, name: str) -> Json:
+        """The transaction, as it is shown."""
+        found: Json = json.loads(
+            self.cluster.kubectl("get", "globaltx", name, "-n", self.namespace, "-o", "json")
+        )
+        return found
+
+    def says(self, *words: str) -> str:
+        """What the command line says."""
+        done = subprocess.run(
+            [str(BIN / "globaltx"), *words],
+            env={**os.environ, "KUBECONFIG": str(self.cluster.kubeconfig)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        return done.stdout + done.stderr
 
     def outcomes(self) -> dict[str, str]:
         """The transactions that there are, each with its outcome or an empty text."""
@@ -162,32 +192,18 @@ class Banks(Stage):
         super().__init__(site)
         self.a, self.b = (Bank(name, site) for name in ("bank-a", "bank-b"))
         port, capture = free_port(), routes("transfer")
-        told = [replace(each, request_id_header=request_id_header) for each in capture.routes]
-        http = HttpSettings(port, tuple(told), free_port(), LOOPBACK, edge=capture.edge)
-        self.sidecar = site.sidecar(
-            SidecarSettings(namespace=site.namespace, app="transfer", http=http, control_port=free_port())
-        )
-        self.service = Program(
-            name="transfer",
-            command=[sys.executable, str(SAMPLE / "services" / "transfer.py")],
-            ready=f"http://{LOOPBACK}:{port}/healthz",
-            log=site.folder / "transfer.log",
-            environment={
-                "PORT": str(port),
-                "FROM_URL": self.a.sidecar.url,
-                "TO_URL": self.b.sidecar.url,
-            },
-        )
+        told = tuple(replace(each, request_id_header=request_id_header) for each in capture.routes)
+        self.sidecar = site.capturing("transfer", port, replace(capture, routes=told))
+        urls = {"FROM_URL": self.a.sidecar.url, "TO_URL": self.b.sidecar.url}
+        self.service = service("transfer", [SAMPLE / "services" / "transfer.py"], port, site.folder, **urls)
         self.betweens = (self.a.between, self.b.between)
         banks = (self.a.sidecar, self.a.service, self.b.sidecar, self.b.service)
         self.programs = (self.operator, self.sidecar, self.service, *banks)
 
     def transfer(self, amount: int = 30, query: str = "", **headers: str) -> int:
         """Send a client's request and give the status; 0 when there was no answer."""
-        body = json.dumps({"debit": "1", "credit": "1", "amount": amount}).encode()
-        url = f"{self.sidecar.url}/transfer{query}"
-        given = {"Content-Type": "application/json", **headers}
-        return get(url, method="POST", body=body, seconds=CALL_SECONDS, headers=given)[0]
+        asked = {"debit": "1", "credit": "1", "amount": amount}
+        return self.post(f"/transfer{query}", asked, headers)[0]
 
     def balances(self) -> tuple[int, int]:
         """What the two accounts hold."""

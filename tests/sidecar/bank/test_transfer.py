@@ -20,7 +20,7 @@ from globaltx.transaction.model import Decision, GlobalTransaction, Mode
 from globaltx.transaction.states import Outcome
 from globaltx.transaction.xid import RANDOM_BITS, new_xid
 from tests.sidecar.bank.between import answered
-from tests.sidecar.bank.cases import CASES, MOMENT_SECONDS, QUERIES, STEPS, Hit
+from tests.sidecar.bank.cases import CASES, QUERIES, STEPS, meet
 from tests.sidecar.bank.page import Cell, Matrix
 
 if TYPE_CHECKING:
@@ -90,18 +90,8 @@ async def leave_behind(banks: Banks) -> None:
 @pytest.mark.parametrize(("banks", "cell"), MATRIX.cells(), indirect=["banks"], scope="module")
 def test_whatever_goes_wrong_both_banks_agree(banks: Banks, cell: Cell) -> None:
     case, step = cell.case, cell.step
-    banks.a.between.clear()
     before, balances = set(banks.outcomes()), banks.balances()
-    hits = [Hit(banks, step, case) for _ in range(case.times)]
-    for hit in hits:
-        banks.a.between.fault(step, hit)
-    status = banks.transfer(AMOUNT, QUERIES[step])
-    assert hits[0].met.wait(MOMENT_SECONDS), f"the {step} never came"
-    if hits[0].killed is not None:
-        hits[0].killed.start(60)
-    banks.b.between.clear()
-    if step == "try":
-        banks.a.between.drop("try")
+    status = meet(banks, step, case, lambda: banks.transfer(AMOUNT, QUERIES[step]))
     outcome = banks.settled(before)
     moved = AMOUNT if outcome == "Commit" else 0
     assert banks.balances() == (balances[0] - moved, balances[1] + moved)

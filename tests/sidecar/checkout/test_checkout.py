@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.sidecar.bank.cases import CASES as ALL
-from tests.sidecar.bank.cases import MOMENT_SECONDS, Case, Hit
+from tests.sidecar.bank.cases import Case, meet
 from tests.sidecar.bank.page import Cell, Matrix
 
 if TYPE_CHECKING:
@@ -36,17 +36,8 @@ def test_whatever_goes_wrong_both_are_confirmed_or_none_or_it_is_told(
     checkouts: Checkouts, cell: Cell
 ) -> None:
     case, step = cell.case, cell.step
-    checkouts.clear()
     before, (account, product) = set(checkouts.outcomes()), checkouts.confirmed()
-    hits = [Hit(checkouts, step, case) for _ in range(case.times)]
-    for hit in hits:
-        checkouts.a.between.fault(step, hit)
-    status = checkouts.buy()
-    assert hits[0].met.wait(MOMENT_SECONDS), f"the {step} never came"
-    if hits[0].killed is not None:
-        hits[0].killed.start(60)
-    if step == "try":
-        checkouts.a.between.drop("try")
+    status = meet(checkouts, step, case, checkouts.buy)
     end = checkouts.reached(before, ENDS)
     conflict = end.state == "Conflict"
     assert conflict == (case.fault is runs_out)

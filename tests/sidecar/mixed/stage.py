@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dev.waiting import wait_for
-from globaltx.manifest.settings import HttpSettings, SidecarSettings
-from tests.ports import LOOPBACK, free_port
-from tests.sidecar.bank.stage import CALL_SECONDS, Bank, Stage, routes
-from tests.sidecar.programs import Program, datasource, get
+from tests.ports import free_port
+from tests.sidecar.bank.stage import Bank, Stage, routes
+from tests.sidecar.programs import datasource, reached_by, service
 from tests.sidecar.shop.stage import SIDECAR_ACCOUNT
 from tests.sidecar.trip.stage import Provider
 
@@ -40,32 +37,11 @@ class Mixed(Stage):
         self.database = database
         self.bank = Bank("bank", site, routes("bank", SAMPLE))
         self.carrier = Provider("carrier", site, routes("carrier", SAMPLE))
-        port, capture = free_port(), routes("shop", SAMPLE)
-        source = datasource("order", "order", database.port)
-        settings = SidecarSettings(
-            namespace=site.namespace,
-            app="shop",
-            http=HttpSettings(port, capture.routes, free_port(), LOOPBACK, edge=capture.edge),
-            datasources=(source,),
-            control_port=free_port(),
-        )
-        self.sidecar = site.sidecar(settings, SIDECAR_ACCOUNT)
-        self.service = Program(
-            name="shop",
-            command=[sys.executable, str(SAMPLE / "services" / "shop.py")],
-            ready=f"http://{LOOPBACK}:{port}/healthz",
-            log=site.folder / "shop.log",
-            environment={
-                "PORT": str(port),
-                "BANK_URL": self.bank.sidecar.url,
-                "CARRIER_URL": self.carrier.sidecar.url,
-                "DATABASE_HOST": LOOPBACK,
-                "DATABASE_PORT": str(source.listen_port),
-                "DATABASE_NAME": "order",
-                "DATABASE_USER": "dksl",
-                "DATABASE_PASSWORD": "123456",
-            },
-        )
+        port, source = free_port(), datasource("order", "order", database.port)
+        self.sidecar = site.capturing("shop", port, routes("shop", SAMPLE), [source], SIDECAR_ACCOUNT)
+        told = {"BANK_URL": self.bank.sidecar.url, "CARRIER_URL": self.carrier.sidecar.url}
+        told |= reached_by(source)
+        self.service = service("shop", [SAMPLE / "services" / "shop.py"], port, site.folder, **told)
         self.betweens = (self.bank.between, self.carrier.between)
         self.sidecars = {"shop": self.sidecar, "bank": self.bank.sidecar, "carrier": self.carrier.sidecar}
         services = (self.service, self.bank.service, self.carrier.service)
@@ -78,10 +54,7 @@ class Mixed(Stage):
 
     def sell(self, query: str = "", price: int = 30, parcels: int = 2) -> int:
         """Send a client's request and give the status; 0 when there was no answer."""
-        body = json.dumps({"price": price, "parcels": parcels}).encode()
-        headers = {"Content-Type": "application/json"}
-        url = f"{self.sidecar.url}/sales{query}"
-        return get(url, method="POST", body=body, seconds=CALL_SECONDS, headers=headers)[0]
+        return self.post(f"/sales{query}", {"price": price, "parcels": parcels})[0]
 
     def books(self) -> Books:
         """Look at all of them, past the sidecars."""

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
-
-import yaml
 
 from dev.waiting import wait_for
 from globaltx.manifest.policy import read_policy
@@ -18,18 +13,17 @@ from tests.docs.test_notify import receiver, told
 from tests.operator.test_rights import kubeconfig, rights
 from tests.ports import LOOPBACK, free_port
 from tests.sidecar.bank.between import Between
-from tests.sidecar.bank.stage import Stage
-from tests.sidecar.programs import BIN, SidecarProgram, get
+from tests.sidecar.bank.stage import Json, Stage
+from tests.sidecar.ledgers import InKubernetes
+from tests.sidecar.programs import get
 from tests.sidecar.saga.stage import limited
-from tests.sidecar.site import Site
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dev.cluster.cluster import Cluster
-    from globaltx.manifest.settings import EtcdSettings
+    from tests.sidecar.programs import SidecarProgram
+    from tests.sidecar.site import Site
 
-Json = dict[str, Any]
 KEY, NEXT_KEY = "whsec_" + "a2V5" * 8, "whsec_" + "bmV4" * 8
 SECONDS = 240.0
 """How long is waited for what comes by itself: a machine may be busy."""
@@ -70,9 +64,9 @@ class Application:
 class Notified(Stage):
     """All of it; ``between`` stands before the receiver, ``beside`` where nobody ever answers well."""
 
-    def __init__(self, cluster: Cluster, namespace: str, folder: Path, etcd: EtcdSettings | None) -> None:
-        super().__init__(Site(cluster, namespace, folder))
-        self._etcd = etcd
+    def __init__(self, site: Site) -> None:
+        super().__init__(site)
+        folder = site.folder
         self.application = Application()
         port = free_port()
         self.between, self.beside = Between(free_port(), port), Between(free_port(), free_port())
@@ -81,24 +75,22 @@ class Notified(Stage):
         self.keys = folder / "keys"
         self.keys.mkdir()
         self.sign_with(KEY)
-        config = limited(cluster, namespace, folder)
-        self.sidecars = tuple(self._sidecar(f"order-{index}", folder, config) for index in range(2))
+        config = limited(site.cluster, site.namespace, folder)
+        self.sidecars = tuple(self._sidecar(f"order-{index}", config) for index in range(2))
         self.programs = (self.operator, self.receiver, *self.sidecars)
-        self._limit_operator(folder)
+        self._limit_operator()
 
-    def _limit_operator(self, folder: Path) -> None:
+    def _limit_operator(self) -> None:
         """Let it do what the chart lets it, and no more."""
-        etcd, namespace = self._etcd, self.namespace
+        etcd, namespace = self.site.etcd, self.namespace
         values = [f"watchNamespaces={{{namespace}}}"]
         if etcd is not None:
-            flags = ("--etcd-endpoints", ",".join(etcd.endpoints), "--etcd-prefix", etcd.prefix)
-            self.operator.command = [*self.operator.command, *flags]
             values += ["store.type=etcd", f"store.etcd.endpoints={{{','.join(etcd.endpoints)}}}"]
         manifests = rights(self.cluster, namespace, *values)
         self.cluster.kubectl("apply", "-n", namespace, "-f", "-", stdin=manifests)
         account = f"globaltx-{namespace}-operator"
         token = self.cluster.kubectl("create", "token", account, "-n", namespace, "--duration=6h").strip()
-        config = folder / "operator.kubeconfig"
+        config = self.site.folder / "operator.kubeconfig"
         config.write_text(kubeconfig(self.cluster, token))
         self.operator.command = [*self.operator.command, "--lease", account]
         self.operator.environment = {**self.operator.environment, "KUBECONFIG": str(config)}
@@ -122,7 +114,7 @@ class Notified(Stage):
             },
         }
 
-    def _sidecar(self, pod: str, folder: Path, config: Path) -> SidecarProgram:
+    def _sidecar(self, pod: str, config: Path) -> SidecarProgram:
         policy = read_policy(self.policy())
         assert policy.http is not None
         settings = SidecarSettings(
@@ -131,10 +123,9 @@ class Notified(Stage):
             policies=("order",),
             http=HttpSettings(self.application.port, policy.http.routes, free_port(), LOOPBACK),
             control_port=free_port(),
-            etcd=self._etcd,
             notifying=policy.notifying,
         )
-        made = SidecarProgram(settings, folder, config, pod=pod)
+        made = self.site.sidecar(settings, pod=pod, kubeconfig=config)
         made.command = [*made.command, "--notify-keys", str(self.keys)]
         return made
 
@@ -160,12 +151,17 @@ class Notified(Stage):
     def order(self, path: str = "/orders/200", sidecar: int = 0) -> str:
         """Send a client's request; the name of the transaction that it began."""
         before = set(self.outcomes())
-        self.post(f"{self.sidecars[sidecar].url}{path}")
+        self.send(path, sidecar)
         return self.since(before)
 
-    def post(self, url: str) -> int:
-        """Send a client's request, and give the status of its answer."""
-        return get(url, method="POST", body=b"", seconds=60)[0]
+    def send(self, path: str = "/orders/200", sidecar: int = 0) -> int:
+        """Send a client's request without a body, and give the status of its answer."""
+        return get(f"{self.sidecars[sidecar].url}{path}", method="POST", body=b"", seconds=60)[0]
+
+    def outcomes(self) -> dict[str, str]:
+        """The transactions that are shown, whatever keeps them, each with its outcome or an empty text."""
+        shown = InKubernetes(self.cluster, self.namespace).stands()
+        return {name: each.outcome for name, each in shown.items()}
 
     def since(self, before: set[str]) -> str:
         """Wait until a transaction is shown that was not there before."""
@@ -173,18 +169,6 @@ class Notified(Stage):
             "the transaction to be seen", lambda: set(self.outcomes()) - before, seconds=SECONDS, every=0.1
         )
         return (set(self.outcomes()) - before).pop()
-
-    def apply(self, manifest: Json) -> str:
-        """Apply it, and give its name."""
-        self.cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(manifest))
-        return str(manifest["metadata"]["name"])
-
-    def read(self, name: str) -> Json:
-        """The transaction."""
-        found: Json = json.loads(
-            self.cluster.kubectl("get", "globaltx", name, "-n", self.namespace, "-o", "json")
-        )
-        return found
 
     def notifications(self, name: str) -> dict[str, Json]:
         """How the notifications of a transaction stand, by their names."""
@@ -216,18 +200,6 @@ class Notified(Stage):
         said = self.cluster.kubectl("get", "events.events.k8s.io", field, "-n", self.namespace, "-o", path)
         return said.split()
 
-    def says(self, *words: str) -> str:
-        """What the command line says."""
-        done = subprocess.run(
-            [str(BIN / "globaltx"), *words],
-            env={**os.environ, "KUBECONFIG": str(self.cluster.kubeconfig)},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-        return done.stdout + done.stderr
-
     def leader(self) -> SidecarProgram:
         """The sidecar that leads."""
 
@@ -238,7 +210,6 @@ class Notified(Stage):
         return leading()[0]
 
     def clear(self) -> None:
-        """Let everything through again, and be sure that all programs run."""
-        for between in self.betweens:
-            between.clear()
+        """Let everything through again, signed with the first key."""
+        super().clear()
         self.sign_with(KEY)

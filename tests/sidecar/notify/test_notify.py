@@ -119,8 +119,7 @@ def test_when_the_operator_is_killed_an_outcome_of_meanwhile_is_told(notified: N
     notified.operator.kill()
     try:
         notified.sidecars[0].wait_ready()
-        url = f"{notified.sidecars[0].url}/orders/200"
-        assert notified.post(url) == 200
+        assert notified.send() == 200
     finally:
         notified.operator.start(240)
     name = notified.since(before)

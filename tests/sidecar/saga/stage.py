@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +13,8 @@ from globaltx.coordinator.policy import Egress
 from globaltx.manifest.settings import SidecarSettings
 from tests.ports import LOOPBACK, free_port
 from tests.sidecar.bank.between import Between
-from tests.sidecar.bank.stage import Stage
-from tests.sidecar.programs import BIN, Program, get
+from tests.sidecar.bank.stage import Json, Stage
+from tests.sidecar.programs import get, service
 
 if TYPE_CHECKING:
     from dev.cluster.cluster import Cluster
@@ -28,7 +25,6 @@ SAMPLE = Path(__file__).parents[3] / "examples" / "03-saga-trip"
 CHART = Path(__file__).parents[3] / "charts" / "globaltx"
 STOCK = 1000
 PROVIDERS = ("flight", "hotel", "payment")
-Json = dict[str, Any]
 
 
 class Provider:
@@ -37,13 +33,8 @@ class Provider:
     def __init__(self, name: str, folder: Path) -> None:
         port = free_port()
         self.between = Between(free_port(), port)
-        self.service = Program(
-            name=name,
-            command=[sys.executable, str(SAMPLE / "services" / "provider.py")],
-            ready=f"http://{LOOPBACK}:{port}/healthz",
-            log=folder / f"{name}.log",
-            environment={"PORT": str(port), "DATABASE": str(folder / f"{name}.db"), "STOCK": str(STOCK)},
-        )
+        held = {"DATABASE": str(folder / f"{name}.db"), "STOCK": str(STOCK)}
+        self.service = service(name, [SAMPLE / "services" / "provider.py"], port, folder, **held)
 
     @property
     def port(self) -> int:
@@ -144,11 +135,6 @@ class Sagas(Stage):
             },
         }
 
-    def apply(self, manifest: Json, *flags: str) -> str:
-        """Apply it, and give its name."""
-        self.cluster.kubectl("apply", *flags, "-f", "-", stdin=yaml.safe_dump(manifest))
-        return str(manifest["metadata"]["name"])
-
     def wait(self, name: str, status: str = "True", seconds: int = 120) -> Json:
         """Wait as a person does, and give the transaction."""
         condition = f"--for=condition=Succeeded={status}"
@@ -167,27 +153,9 @@ class Sagas(Stage):
         )
         return self.read(name)
 
-    def read(self, name: str) -> Json:
-        """The transaction."""
-        found: Json = json.loads(
-            self.cluster.kubectl("get", "globaltx", name, "-n", self.namespace, "-o", "json")
-        )
-        return found
-
     def resolve(self, name: str, *words: str) -> str:
         """Decide as a person does, and give what is said."""
-        done = subprocess.run(
-            [
-                *(str(BIN / "globaltx"), "resolve", f"{self.namespace}.{name}", *words),
-                *("--why", "a test", "--wait", "90"),
-            ],
-            env={**os.environ, "KUBECONFIG": str(self.cluster.kubeconfig)},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-        return done.stdout + done.stderr
+        return self.says(*("resolve", f"{self.namespace}.{name}", *words, "--why", "a test", "--wait", "90"))
 
     def steps(self, name: str) -> dict[str, Json]:
         """The branches of a saga by their steps."""
@@ -208,8 +176,3 @@ class Sagas(Stage):
     def free(self) -> tuple[int, ...]:
         """What each provider has left."""
         return tuple(int(each.look()["free"]) for each in self.providers)
-
-    def clear(self) -> None:
-        """Let everything through again."""
-        for between in self.betweens:
-            between.clear()

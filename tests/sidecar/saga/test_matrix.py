@@ -8,14 +8,15 @@ import pytest
 
 from dev.waiting import wait_for
 from tests.sidecar.bank.cases import CASES as ALL
-from tests.sidecar.bank.cases import MOMENT_SECONDS, Case, Hit
+from tests.sidecar.bank.cases import MOMENT_SECONDS, Case, meet
 from tests.sidecar.bank.page import Cell, Matrix
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.sidecar.bank.between import Answer
-    from tests.sidecar.saga.stage import Json, Sagas
+    from tests.sidecar.bank.stage import Json
+    from tests.sidecar.saga.stage import Sagas
 
 pytestmark = [pytest.mark.control_plane, pytest.mark.kill, pytest.mark.timeout(600)]
 
@@ -61,13 +62,7 @@ def trip(sagas: Sagas, column: str) -> Json:
 def test_whatever_goes_wrong_all_is_done_or_nothing(sagas: Sagas, cell: Cell) -> None:
     case, column = cell.case, cell.step
     free, step = sagas.free(), "compensate" if column == "compensation" else "step"
-    hits = [Hit(cast("Any", sagas), step, case) for _ in range(case.times)]
-    for hit in hits:
-        sagas.a.between.fault(step, hit)
-    name = sagas.apply(trip(sagas, column))
-    assert hits[0].met.wait(MOMENT_SECONDS), f"the {step} never came"
-    if hits[0].killed is not None:
-        hits[0].killed.start(60)
+    name = meet(cast("Any", sagas), step, case, lambda: sagas.apply(trip(sagas, column)))
     end = sagas.come_to(name, {"Committed", "RolledBack", "Conflict"})
     outcome = str(end["spec"]["outcome"])
     assert end["status"]["state"] == {"Commit": "Committed", "Rollback": "RolledBack"}[outcome]

@@ -6,7 +6,6 @@ sidecar for each. Every one of them can be killed and started again.
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,7 +17,7 @@ from dev.waiting import wait_for
 from globaltx.coordinator.policy import Route
 from globaltx.manifest.settings import SidecarSettings
 from tests.ports import LOOPBACK, free_port
-from tests.sidecar.programs import Account, Program, SidecarProgram, datasource, get, http_settings
+from tests.sidecar.programs import Account, datasource, get, http_settings, reached_by, service
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from dev.databases import MariaDB
     from dev.etcd import Etcd
     from tests.sidecar.ledgers import Stand
+    from tests.sidecar.programs import Program, SidecarProgram
     from tests.sidecar.site import Site
 
 SAMPLE = Path(__file__).parents[3] / "examples" / "01-order"
@@ -91,8 +91,8 @@ class Shop:
             ORDER_URL=f"http://{LOOPBACK}:{ports['order']}",
             PRODUCT_URL=f"http://{LOOPBACK}:{ports['product']}",
         )
-        self.order = self._service("order", ports, **_database(order.listen_port, "order"))
-        self.product = self._service("product", ports, **_database(product.listen_port, "product"))
+        self.order = self._service("order", ports, **reached_by(order))
+        self.product = self._service("product", ports, **reached_by(product))
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -191,13 +191,8 @@ class Shop:
         return self.site.sidecar(settings, SIDECAR_ACCOUNT)
 
     def _service(self, name: str, ports: dict[str, int], **environment: str) -> Program:
-        return Program(
-            name=f"{name}-svc",
-            command=[sys.executable, str(SAMPLE / "services" / f"{name}.py")],
-            ready=f"http://{LOOPBACK}:{ports[name]}/healthz",
-            log=self.site.folder / f"{name}-svc.log",
-            environment={"PORT": str(ports[name]), **environment},
-        )
+        words = [SAMPLE / "services" / f"{name}.py"]
+        return service(f"{name}-svc", words, ports[name], self.site.folder, **environment)
 
     def warm_up(self) -> None:
         """Order once, so that no sidecar looks at tables for the first time while a test has them locked."""
@@ -227,8 +222,3 @@ def _is_up(sidecar: SidecarProgram, part: str) -> bool:
 
 
 _ENDS = {"Committed", "RolledBack"}
-
-
-def _database(port: int, schema: str) -> dict[str, str]:
-    account = {"DATABASE_USER": "dksl", "DATABASE_PASSWORD": "123456"}
-    return account | {"DATABASE_HOST": LOOPBACK, "DATABASE_PORT": str(port), "DATABASE_NAME": schema}

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dev.waiting import wait_for
-from globaltx.manifest.settings import HttpSettings, SidecarSettings
-from tests.ports import LOOPBACK, free_port
-from tests.sidecar.bank.stage import CALL_SECONDS, Stage, routes
-from tests.sidecar.programs import Program, datasource, get
+from tests.ports import free_port
+from tests.sidecar.bank.stage import Stage, routes
+from tests.sidecar.programs import datasource, reached_by, service
 from tests.sidecar.shop.stage import SIDECAR_ACCOUNT
 
 if TYPE_CHECKING:
     from dev.databases import MariaDB
-    from tests.sidecar.programs import SidecarProgram
+    from tests.sidecar.programs import Program, SidecarProgram
     from tests.sidecar.site import Site
 
 SAMPLE = Path(__file__).parents[3] / "examples" / "06-no-code"
@@ -36,30 +33,11 @@ class Traced(Stage):
 
     def _service(self, name: str, **environment: str) -> tuple[SidecarProgram, Program]:
         schema, port = DATABASES[name], free_port()
-        capture = routes(name, SAMPLE)
         source = datasource(schema, schema, self.database.port)
-        http = HttpSettings(port, capture.routes, free_port(), LOOPBACK, capture.edge, capture.joins_by_trace)
-        settings = SidecarSettings(
-            namespace=self.namespace, app=name, http=http, datasources=(source,), control_port=free_port()
-        )
-        sidecar = self.site.sidecar(settings, SIDECAR_ACCOUNT)
-        services = SAMPLE / "services"
-        service = Program(
-            name=name,
-            command=[sys.executable, str(services / "tracing.py"), str(services / f"{name}.py")],
-            ready=f"http://{LOOPBACK}:{port}/healthz",
-            log=self.site.folder / f"{name}.log",
-            environment={
-                "PORT": str(port),
-                "DATABASE_HOST": LOOPBACK,
-                "DATABASE_PORT": str(source.listen_port),
-                "DATABASE_NAME": schema,
-                "DATABASE_USER": "dksl",
-                "DATABASE_PASSWORD": "123456",
-                **environment,
-            },
-        )
-        return sidecar, service
+        sidecar = self.site.capturing(name, port, routes(name, SAMPLE), [source], SIDECAR_ACCOUNT)
+        words = [SAMPLE / "services" / each for each in ("tracing.py", f"{name}.py")]
+        told = reached_by(source) | environment
+        return sidecar, service(name, words, port, self.site.folder, **told)
 
     def wait_for_undo_tables(self) -> None:
         """Wait until both sidecars can take part."""
@@ -69,10 +47,7 @@ class Traced(Stage):
 
     def order(self, quantity: int = 2, query: str = "", **headers: str) -> tuple[int, str]:
         """Send a client's request; 0 when there was no answer."""
-        body = json.dumps({"quantity": quantity}).encode()
-        given = {"Content-Type": "application/json", **headers}
-        url = f"{self.sidecar.url}/orders{query}"
-        return get(url, method="POST", body=body, seconds=CALL_SECONDS, headers=given)
+        return self.post(f"/orders{query}", {"quantity": quantity}, headers)
 
     def rows(self) -> tuple[int, int, int]:
         """Items that were ordered, what is left of the stock, undo records; past the sidecars."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.sidecar.bank.between import answered
-from tests.sidecar.bank.cases import CASES, MOMENT_SECONDS, Hit
+from tests.sidecar.bank.cases import CASES, meet
 from tests.sidecar.bank.page import Cell, Matrix
 from tests.sidecar.trip.stage import WANTED
 
@@ -58,17 +58,8 @@ def test_what_was_done_last_is_taken_back_first_across_apps(trips: Trips) -> Non
 @pytest.mark.parametrize(("trips", "cell"), MATRIX.cells(), indirect=["trips"], scope="module")
 def test_whatever_goes_wrong_all_agree(trips: Trips, cell: Cell) -> None:
     case, step = cell.case, cell.step
-    trips.clear()
     before, free = set(trips.outcomes()), trips.free()
-    hits = [Hit(trips, step, case) for _ in range(case.times)]
-    for hit in hits:
-        trips.a.between.fault(step, hit)
-    status = trips.book(QUERIES[step])
-    assert hits[0].met.wait(MOMENT_SECONDS), f"the {step} never came"
-    if hits[0].killed is not None:
-        hits[0].killed.start(60)
-    if step == "step":
-        trips.a.between.drop("step")
+    status = meet(trips, step, case, lambda: trips.book(QUERIES[step]))
     outcome = trips.settled(before)
     assert trips.free() == after(free, outcome)
     assert status != 200 or outcome == "Commit"
