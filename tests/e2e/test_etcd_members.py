@@ -28,7 +28,7 @@ def kept(place: Place, shop_namespace: str, tmp_path_factory: pytest.TempPathFac
 @pytest.mark.parametrize("member", MEMBERS)
 def test_orders_end_as_they_must_without_one_of_three(kept: Kept, member: str) -> None:
     """One of them leads, so one of the cases takes the leader away."""
-    known = set(kept.shop.transactions())
+    known = kept.orders_end_as_they_must()
     kept.kill(member)
     kept.orders_end_as_they_must()
     kept.ready(member)
@@ -37,7 +37,7 @@ def test_orders_end_as_they_must_without_one_of_three(kept: Kept, member: str) -
 
 @pytest.mark.deep
 def test_an_upgrade_goes_from_one_member_to_the_next(kept: Kept) -> None:
-    known, pods = set(kept.shop.transactions()), [kept.uid("pods", each) for each in MEMBERS]
+    known, pods = kept.orders_end_as_they_must(), [kept.uid("pods", each) for each in MEMBERS]
     kept.install("store.etcd.bundled.quotaMebibytes=1024")
     assert not {kept.uid("pods", each) for each in MEMBERS} & set(pods)
     budget = kept.place.kubectl.json("-n", SYSTEM, "poddisruptionbudget/globaltx-etcd")
