@@ -22,13 +22,17 @@ if TYPE_CHECKING:
 
 
 class Answer(web.StreamResponse):
-    """The application's answer, with its headers and no others."""
+    """The application's answer, with its headers and no others.
 
-    def __init__(self, reply: Reply) -> None:
+    ``at_once``: all of it is there, so that head and body are written together.
+    """
+
+    def __init__(self, reply: Reply, *, at_once: bool = False) -> None:
         headers = end_to_end(reply.headers)
         if "Trailer" in reply.headers:
             headers["Trailer"] = ", ".join(reply.headers.getall("Trailer"))  # they are passed on
         super().__init__(status=reply.status, reason=reply.reason, headers=headers)
+        self._send_headers_immediately = not at_once
         self._added = [name for name in ("Server", "Content-Type") if name not in self.headers]
 
     async def _prepare_headers(self) -> None:
@@ -47,22 +51,32 @@ async def pass_back(
         UpstreamError: its body broke off.
     """
     try:
-        answer = Answer(reply)
+        whole = reply.body.ended
+        answer = Answer(reply, at_once=whole)
         if upgrade_of(request):
             answer.force_close()  # what follows on the connection is read as HTTP no more
         if xid:
             answer.headers[XID_HEADER] = xid
         writer = await answer.prepare(request)
-        if held:
-            await answer.write(held)
-        async for chunk in upstream.chunks(reply):
-            await answer.write(chunk)
-        if writer is not None and reply.trailers:
-            _end_with(writer, reply.trailers)
-        await answer.write_eof()
+        if whole and not reply.body.trailers:
+            await answer.write_eof(held + reply.body.take())
+        else:
+            await _stream(upstream, answer, writer, reply, held)
     finally:
         reply.close()
     return answer
+
+
+async def _stream(
+    upstream: Upstream, answer: Answer, writer: AbstractStreamWriter | None, reply: Reply, held: bytes
+) -> None:
+    if held:
+        await answer.write(held)
+    async for chunk in upstream.chunks(reply):
+        await answer.write(chunk)
+    if writer is not None and reply.trailers:
+        _end_with(writer, reply.trailers)
+    await answer.write_eof()
 
 
 def announcer(request: web.BaseRequest) -> Callable[[Head], None] | None:

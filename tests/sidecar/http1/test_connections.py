@@ -91,6 +91,12 @@ async def test_a_client_without_chunks_gets_no_trailers() -> None:
     assert answer.endswith(b"\r\n\r\nok")
 
 
+async def test_an_answer_that_has_come_whole_is_written_at_once() -> None:
+    async with staged(Shop(OK)) as scene, asking(scene) as (reader, writer):
+        writer.write(GET)
+        assert (await reader.read(65536)).endswith(b"\r\n\r\nok")
+
+
 async def test_what_is_announced_reaches_the_client_before_the_answer() -> None:
     early = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"
     shop = Shop(early + OK, early + OK)
