@@ -60,7 +60,7 @@ class Connection(asyncio.Protocol):
     """A connection that is kept from request to request.
 
     ``over`` is called with it each time that a request and its answer are whole and another may follow,
-    ``lost`` when it is gone.
+    ``lost`` when it is gone, or has become its user's own by a switch of protocols.
     """
 
     def __init__(self, over: Callable[[Connection], None], lost: Callable[[Connection], None]) -> None:
@@ -218,6 +218,7 @@ class Connection(asyncio.Protocol):
         if head.status == SWITCHING:
             self._sent = False  # never to be used for another request
             self._transport.pause_reading()
+            self._lost(self)
         self._answer = None
 
     def _whole(self, trailers: Pairs) -> None:

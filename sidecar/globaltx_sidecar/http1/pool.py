@@ -161,4 +161,6 @@ async def _pump(connection: Connection, call: Call, pieces: AsyncIterator[bytes]
                 await connection.write(chunk(piece) if call.chunked else piece)
         connection.finish(last_chunk(call.trailers()) if call.chunked else b"")
     except Exception as error:  # noqa: BLE001  it is handed to the one request that it belongs to
-        connection.fail(error)
+        broken = LostError(f"the request's body broke off: {str(error) or type(error).__name__}")
+        broken.__cause__ = error
+        connection.fail(broken)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from globaltx.coordinator.reasons import Reason
+from globaltx.transaction.states import Outcome
 from globaltx_sidecar.http import upstream
 from globaltx_sidecar.http1 import pool
 from globaltx_sidecar.http1.heads import HEADERS_MAX
@@ -89,12 +91,6 @@ async def test_a_client_without_chunks_gets_no_trailers() -> None:
     async with staged(shop) as scene:
         answer = await scene.ask(LAST.replace(b"HTTP/1.1", b"HTTP/1.0"))
     assert answer.endswith(b"\r\n\r\nok")
-
-
-async def test_an_answer_that_has_come_whole_is_written_at_once() -> None:
-    async with staged(Shop(OK)) as scene, asking(scene) as (reader, writer):
-        writer.write(GET)
-        assert (await reader.read(65536)).endswith(b"\r\n\r\nok")
 
 
 async def test_what_is_announced_reaches_the_client_before_the_answer() -> None:
@@ -233,6 +229,40 @@ async def test_an_application_that_reads_on_gets_the_rest_of_a_body_behind_its_h
         writer.write(b"ended")
         assert await reader.readexactly(2) == b"ok"
     assert got == b"begunended"
+
+
+async def test_a_body_that_breaks_off_rolls_back_and_is_no_bug_of_ours(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    arrived = asyncio.Event()
+
+    async def application(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer), suppress(ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            arrived.set()
+            await reader.read()
+
+    async with staged(application) as scene, asking(scene) as (_, writer):
+        writer.write(b"POST /create HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n")
+        await arrived.wait()
+        writer.transport.abort()
+        await scene.store.until(lambda: bool(scene.store.decided))
+        (decision,) = scene.store.decided.values()
+    assert (decision.outcome, decision.reason) == (Outcome.ROLLBACK, Reason.REQUEST_ABORTED)
+    assert "the request's body broke off" in decision.message
+    assert not caplog.records
+
+
+async def test_a_connection_that_was_switched_is_nobody_s_when_it_ends() -> None:
+    shop = Shop(b"HTTP/1.1 101 Now\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    asked = b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    async with staged(shop) as scene:
+        async with asking(scene) as (reader, writer):
+            writer.write(asked)
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 Now\r\n")
+        await eventually(lambda: scene.proxy.under_way.count == 0)
+        assert scene.proxy.upstream._pool is not None
+        assert not scene.proxy.upstream._pool._open
 
 
 async def _standing(count: list[int]) -> int:
