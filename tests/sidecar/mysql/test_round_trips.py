@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import mysql.connector
 import pytest
 
-from tests.sidecar.mysql.harness import ACCOUNT, PASSWORD, hint
+from globaltx.modes.guard_row import Guarded, create_guard_table
+from globaltx.modes.tcc import Operation
+from globaltx.transaction.model import BranchId
+from globaltx.transaction.xid import Xid
+from globaltx_sidecar.guards import Guards
+from tests.sidecar.mysql.harness import ACCOUNT, PASSWORD, Proxy, hint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-    from tests.sidecar.mysql.harness import Place, Proxy
+    from tests.sidecar.mysql.harness import Place
     from tests.sidecar.mysql.meter import TripMeter
 
 CHANGES = (
@@ -52,6 +59,24 @@ def test_a_local_transaction_takes_no_trip_beyond_the_applications_own(
         warm(metered, connection)
         bare = len(CHANGES) + 2
         assert trips(meter, lambda: in_one_transaction(connection, hint(metered.begin()))) == bare
+
+
+def test_a_guard_row_takes_one_trip(meter: TripMeter, place: Place, credentials: Path) -> None:
+    place.run(create_guard_table(place.schema))
+    guards = Guards("shop", "bank")
+    meant = replace(place, port=meter.port)
+
+    def marked(name: str) -> str:
+        branch = BranchId(Xid("shop", name), "bank", "debit.1")
+        return f"/*+ XidGuard('{Guarded.of(branch, Operation.CONFIRM)}') */"
+
+    with (
+        Proxy(meant, credentials, guards=guards, guards_calls=True) as guarding,
+        closing(guarding.connect()) as connection,
+    ):
+        in_one_transaction(connection, marked("warm"))
+        bare = len(CHANGES) + 2
+        assert trips(meter, lambda: in_one_transaction(connection, marked("one"))) == bare + 1
 
 
 def test_a_statement_without_an_xid_takes_its_own_trip(metered: Proxy, meter: TripMeter) -> None:
