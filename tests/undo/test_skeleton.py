@@ -71,11 +71,28 @@ def test_other_literals_of_the_same_kinds_leave_the_other_tokens_as_they_are(
         token._replace(text=data.draw(st.sampled_from(OTHERS.get(token.kind, [token.text]))))
         for token in tokens
     ]
-    other = "".join(token.text for token in exchanged)
+    the_tokens_of_one_are_those_of_the_other(text, "".join(token.text for token in exchanged), mode)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("text", "other"), [("5..5e3", "7.57.5"), ("'a' 'b'", "'z' ''"), ("(5,?)", "(7,?)")])
+def test_literals_beside_each_other_may_be_cut_elsewhere(text: str, other: str, mode: SqlMode) -> None:
+    assert the_tokens_of_one_are_those_of_the_other(text, other, mode)
+
+
+def the_tokens_of_one_are_those_of_the_other(text: str, other: str, mode: SqlMode) -> bool:
+    """Put the other's literals into the tokens of one, as it is done with what is remembered of one."""
     one, two = skeleton.cut(text, mode), skeleton.cut(other, mode)
     assert one is not None
-    if two is not None and one.skeleton == two.skeleton:
-        assert lexer.tokens(other, mode) == exchanged
+    if two is None or one.skeleton != two.skeleton:
+        return False
+    literals = iter(two.texts)
+    put = [
+        token._replace(text=next(literals)) if token.kind in skeleton.TAKEN_OUT else token
+        for token in lexer.tokens(text, mode)
+    ]
+    assert lexer.tokens(other, mode) == put
+    return True
 
 
 @pytest.mark.parametrize("piece", ["/*", "'a", "_a ", "x'", "1a", "(", "a'", "--a"])
