@@ -1,18 +1,17 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import ssl
-from typing import TYPE_CHECKING, Any
+import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from globaltx.stores.kubernetes.access import AccessError, ChangingFile, discover, from_kubeconfig, in_cluster
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 from tests.stores.kubernetes.certificate import self_signed
 
 
@@ -103,6 +102,13 @@ def test_a_kubeconfig_with_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert discover().token() == "secret"
     write(tmp_path / "t", "from the file", 1)
     assert from_kubeconfig(kubeconfig(tmp_path, authority, {"tokenFile": "t"})).token() == "from the file"
+
+
+def test_a_kubeconfig_in_json_needs_no_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path(kubeconfig(tmp_path, {}, {"token": "secret"}))
+    path.write_text(json.dumps(yaml.safe_load(path.read_text())))
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    assert from_kubeconfig(str(path)).token() == "secret"
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import os
 import ssl
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -103,18 +105,28 @@ def from_kubeconfig(path: str | None = None, context: str | None = None) -> Acce
     Raises:
         AccessError: it says what is missing.
     """
-    import yaml  # noqa: PLC0415  no pod has a kubeconfig
-
     file = Path(path or os.environ.get(KUBECONFIG_VARIABLE) or Path.home() / ".kube" / "config")
     try:
-        config = yaml.safe_load(file.read_text())
+        config = _read(file)
         return _access(config, context or config.get("current-context", ""), file.parent)
-    except yaml.YAMLError:
-        message = f"{file} is no usable kubeconfig: it is not YAML"
-        raise AccessError(message) from None  # the parser's message quotes the file, and so our credentials
     except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
         message = f"{file} is no usable kubeconfig: {type(error).__name__} {error}"
         raise AccessError(message) from error
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Read a kubeconfig, which may be JSON as well (``kubectl config view -o json``)."""
+    text = file.read_text()
+    if text.startswith("{"):
+        with suppress(json.JSONDecodeError):
+            return dict(json.loads(text))
+    import yaml  # noqa: PLC0415  a megabyte, and no pod has a kubeconfig
+
+    try:
+        return dict(yaml.safe_load(text))
+    except yaml.YAMLError:
+        message = f"{file} is no usable kubeconfig: it is not YAML"
+        raise AccessError(message) from None  # the parser's message quotes the file, and so our credentials
 
 
 def discover(context: str | None = None) -> Access:
