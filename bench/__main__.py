@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import sys
+import sysconfig
 import time
 import traceback
 from dataclasses import replace
@@ -73,7 +74,12 @@ def main() -> int:
 
 def _write(folder: Path, figures: list[Figure], page: Path | None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    machine = {"python": platform.python_version(), "system": platform.system(), "processors": os.cpu_count()}
+    machine = {
+        "python": platform.python_version(),
+        "optimised": "--enable-optimizations" in str(sysconfig.get_config_var("CONFIG_ARGS")),
+        "system": platform.system(),
+        "processors": os.cpu_count(),
+    }
     results = {"version": __version__, "machine": machine, "figures": [each.to_json() for each in figures]}
     (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     (folder / "results.svg").write_text(svg(figures))

@@ -19,7 +19,10 @@ def filled(page: str, results: dict[str, Any]) -> str:
 def block(results: dict[str, Any]) -> str:
     """Write the figures as one table a row of the benchmark."""
     machine = results["machine"]
-    text = f"Version {results['version']}, Python {machine['python']}, {machine['processors']} processors.\n"
+    # Nothing is said of results that do not tell, which are older.
+    built = "" if machine.get("optimised", True) else " (built without its optimisations)"
+    python = f"Python {machine['python']}{built}"
+    text = f"Version {results['version']}, {python}, {machine['processors']} processors.\n"
     row = ""
     for figure in results["figures"]:
         if figure["row"] != row:

@@ -108,6 +108,7 @@ class Metrics:
             ["resource"],
             registry=registry,
         )
+        self._committed: dict[str, Counter] = {}
         self.lock_wait_seconds = Histogram(
             "globaltx_sidecar_lock_wait_seconds",
             "How long local commits waited for rows of other transactions, by datasource",
@@ -132,7 +133,10 @@ class Metrics:
 
     def branch_committed(self, resource: str) -> None:
         """See `Meter`."""
-        self.local_commits.labels(resource).inc()
+        counter = self._committed.get(resource)
+        if counter is None:
+            counter = self._committed[resource] = self.local_commits.labels(resource)
+        counter.inc()
 
     def lock_waited(self, resource: str, seconds: float) -> None:
         """See `Meter`."""

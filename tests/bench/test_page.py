@@ -35,6 +35,12 @@ def test_the_page_is_filled_between_its_marks_however_often() -> None:
     assert once.endswith("<!-- end of figures -->\n")
 
 
+def test_a_python_without_its_optimisations_is_told() -> None:
+    slow = FOUND | {"machine": {"python": "3.11.7", "optimised": False, "processors": 2}}
+    assert "Python 3.11.7 (built without its optimisations), 2 processors." in block(slow)
+    assert "optimisations" not in block(FOUND)
+
+
 def test_the_page_tells_what_was_measured_last() -> None:
     if not RESULTS.exists():
         pytest.skip("nothing was measured here")

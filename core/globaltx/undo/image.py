@@ -40,7 +40,7 @@ def before(
     tail = change.source.render(condition.tail, parameters, shared)
     limit = "" if condition.limited else ALL_ROWS
     prefix = change.source.render(change.prefix, parameters, shared)
-    row_key = shape.sql("row_key", lambda: keys.row_key_expression(shape))
+    row_key = shape.once("row_key", lambda: keys.row_key_expression(shape))
     taken = values.as_bytes(values.image_of(shape, columns))
     into = f" INTO {','.join(values.NOTED)}" if noted else ""
     return (
@@ -92,6 +92,11 @@ def image_columns(shape: TableShape, assigned: Sequence[str] | None) -> tuple[Co
     Raises:
         RefusedError: one of them has a type that cannot be restored.
     """
+    names = None if assigned is None else tuple(assigned)
+    return shape.once(("columns", names), lambda: _image_columns(shape, names))
+
+
+def _image_columns(shape: TableShape, assigned: Sequence[str] | None) -> tuple[Column, ...]:
     if assigned is None:
         columns = shape.stored_columns
     else:

@@ -6,8 +6,8 @@ A statement of a known skeleton has the same tokens but for its literals and com
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from globaltx.undo import skeleton
 from globaltx.undo.forms import Delete, Insert, Source, Statement, Update
@@ -28,6 +28,8 @@ TEXT_BYTES_MAX = 8192
 KEPT_BYTES_MAX = 128 * 1024
 """So much text is kept of either kind; its tokens take up to a hundred times as much."""
 
+_CHANGES = (Insert, Update, Delete)
+
 Found: TypeAlias = "Statement | RefusedError"
 
 
@@ -35,19 +37,22 @@ Found: TypeAlias = "Statement | RefusedError"
 class Pattern:
     """A change that stands for all of its skeleton.
 
-    ``places`` are the tokens that differ, and their kinds; ``whole``: the tokens are all of the text.
+    ``kind`` and ``rest`` are the change but for its tokens; ``places`` are the tokens that differ, and their
+    kinds; ``whole``: the tokens are all of the text.
     """
 
-    change: Insert | Update | Delete
+    kind: type[Insert | Update | Delete]
+    tokens: tuple[Token, ...]
+    rest: tuple[Any, ...]
     places: tuple[tuple[int, TokenKind], ...]
     whole: bool
 
     def bound(self, texts: list[str], text: str) -> Insert | Update | Delete:
         """Give the change with other literals; comments behind its last token belong to none."""
-        tokens = list(self.change.source.tokens)
+        tokens = list(self.tokens)
         for (place, kind), each in zip(self.places, texts, strict=False):
             tokens[place] = Token(kind, each)
-        return replace(self.change, source=Source(tuple(tokens), text if self.whole else None))
+        return self.kind(Source(tuple(tokens), text if self.whole else None), *self.rest)
 
 
 class Analyses:
@@ -88,7 +93,7 @@ class Analyses:
 
 def _pattern(found: Found, cut: Cut, text: str) -> Pattern | None:
     """Make a pattern of a change; None if it cannot stand for others, or if there are none."""
-    if not (cut.texts and isinstance(found, Insert | Update | Delete)):
+    if not (cut.texts and isinstance(found, _CHANGES)):
         return None
     from globaltx.undo import grammar  # noqa: PLC0415  it has been loaded only where there was a change
 
@@ -96,4 +101,5 @@ def _pattern(found: Found, cut: Cut, text: str) -> Pattern | None:
     places = tuple((at, token.kind) for at, token in enumerate(tokens) if token.kind in skeleton.TAKEN_OUT)
     if not grammar.fits_all(found) or [tokens[at].text for at, _ in places] != cut.texts[: len(places)]:
         return None
-    return Pattern(found, places, whole=found.source.render() == text)
+    _, *rest = (getattr(found, each.name) for each in fields(found))  # the first one is the source
+    return Pattern(type(found), tokens, tuple(rest), places, whole=found.source.render() == text)

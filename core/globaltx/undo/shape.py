@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from globaltx.undo.literal import identifier
 from globaltx.undo.refusal import NO_PRIMARY_KEY, RefusedError, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
+
+T = TypeVar("T")
 
 
 class Kind(StrEnum):
@@ -48,8 +50,8 @@ _KINDS = {
 _KIND_OF = {name: kind for kind, names in _KINDS.items() for name in names.split()}
 _TRUE_TO_UNICODE = frozenset({"utf8", "utf8mb3", "utf8mb4", "ascii", "latin1"})
 _NO_KEY = frozenset({Kind.DOUBLE, Kind.JSON, Kind.UNKNOWN})
-_SQL_MAX = 64
-"""Pieces of SQL that are remembered for a table."""
+_FOUND_MAX = 64
+"""Findings that are remembered for a table."""
 _CASCADES = frozenset({"CASCADE", "SET NULL", "SET DEFAULT"})
 
 
@@ -158,22 +160,23 @@ class TableShape:
     stored_columns: tuple[Column, ...] = field(init=False, repr=False, compare=False)
     """The columns that can be written: all but the generated ones."""
     _by_name: dict[str, Column] = field(init=False, repr=False, compare=False)
-    _sql: dict[Hashable, str] = field(init=False, repr=False, compare=False)
+    _found: dict[Hashable, Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         stored = tuple(column for column in self.columns if not column.generated)
         object.__setattr__(self, "stored_columns", stored)
         by_name = {column.name.casefold(): column for column in reversed(self.columns)}
         object.__setattr__(self, "_by_name", by_name)
-        object.__setattr__(self, "_sql", {})
+        object.__setattr__(self, "_found", {})
 
-    def sql(self, key: Hashable, write: Callable[[], str]) -> str:
-        """Give a piece of SQL that depends on the shape and on this key alone; it is written once."""
-        found = self._sql.get(key)
+    def once(self, key: Hashable, find: Callable[[], T]) -> T:
+        """Give what depends on the shape and on this key alone, and is not None; it is found once."""
+        found: T | None = self._found.get(key)
         if found is None:
-            if len(self._sql) >= _SQL_MAX:
-                self._sql.clear()
-            found = self._sql[key] = write()
+            found = find()
+            if len(self._found) >= _FOUND_MAX:
+                self._found.clear()
+            self._found[key] = found
         return found
 
     @property
@@ -184,7 +187,7 @@ class TableShape:
     @property
     def key_columns(self) -> tuple[Column, ...]:
         """The columns of the primary key, in its order."""
-        return tuple(self.column(name) for name in self.primary_key)
+        return self.once("key", lambda: tuple(self.column(name) for name in self.primary_key))
 
     def column(self, name: str) -> Column:
         """Find a column, whatever the spelling's case.
@@ -205,6 +208,10 @@ def check_undoable(shape: TableShape) -> None:
     Raises:
         RefusedError: with the reason and the way out.
     """
+    shape.once("undoable", lambda: _checked(shape))
+
+
+def _checked(shape: TableShape) -> bool:
     table = f"a change of {shape.label}"
     if shape.type != "BASE TABLE":
         refuse(f"{table}, which is a {shape.type},", "change the table that it is made from")
@@ -225,3 +232,4 @@ def check_undoable(shape: TableShape) -> None:
                 f"{table}, whose primary key has the {column.type} {column.name},",
                 "use another type for the key",
             )
+    return True

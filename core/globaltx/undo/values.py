@@ -82,7 +82,7 @@ def image_expression(columns: Iterable[Column], qualifier: str = "") -> str:
 def image_of(shape: TableShape, columns: Sequence[Column]) -> str:
     """Write the SQL of the image of these columns of a table, or remember it."""
     names = tuple([column.name for column in columns])
-    return shape.sql(("image", names), lambda: image_expression(columns))
+    return shape.once(("image", names), lambda: image_expression(columns))
 
 
 def image_bytes(columns: Iterable[Column], qualifier: str = "") -> str:
@@ -106,7 +106,7 @@ def read_image(data: bytes | str) -> Image:
         UnreadableImageError: it is none.
     """
     try:
-        raw = json.loads(data, parse_int=Number, parse_float=Number, parse_constant=_no_constant)
+        raw = _READER.decode(data if isinstance(data, str) else data.decode("utf-8", "surrogatepass"))
     except ValueError as error:
         message = f"an undo record's image cannot be read: {error}"
         raise UnreadableImageError(message) from error
@@ -121,12 +121,14 @@ def _no_constant(name: str) -> None:
     raise ValueError(message)
 
 
+_READER = json.JSONDecoder(parse_int=Number, parse_float=Number, parse_constant=_no_constant)
+
+
 def _only(value: object) -> JsonValue:
-    match value:
-        case [None]:
-            return None
-        case [str(text)]:
-            return text
+    if isinstance(value, list) and len(value) == 1:
+        (only,) = value
+        if only is None or isinstance(only, str):
+            return only
     message = "an undo record's image holds something else than a value in an array"
     raise UnreadableImageError(message)
 

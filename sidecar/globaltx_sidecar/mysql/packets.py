@@ -7,7 +7,7 @@ here is a packet without its header of four bytes (length 3, sequence number 1).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from struct import Struct
 from typing import Final
@@ -180,7 +180,9 @@ class Ok:
     def with_status(self, *, set_: int = 0, clear: int = 0) -> Ok:
         """Change some status flags."""
         status = (self.status | int(set_)) & ~int(clear)
-        return self if status == self.status else replace(self, status=status)
+        if status == self.status:
+            return self
+        return Ok(self.affected_rows, self.insert_id, status, self.warnings, self.tail, self.header)
 
 
 def parse_ok(payload: bytes) -> Ok:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from globaltx.coordinator.reasons import Reason
@@ -187,9 +188,15 @@ def _xid(text: str | None) -> Xid | None:
     if not text:
         return None
     try:
-        return Xid.parse(text)
+        return _parsed(text)
     except InvalidXidError as error:
         raise errors.refuse(Reason.INVALID_XID, str(error)) from error
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> Xid:
+    """Each statement of a transaction names it again."""
+    return Xid.parse(text)
 
 
 def _answered(standing: Standing, train: Train) -> Generator[Step, Any, None]:

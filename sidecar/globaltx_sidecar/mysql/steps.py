@@ -110,7 +110,7 @@ def run(
     After an error the standing is certain again.
     """
     alone = len(statements) == 1 and not (switch_back and standing.lent)
-    if alone or any(trains.SEPARATOR in statement for statement in statements):
+    if alone or trains.holds_separator(statements):
         arrived = yield from _one_by_one(standing, statements, verbatim=verbatim)
     else:
         arrived = yield from _together(standing, statements, switch_back=switch_back, verbatim=verbatim)

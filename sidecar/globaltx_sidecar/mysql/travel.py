@@ -28,12 +28,14 @@ if TYPE_CHECKING:
     from globaltx_sidecar.mysql.replies import Result, Row
     from globaltx_sidecar.mysql.steps import Step
 
+_WITHOUT_ROWS: Final = (Update, Joined)
+_MAY_GENERATE: Final = (plan.InsertPlan, plan.UpsertPlan)
 _LAST_INSERT_ID: Final = b"SELECT LAST_INSERT_ID()"
 
 
 def returns_rows(change: Change) -> bool:
     """Whether a change is answered by rows."""
-    return not isinstance(change, Update | Joined) and change.returning is not None
+    return not isinstance(change, _WITHOUT_ROWS) and change.returning is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class Trip:
         planned = self.planned
         if isinstance(planned, plan.GeneratedPlan):
             return (WARNINGS, planned.behind)
-        if isinstance(planned, plan.InsertPlan | plan.UpsertPlan) and self.returning and planned.generates:
+        if self.returning and isinstance(planned, _MAY_GENERATE) and planned.generates:
             return (_LAST_INSERT_ID,)
         return ()
 

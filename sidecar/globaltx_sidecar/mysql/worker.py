@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from globaltx_sidecar.mysql.road import Road
     from globaltx_sidecar.mysql.trains import Train
 
+_ANSWERS = (Answer, Relay)
+_TOLD = (Register, Refused, Committed, Found)
+"""What is not answered. (Kinds joined by `|` would be joined anew each time.)"""
+
 
 class Worker:
     """The work on one packet, from its beginning to ``done``."""
@@ -73,7 +77,7 @@ class Worker:
                     if self._ask(step.train, commands):
                         return commands
                     given = self._arrived()
-                elif isinstance(step, Answer | Relay):
+                elif isinstance(step, _ANSWERS):
                     commands.append(ToClient(self._answer(step)))
                 elif isinstance(step, PassOn):
                     # What is passed on is followed as if it had come from the client: the work is over.
@@ -82,7 +86,7 @@ class Worker:
                     self._work.close()
                 else:
                     commands.append(step)
-                    if not isinstance(step, Register | Refused | Committed | Found):
+                    if not isinstance(step, _TOLD):
                         return commands
                 step = self._work.send(given)
         except StopIteration:
