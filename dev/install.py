@@ -22,7 +22,8 @@ IMAGES = ("buildah", "debootstrap", "ca-certificates")
 MARIADB = ("mariadb-server",)
 MYSQL = ("debootstrap",)  # which fetches the rest
 CLOCKS = ("libfaketime",)
-GROUPS = {"node": NODE, "images": IMAGES, "mariadb": MARIADB, "mysql": MYSQL, "clocks": CLOCKS}
+PHP = ("php-cli",)
+GROUPS = {"node": NODE, "images": IMAGES, "mariadb": MARIADB, "mysql": MYSQL, "clocks": CLOCKS, "php": PHP}
 
 _SECONDS = 1200
 _POLICY = Path("/usr/sbin/policy-rc.d")
@@ -39,6 +40,11 @@ def ensure(packages: Sequence[str], purpose: str) -> None:
         missing = _missing(packages)
         if missing:
             _install(missing, purpose)
+
+
+def can() -> bool:
+    """Whether this is a machine, and a user, to install packages."""
+    return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
 def _missing(packages: Sequence[str]) -> list[str]:

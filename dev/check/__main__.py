@@ -9,8 +9,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from dev import install
 from dev.check.report import Counts, Result, count, table
 from dev.check.suites import DEEP, SUITES, Suite, missing
+from dev.errors import ToolError
 
 _LINT_TIMEOUT_S = 900
 _SUITE_TIMEOUT_S = 2700
@@ -40,6 +42,7 @@ def _run(suite: Suite, folder: Path) -> Result:
     if why:
         print(f"left out: {why}", flush=True)
         return Result(suite.title, left_out=why)
+    _provide(suite)
     begun = time.monotonic()
     junit = folder / "junit.xml"
     junit.unlink(missing_ok=True)
@@ -47,6 +50,15 @@ def _run(suite: Suite, folder: Path) -> Result:
     code = subprocess.run(command, check=False, timeout=_SUITE_TIMEOUT_S).returncode
     counts = count(junit)
     return Result(suite.title, counts, time.monotonic() - begun, failed=code != 0)
+
+
+def _provide(suite: Suite) -> None:
+    """Install what single tests want; they are skipped without it, so it is no end of all."""
+    try:
+        if suite.packages and install.can():
+            install.ensure(suite.packages, "single tests")
+    except ToolError as error:
+        print(f"not installed: {error}", flush=True)
 
 
 def _arguments() -> argparse.Namespace:

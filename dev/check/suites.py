@@ -7,16 +7,22 @@ import shutil
 import sys
 from dataclasses import dataclass
 
+from dev import install
 from dev.databases import packages
 
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """Some tests that are run together; ``needs`` names what the machine must offer."""
+    """Some tests that are run together.
+
+    ``needs`` names what the machine must offer, ``packages`` what is installed before where that can be
+    done, and without which single tests are skipped.
+    """
 
     title: str
     arguments: tuple[str, ...]
     needs: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
 
 
 PURE = (
@@ -28,6 +34,7 @@ SUITES = (
     Suite(
         "pure core, parsers whole and byte by byte, injection goldens, chart",
         ("-m", PURE, "tests", "--ignore=tests/stores"),
+        packages=install.PHP,
     ),
     Suite("store contract on memory", ("-m", PURE, "tests/stores")),
     Suite(
@@ -124,7 +131,7 @@ DEEP = (
 
 def missing(needs: tuple[str, ...]) -> str | None:
     """Say why a suite cannot run on this machine, or None where it can."""
-    installs = os.geteuid() == 0 and shutil.which("apt-get") is not None
+    installs = install.can()
     checks = {
         "linux": (sys.platform == "linux", "this is not Linux"),
         "root": (os.geteuid() == 0, "not root: a node that runs pods needs root"),

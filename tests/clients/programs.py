@@ -7,7 +7,6 @@ lock file; nothing is written beside the sources.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import sys
 import time
@@ -41,7 +40,7 @@ class Language:
 
     def provide(self) -> str | None:
         """Install what is missing where that can be done; else say why it cannot be run here."""
-        if self.missing() is not None and self.packages and _installs():
+        if self.missing() is not None and self.packages and install.can():
             install.ensure(self.packages, f"the clients in {self.name}")
         return self.missing()
 
@@ -73,10 +72,6 @@ class Language:
                         follow(*command, on_line=building.tell, timeout=_BUILD_SECONDS, cwd=folder)
             (folder / "built").touch()
         return folder
-
-
-def _installs() -> bool:
-    return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
 def _remove_old(home: Path) -> None:
