@@ -10,7 +10,6 @@ from h2 import events
 from h2.errors import ErrorCodes
 
 from globaltx.http2_frames import NUMBER_MAX
-from globaltx_sidecar.http.answers import Refusal
 from globaltx_sidecar.http.upstream import CONNECT_SECONDS, UpstreamError, told
 from globaltx_sidecar.http2 import metadata
 from globaltx_sidecar.http2.exchange import Exchange
@@ -215,8 +214,7 @@ class Bridge:
     def admit(self, exchange: Exchange) -> None:
         """See `exchange.Connections`."""
         if self._failed:
-            error = self._error("is not there")
-            exchange.refuse(Refusal(error.status, error.reason, str(error)))
+            exchange.application_left(ErrorCodes.INTERNAL_ERROR, self._error("is not there"))
             self._take_no_more()  # the next connection may find it there
             self._close_if_idle()
         elif exchange.down.stream > self._last_taken:

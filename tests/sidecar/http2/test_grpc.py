@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -382,6 +382,27 @@ async def test_an_application_of_http1_only_is_told() -> None:
         assert called.code is grpc.StatusCode.UNAVAILABLE
         assert "takes no connection" in called.details
     assert all(each == "Rollback RequestAborted" for each in scene.outcomes())
+
+
+async def test_what_begins_when_the_application_is_known_to_be_gone_is_rolled_back_at_once() -> None:
+    gone = asyncio.Event()
+
+    async def leaves(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        with suppress(ConnectionError):
+            while await reader.read(100):
+                pass
+        gone.set()
+        writer.close()
+
+    async with listening(leaves) as address, bank() as scene:
+        scene.http.proxy.upstream.address = address
+        await scene.channel.channel_ready()
+        await gone.wait()
+        called = await scene.call("Begins")
+        assert called.code is grpc.StatusCode.UNAVAILABLE
+        assert "speaks no HTTP/2" in called.details
+        assert scene.outcomes() == ["Rollback RequestAborted"]
 
 
 async def test_no_more_calls_at_a_time_than_the_application_takes() -> None:
