@@ -10,12 +10,18 @@ _RANGE = range(10_000, 20_000)
 """Below what Linux gives to outgoing connections (32768 and up): no passing connection takes a port while
 its program is down. The local clusters and databases have theirs above 20000."""
 _CHOICE = random.SystemRandom()
+_GIVEN: set[int] = set()
 
 
 def free_port(host: str = LOOPBACK) -> int:
-    """A port that nobody listens at, and that nobody is given by chance."""
+    """A port that nobody listens at, and that nobody is given by chance.
+
+    Nor is it given twice: who got it may not listen yet, or be down for a while.
+    """
     while True:
-        port = _CHOICE.choice(_RANGE)
+        left = [port for port in _RANGE if port not in _GIVEN]
+        port = _CHOICE.choice(left)
+        _GIVEN.add(port)
         with socket.socket() as probe:
             try:
                 probe.bind((host, port))

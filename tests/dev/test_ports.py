@@ -6,6 +6,7 @@ import pytest
 
 from dev.cluster.ports import RANGE, choose_ports, is_free
 from dev.errors import ToolError
+from tests.ports import free_port
 
 
 def _always(_port: int) -> bool:
@@ -41,3 +42,7 @@ def test_no_free_port_is_said() -> None:
 def test_a_port_with_a_listener_is_not_free() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         assert not is_free(server.getsockname()[1])
+
+
+def test_no_port_is_given_twice_to_programs_that_tests_start() -> None:
+    assert len({free_port() for _ in range(500)}) == 500
