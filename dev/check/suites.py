@@ -39,24 +39,32 @@ SUITES = (
     Suite("store contract on memory", ("-m", PURE, "tests/stores")),
     Suite(
         "store contract on a real API server, leases",
-        ("-m", "control_plane", "tests/stores"),
+        ("-m", "control_plane and not mysql and not deep", "tests/stores"),
         ("linux", "go"),
     ),
     Suite(
         "store contract on a real etcd, of one member and of three",
-        ("-m", "etcd and not control_plane and not database and not full_cluster", "tests"),
+        (
+            "-m",
+            "etcd and not control_plane and not database and not full_cluster and not mysql and not kill",
+            "tests",
+        ),
         ("linux", "go"),
     ),
     Suite(
         "AT and the sidecar against a real MariaDB with real clients",
-        ("-m", "database and not clients and not control_plane and not full_cluster and not kill", "tests"),
+        (
+            "-m",
+            "database and not clients and not control_plane and not full_cluster and not kill and not mysql",
+            "tests",
+        ),
         ("linux", "mariadb"),
     ),
     Suite(
         "resources, webhook and operator (two replicas, a killed leader) on a real API server",
         (
             "-m",
-            "control_plane and not full_cluster and not kill",
+            "control_plane and not full_cluster and not kill and not deep and not mysql",
             "tests",
             "--ignore=tests/stores",
         ),
@@ -64,12 +72,12 @@ SUITES = (
     ),
     Suite(
         "killed at ten moments, and every fault of every mode at one step: operator, sidecars, MariaDB",
-        ("-m", "kill and not full_cluster and not deep", "tests"),
+        ("-m", "kill and not full_cluster and not deep and not mysql", "tests"),
         ("linux", "go", "mariadb"),
     ),
     Suite(
         "the demo in real pods",
-        ("-m", "full_cluster", "tests"),
+        ("-m", "full_cluster and not deep and not mysql", "tests"),
         ("linux", "root", "debian", "go", "mariadb"),
     ),
 )
@@ -79,10 +87,20 @@ DEEP = (
     *(
         Suite(
             f"deep: killed at ten moments, and every fault of every mode at every step, kept in {where}",
-            ("-m", f"kill and deep and {marks}", "tests"),
+            ("-m", f"kill and deep and not mysql and {marks}", "tests"),
             ("linux", "go", "mariadb"),
         )
         for where, marks in (("Kubernetes", "not etcd"), ("etcd", "etcd"))
+    ),
+    Suite(
+        "deep: guard rows with the other store, on a real API server",
+        ("-m", "control_plane and deep and not kill and not full_cluster and not mysql", "tests"),
+        ("linux", "go", "mariadb"),
+    ),
+    Suite(
+        "deep: three members of the chart's etcd, and more samples kept in it, in real pods",
+        ("-m", "full_cluster and deep", "tests"),
+        ("linux", "root", "debian", "go", "mariadb"),
     ),
     Suite(
         "deep: AT and the sidecar against a real MySQL with real clients, the same tests",

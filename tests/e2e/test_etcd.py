@@ -30,6 +30,7 @@ def test_orders_end_as_they_must_and_are_shown(kept: Kept) -> None:
     assert {line.split()[2] for line in said.splitlines()[1:]} == {"Committed", "RolledBack"}
 
 
+@pytest.mark.deep
 def test_a_sale_in_three_modes_ends_as_it_must(kept: Kept, shop_namespace: str) -> None:
     with sale.sales(kept.place, shop_namespace, kept.store) as sales:
         rows, balance, free = before = sales.books()
@@ -41,6 +42,7 @@ def test_a_sale_in_three_modes_ends_as_it_must(kept: Kept, shop_namespace: str) 
         assert kept.shows_all_of(sales.sample.namespace)
 
 
+@pytest.mark.deep
 def test_an_order_by_its_trace_alone_ends_as_it_must(kept: Kept, shop_namespace: str) -> None:
     with no_code.orders(kept.place, shop_namespace, kept.store) as orders:
         items, left = before = orders.rows()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.sidecar.guarded.stage import Guarded
-from tests.sidecar.site import IN_KUBERNETES, STORES, new_site
+from tests.sidecar.site import IN_ETCD, IN_KUBERNETES, new_site
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,9 @@ def staged(
         server.execute(f"DROP DATABASE {schema}")
 
 
-@pytest.fixture(scope="module", params=STORES)
+@pytest.fixture(
+    scope="module", params=[IN_KUBERNETES, pytest.param(IN_ETCD, marks=[pytest.mark.etcd, pytest.mark.deep])]
+)
 def account(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, server: Server
 ) -> Iterator[Guarded]:
