@@ -14,10 +14,9 @@ from multidict import CIMultiDict, CIMultiDictProxy, istr
 
 from globaltx.modes.guard_row import Guarded
 from globaltx.transaction.xid import InvalidXidError, Xid
-from globaltx_sidecar.http1.heads import decoded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from globaltx.modes.tcc import Operation
     from globaltx.transaction.model import BranchId
@@ -46,11 +45,6 @@ HOP_BY_HOP = tuple(
     )
 )
 """Headers that a proxy must not pass on: https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1."""
-
-
-def multidict(pairs: Iterable[tuple[bytes, bytes]]) -> CIMultiDict[str]:
-    """Headers as they came, by name."""
-    return CIMultiDict([(decoded(name), decoded(value)) for name, value in pairs])
 
 
 def end_to_end(headers: Headers) -> CIMultiDict[str]:

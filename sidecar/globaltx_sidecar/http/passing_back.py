@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from aiohttp import HttpVersion11, web
 
 from globaltx_sidecar.http.asked import upgrade_of
-from globaltx_sidecar.http.headers import XID_HEADER, end_to_end, multidict
-from globaltx_sidecar.http1.heads import answer_head, last_chunk
+from globaltx_sidecar.http.headers import XID_HEADER, end_to_end
+from globaltx_sidecar.http1.heads import answer_head, by_name, last_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +89,7 @@ def announcer(request: web.BaseRequest) -> Callable[[Head], None] | None:
 
     def announce(head: Head) -> None:
         if head.status != HTTPStatus.CONTINUE and request.transport is not None:
-            headers = end_to_end(multidict(head.headers))
+            headers = end_to_end(by_name(head.headers))
             request.transport.write(answer_head(head.status, head.reason.decode(), headers))
 
     return announce

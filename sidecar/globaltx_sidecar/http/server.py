@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from globaltx_sidecar.http.arrivals import Arrivals
-from globaltx_sidecar.http.upstream import HEAD_BYTES_MAX, HEADERS_MAX
+from globaltx_sidecar.http1.heads import HEAD_BYTES_MAX, HEADERS_MAX
 
 if TYPE_CHECKING:
     from datetime import timedelta

@@ -24,8 +24,6 @@ READ_SECONDS = 3600.0
 IDLE_SECONDS = 1.0
 """How long an idle connection is kept. Short, so that the application's own idle timeout (2 s and
 more in the usual servers) never closes a connection under a request that cannot be repeated."""
-HEAD_BYTES_MAX = 32 * 1024
-HEADERS_MAX = 256
 
 
 class UpstreamError(Exception):

@@ -16,6 +16,7 @@ from globaltx_sidecar.http1.heads import (
     HEAD_BYTES_ALL,
     HEAD_BYTES_MAX,
     HEADERS_MAX,
+    Pairs,
 )
 
 SWITCHING = 101
@@ -23,8 +24,6 @@ CLOSED = "it closed the connection"
 _FINAL = 200
 _WITHOUT_BODY = (204, 304)
 _VERSIONS = ("1.0", "1.1")
-
-Pairs: TypeAlias = "list[tuple[bytes, bytes]]"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from globaltx_sidecar.http1.answers import Pairs
+    from globaltx_sidecar.http1.heads import Pairs
 
 BYTES_MAX = 64 * 1024
 """How much waits to be taken before no more is read; what one read brings comes on top."""

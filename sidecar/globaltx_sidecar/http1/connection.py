@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
-from globaltx_sidecar.http.headers import multidict
 from globaltx_sidecar.http1.answers import CLOSED, SWITCHING, AnswerReader, End, Head, Switched
 from globaltx_sidecar.http1.body import Body
-from globaltx_sidecar.http1.heads import decoded
+from globaltx_sidecar.http1.heads import by_name, decoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from globaltx_sidecar.http1.answers import Event, Pairs
+    from globaltx_sidecar.http1.answers import Event
+    from globaltx_sidecar.http1.heads import Pairs
 
 
 class LostError(Exception):
@@ -29,31 +29,29 @@ class SilentError(LostError):
 
 
 class Reply:
-    """An answer: its head, and its body as it comes in."""
+    """An answer: its head, and its body as it comes in.
 
-    __slots__ = ("_connection", "body", "headers", "reason", "status")
+    ``connection`` is the one that it came by, which is the caller's after a 101.
+    """
+
+    __slots__ = ("body", "connection", "headers", "reason", "status")
 
     def __init__(self, head: Head, body: Body, connection: Connection) -> None:
         self.status = head.status
         self.reason = head.reason.decode()
-        self.headers = multidict(head.headers)
+        self.headers = by_name(head.headers)
         self.body = body
-        self._connection = connection
+        self.connection = connection
 
     @property
     def trailers(self) -> list[tuple[str, str]]:
         """What stood behind the body, once that has ended."""
         return [(decoded(name), decoded(value)) for name, value in self.body.trailers]
 
-    @property
-    def connection(self) -> Connection:
-        """The connection that it came by, which is the caller's after a 101."""
-        return self._connection
-
     def close(self) -> None:
         """Want no more of it; to be called at the end, also of a whole one."""
         if not self.body.ended:
-            self._connection.abort()
+            self.connection.abort()
 
 
 class Connection(asyncio.Protocol):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+
+from multidict import CIMultiDict
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from globaltx_sidecar.http.headers import Headers
+    from multidict import MultiMapping
+
+Pairs: TypeAlias = "list[tuple[bytes, bytes]]"
+"""Headers or trailers as they came."""
 
 CONTINUED_MAX = 16
 """How many answers of the kind 1xx may come before the one that counts."""
@@ -16,6 +21,7 @@ HEAD_BYTES_MAX = 32 * 1024
 HEAD_BYTES_ALL = 256 * 1024
 """How long a whole head of the application may be; so may what stands between two pieces of a body."""
 HEADERS_MAX = 256
+"""How many headers a head may have, and how many trailers may follow a body."""
 LAST_CHUNK = b"0\r\n\r\n"
 _NEVER_IN_TRAILERS = frozenset(
     ("transfer-encoding", "content-length", "host", "connection", "trailer", "te", "upgrade", "keep-alive")
@@ -27,7 +33,7 @@ class NotSendableError(ValueError):
     """A head would be read as something else than it is: a line break in a value, a blank in the target."""
 
 
-def request_head(method: str, target: str, headers: Headers) -> bytes:
+def request_head(method: str, target: str, headers: MultiMapping[str]) -> bytes:
     """The head of a request.
 
     Raises:
@@ -39,7 +45,7 @@ def request_head(method: str, target: str, headers: Headers) -> bytes:
     return _lines(f"{method} {target} HTTP/1.1", headers.items())
 
 
-def answer_head(status: int, reason: str, headers: Headers) -> bytes:
+def answer_head(status: int, reason: str, headers: MultiMapping[str]) -> bytes:
     """The head of an answer.
 
     Raises:
@@ -61,6 +67,11 @@ def last_chunk(trailers: Collection[tuple[str, str]]) -> bytes:
 def chunk(data: bytes) -> bytes:
     """A chunk, which must not be empty."""
     return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def by_name(pairs: Iterable[tuple[bytes, bytes]]) -> CIMultiDict[str]:
+    """Headers as they came, by name."""
+    return CIMultiDict([(decoded(name), decoded(value)) for name, value in pairs])
 
 
 def decoded(raw: bytes) -> str:

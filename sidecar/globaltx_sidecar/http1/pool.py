@@ -11,10 +11,10 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from globaltx_sidecar.http1.connection import Connection, LostError, Reply, SilentError
-from globaltx_sidecar.http1.heads import chunk, last_chunk
+from globaltx_sidecar.http1.heads import LAST_CHUNK, chunk
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable
 
     from globaltx_sidecar.http1.answers import Head
 
@@ -26,9 +26,9 @@ _LOOK_SECONDS = 1.0
 class Call:
     """A request as it is sent: its head, and its body as bytes or piece by piece."""
 
-    __slots__ = ("announce", "body", "chunked", "head", "method", "streamed", "trailers", "upgrade")
+    __slots__ = ("announce", "body", "chunked", "head", "method", "streamed", "upgrade")
 
-    def __init__(  # noqa: PLR0913  it is what a request has
+    def __init__(
         self,
         method: str,
         head: bytes,
@@ -36,12 +36,11 @@ class Call:
         *,
         streamed: AsyncIterator[bytes] | None = None,
         chunked: bool = False,
-        trailers: Callable[[], Sequence[tuple[str, str]]] = tuple,
         upgrade: bool = False,
         announce: Callable[[Head], None] | None = None,
     ) -> None:
         self.method, self.head, self.body = method, head, body
-        self.streamed, self.chunked, self.trailers = streamed, chunked, trailers
+        self.streamed, self.chunked = streamed, chunked
         self.upgrade, self.announce = upgrade, announce
 
     @property
@@ -159,7 +158,7 @@ async def _pump(connection: Connection, call: Call, pieces: AsyncIterator[bytes]
         async for piece in pieces:
             if piece:
                 await connection.write(chunk(piece) if call.chunked else piece)
-        connection.finish(last_chunk(call.trailers()) if call.chunked else b"")
+        connection.finish(LAST_CHUNK if call.chunked else b"")
     except Exception as error:  # noqa: BLE001  it is handed to the one request that it belongs to
         broken = LostError(f"the request's body broke off: {str(error) or type(error).__name__}")
         broken.__cause__ = error

@@ -12,7 +12,8 @@ from globaltx_sidecar.http.answers import Refusal
 from globaltx_sidecar.http.filter import Begin, Refuse, TakePart, path_of
 from globaltx_sidecar.http.headers import carry_xid, drop_xid
 from globaltx_sidecar.http.under_way import REQUESTS_MAX
-from globaltx_sidecar.http.upstream import HEADERS_MAX, UpstreamError
+from globaltx_sidecar.http.upstream import UpstreamError
+from globaltx_sidecar.http1.heads import HEADERS_MAX
 from globaltx_sidecar.http2.answers import refused as as_sent
 from globaltx_sidecar.http2.conduct import Transaction
 from globaltx_sidecar.http2.metadata import with_xid

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from multidict import CIMultiDict
 
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from globaltx.transaction.xid import Xid
-
-Pairs: TypeAlias = "list[tuple[bytes, bytes]]"
+    from globaltx_sidecar.http1.heads import Pairs
 
 _OURS = frozenset(name.encode() for name in (*XID_HEADERS, BAGGAGE_HEADER, PARENT_HEADER, STATE_HEADER))
 """Names that we may write anew; every other header goes on as it came."""

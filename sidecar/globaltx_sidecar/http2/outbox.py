@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from globaltx_sidecar.http2.side import Side
 
-Pairs: TypeAlias = "Iterable[tuple[bytes, bytes]]"
-
 
 @dataclass(slots=True)
 class Head:
     """Headers or trailers; ``end`` when nothing follows."""
 
-    pairs: Pairs
+    pairs: Iterable[tuple[bytes, bytes]]
     end: bool = False
 
 

@@ -21,9 +21,10 @@ from globaltx import http2_frames as frames
 from globaltx_sidecar.http2.floods import FloodError, Floods
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from h2.events import Event
 
-    from globaltx_sidecar.http2.outbox import Pairs
 
 STREAMS_MAX = 100
 """How many requests a client may have under way on a connection."""
@@ -157,7 +158,7 @@ class Side(asyncio.Protocol):
         """How many bytes of a body the peer takes now, in one frame."""
         return min(self.h2.local_flow_control_window(stream), self.h2.max_outbound_frame_size)
 
-    def send_head(self, stream: int, pairs: Pairs, *, end: bool = False) -> None:
+    def send_head(self, stream: int, pairs: Iterable[tuple[bytes, bytes]], *, end: bool = False) -> None:
         """Send headers or trailers."""
         pairs = list(pairs)
         self.h2.send_headers(stream, pairs, end_stream=end)
