@@ -175,7 +175,7 @@ def _name(own: str) -> str:
 
 
 def _sql() -> str:
-    files = ("order.sql", "product.sql", "accounts.sql")
+    files = ("order.sql", "product.sql", "banks.sql", "accounts.sql")
     return "\n".join((manifests.SAMPLE / "database" / "sql" / file).read_text() for file in files)
 
 

@@ -19,7 +19,7 @@ from dev.demo.shop import ENDS
 from dev.waiting import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from dev.demo.deploy import Store
@@ -38,20 +38,27 @@ class Sample:
 
     def ask(self, service: str, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """Send one request to a Service; the status and what its JSON says."""
-        status, said = self._ask(service, method, path, body)
+        status, said = self._ask(f"service/{service}", method, path, body)
         return status, json.loads(said)
 
     def status(self, service: str, method: str, path: str, body: Any = None) -> int:
         """Send one request to a Service that need not answer with JSON; the status."""
-        return self._ask(service, method, path, body)[0]
+        return self._ask(f"service/{service}", method, path, body)[0]
 
-    def _ask(self, service: str, method: str, path: str, body: Any) -> tuple[int, bytes]:
+    def post(self, target: str, path: str, body: Any, headers: Mapping[str, str]) -> tuple[int, Any]:
+        """Send one request with headers; ``deployment/...`` is a program itself, past its sidecar."""
+        status, said = self._ask(target, "POST", path, body, headers)
+        return status, json.loads(said)
+
+    def _ask(
+        self, target: str, method: str, path: str, body: Any, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes]:
         with (
-            self.kubectl.forwarded(self.namespace, f"service/{service}", PORT) as port,
+            self.kubectl.forwarded(self.namespace, target, PORT) as port,
             closing(http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)) as connection,
         ):
-            headers = {"Content-Type": "application/json"}
-            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            given = {"Content-Type": "application/json", **(headers or {})}
+            connection.request(method, path, None if body is None else json.dumps(body), given)
             response = connection.getresponse()
             return response.status, response.read()
 

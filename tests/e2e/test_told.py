@@ -62,11 +62,12 @@ class Told(Banks):
 
 
 @pytest.fixture(scope="module")
-def told(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
+def told(place: Place, shop_namespace: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     services = tmp_path_factory.mktemp("desk") / "services"
     services.mkdir()
     write_receiver(services)
-    with deployed(place, HERE, "banks", others=(FOLDER, services.parent)) as sample:
+    others = (FOLDER, services.parent)
+    with deployed(place, HERE, "banks", others=others, databases=shop_namespace) as sample:
         yield Told(sample)
 
 

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
     from dev.demo.places import Place
 
+CALL_REPEATED, CALL_EMPTY, CALL_LATE = "29901", "29902", "29903"
+
 
 @pytest.fixture(scope="module")
-def banks(place: Place) -> Iterator[Banks]:
-    with deployed(place, FOLDER, "banks") as sample:
+def banks(place: Place, shop_namespace: str) -> Iterator[Banks]:
+    with deployed(place, FOLDER, "banks", databases=shop_namespace) as sample:
         yield Banks(sample)
 
 
@@ -33,6 +35,26 @@ def test_a_transfer_that_fails_moves_nothing(banks: Banks, amount: int, query: s
     before = banks.balances()
     status, _, state = banks.transfer(amount, query)
     assert (status, state) == (409, "RolledBack")
+    assert banks.balances() == before
+
+
+@pytest.mark.parametrize(("query", "last"), [("", "confirm"), ("?fail", "cancel")])
+def test_what_was_worked_for_is_not_worked_for_again(banks: Banks, query: str, last: str) -> None:
+    _, name, _ = banks.transfer(30, query)
+    before, branch = banks.balances(), banks.branch(name)
+    for operation in ("try", last, last):
+        status, said = banks.deliver(operation, name, branch)
+        assert (status, said[:5]) == (503, CALL_REPEATED)
+    assert banks.balances() == before
+
+
+def test_a_try_that_comes_behind_its_cancel_is_kept_out(banks: Banks) -> None:
+    _, name, _ = banks.transfer(30, "?fail")
+    before, branch = banks.balances(), "never-tried"
+    for operation, number in (("cancel", CALL_EMPTY), ("try", CALL_LATE), ("cancel", CALL_REPEATED)):
+        status, said = banks.deliver(operation, name, branch)
+        assert (status, said[:5]) == (503, number)
+    assert banks.reserve(name) == (409, "AlreadyDecided")
     assert banks.balances() == before
 
 

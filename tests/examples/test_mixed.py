@@ -15,7 +15,7 @@ def test_every_pod_is_injected_with_what_makes_its_branch() -> None:
         assert settings.http is not None
         tries = [route.tries.mode for route in settings.http.routes if route.tries]
         found[app] = [*tries, *(each.datasource.name for each in settings.datasources)]
-    assert found == {"shop": ["order"], "bank": ["TCC"], "carrier": ["Saga"]}
+    assert found == {"shop": ["order"], "bank": ["TCC", "bank"], "carrier": ["Saga"]}
 
 
 @pytest.mark.parametrize(("name", "other"), [("bank", "02-tcc-transfer"), ("carrier", "03-saga-trip")])

@@ -14,6 +14,15 @@ def test_every_pod_is_injected_with_the_routes_of_its_policy() -> None:
     assert EXAMPLE.routes() == {"transfer": ["transfer"], **banks}
 
 
+def test_each_bank_guards_its_calls_in_a_database_of_its_own() -> None:
+    sources = {app: settings.datasources for app, settings in EXAMPLE.injected().items()}
+    guarding = {
+        app: [(each.datasource.schema, each.datasource.guards_calls) for each in found]
+        for app, found in sources.items()
+    }
+    assert guarding == {"transfer": [], "bank-a": [("bank_a", True)], "bank-b": [("bank_b", True)]}
+
+
 def test_every_path_of_the_policy_is_one_of_the_bank_s_program() -> None:
     program = (EXAMPLE.folder / "services" / "bank.py").read_text()
     served = {re.sub("<account>", "{id}", path) for path in re.findall(r'@app\.post\("(.+?)"\)', program)}

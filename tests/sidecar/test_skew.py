@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ from tests.sidecar.bank.stage import Banks
 from tests.sidecar.checkout.stage import Checkouts
 from tests.sidecar.clocks import AHEAD, BEHIND, set_wrong
 from tests.sidecar.saga.stage import Sagas
+from tests.sidecar.shop.stage import SQL
 from tests.sidecar.site import EACH_STORE, IN_KUBERNETES, new_site
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.sidecar.bank.between import Answer, Forward
 
-pytestmark = [pytest.mark.control_plane, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.control_plane, pytest.mark.database, pytest.mark.timeout(300)]
 
 IN_EACH_STORE = pytest.mark.parametrize("banks", EACH_STORE, indirect=True)
 ID = "x-request-id"
@@ -30,16 +32,20 @@ DEADLINE_SECONDS = 120.0
 @pytest.fixture(scope="module")
 def banks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Banks]:
     """The operator's clock is ahead, the initiator's and a bank's behind, the other bank's ahead."""
-    made = Banks(new_site(request, tmp_path_factory, "skew", request.param), ID)
-    for program, seconds in (
-        (made.operator, AHEAD),
-        (made.sidecar, BEHIND),
-        (made.a.sidecar, BEHIND),
-        (made.b.sidecar, AHEAD),
-    ):
-        set_wrong(program, seconds)
-    with made as running:
-        yield running
+    from dev.databases import MariaDB  # noqa: PLC0415  only where such tests are run
+
+    site = new_site(request, tmp_path_factory, "skew", request.param)
+    with MariaDB.up(f"{site.namespace}-{os.getpid()}", sql=SQL, durable=False) as database:
+        made = Banks(site, database, ID)
+        for program, seconds in (
+            (made.operator, AHEAD),
+            (made.sidecar, BEHIND),
+            (made.a.sidecar, BEHIND),
+            (made.b.sidecar, AHEAD),
+        ):
+            set_wrong(program, seconds)
+        with made as running:
+            yield running
 
 
 @IN_EACH_STORE
@@ -95,7 +101,7 @@ def test_whoever_dies_is_rolled_back_at_the_deadline_and_not_before(banks: Banks
     assert undecided == [True]
     assert banks.reached(before, {"RolledBack"}, DEADLINE_SECONDS).outcome == "Rollback"
     assert banks.balances() == balances
-    assert banks.open_reservations() == 0
+    assert banks.reserved() == 0
 
 
 @pytest.mark.parametrize("store", EACH_STORE)

@@ -9,20 +9,23 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import yaml
 
 from dev.waiting import wait_for
 from globaltx.manifest.policy import read_policy
-from tests.ports import free_port
+from globaltx.manifest.settings import DatasourceSettings
+from tests.ports import LOOPBACK, free_port
 from tests.sidecar.bank.between import Between
-from tests.sidecar.programs import BIN, get, service
+from tests.sidecar.programs import BIN, get, reached_by, service
+from tests.sidecar.shop.stage import SIDECAR_ACCOUNT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from globaltx.coordinator.policy import HttpCapture, Route, Tcd
+    from dev.databases import MariaDB
+    from globaltx.coordinator.policy import HttpCapture, Policy, Route, Tcd
     from globaltx.transaction.calls import Reservation
     from tests.sidecar.ledgers import Stand
     from tests.sidecar.programs import Program, SidecarProgram
@@ -39,10 +42,15 @@ REFUSALS = 4
 _ENDS = {"Committed", "RolledBack"}
 
 
+def policy(name: str, sample: Path = SAMPLE) -> Policy:
+    """A policy of an example."""
+    manifests = yaml.safe_load_all((sample / "manifests" / "policy.yaml").read_text())
+    return next(read_policy(each) for each in manifests if each["metadata"]["name"] == name)
+
+
 def routes(name: str, sample: Path = SAMPLE) -> HttpCapture:
     """What a policy of an example captures."""
-    manifests = yaml.safe_load_all((sample / "manifests" / "policy.yaml").read_text())
-    capture = next(read_policy(each).http for each in manifests if each["metadata"]["name"] == name)
+    capture = policy(name, sample).http
     assert capture is not None
     return replace(capture, routes=tuple(map(_hasty, capture.routes)))
 
@@ -63,20 +71,39 @@ def _lasting(tcd: Tcd) -> Reservation:
     return replace(tcd.reservation, duration=KEEP)
 
 
-class Bank:
-    """A bank, its sidecar, and what stands between them."""
+class Account(NamedTuple):
+    """What is in an account, and what is neither confirmed nor cancelled."""
 
-    def __init__(self, name: str, site: Site, capture: HttpCapture | None = None) -> None:
+    balance: int
+    reserved: int
+
+
+class Bank:
+    """A bank, its sidecar, and what stands between them; its policies are those of an example."""
+
+    def __init__(self, name: str, site: Site, database: MariaDB, sample: Path = SAMPLE) -> None:
         port = free_port()
         self.between = Between(free_port(), port)
-        self.sidecar = site.capturing(name, self.between.port, capture or routes("bank"))
-        held = {"DATABASE": str(site.folder / f"{name}.db"), "ACCOUNTS": "1=1000"}
-        self.service = service(name, [SAMPLE / "services" / "bank.py"], port, site.folder, **held)
+        self._database = database
+        (self._source,) = policy(name, sample).datasources
+        source = DatasourceSettings(
+            replace(self._source, host=LOOPBACK, port=database.port), LOOPBACK, free_port()
+        )
+        self.sidecar = site.capturing(
+            name, self.between.port, routes("bank", sample), [source], SIDECAR_ACCOUNT
+        )
+        program = SAMPLE / "services" / "bank.py"
+        self.service = service(name, [program], port, site.folder, **reached_by(source))
 
-    def look(self) -> dict[str, Any]:
-        """What is in the bank."""
-        found: dict[str, Any] = json.loads(get(self.service.ready.replace("healthz", "accounts"))[1])
-        return found
+    def wait_for_tables(self) -> None:
+        """Wait until the sidecar has made its own."""
+        part = f"undo table of {self._source.name}"
+        wait_for(part, lambda: bool(self.sidecar.parts().get(part, {}).get("up")), seconds=60)
+
+    def look(self) -> Account:
+        """Look at the first account, past the sidecar."""
+        query = "SELECT balance, outgoing + incoming FROM account WHERE id = '1'"
+        return Account(*map(int, self._database.execute(query, schema=self._source.schema).split()))
 
 
 class Stage:
@@ -188,9 +215,9 @@ class Stage:
 class Banks(Stage):
     """Two banks and a transfer service."""
 
-    def __init__(self, site: Site, request_id_header: str = "") -> None:
+    def __init__(self, site: Site, database: MariaDB, request_id_header: str = "") -> None:
         super().__init__(site)
-        self.a, self.b = (Bank(name, site) for name in ("bank-a", "bank-b"))
+        self.a, self.b = (Bank(name, site, database) for name in ("bank-a", "bank-b"))
         port, capture = free_port(), routes("transfer")
         told = tuple(replace(each, request_id_header=request_id_header) for each in capture.routes)
         self.sidecar = site.capturing("transfer", port, replace(capture, routes=told))
@@ -200,6 +227,12 @@ class Banks(Stage):
         banks = (self.a.sidecar, self.a.service, self.b.sidecar, self.b.service)
         self.programs = (self.operator, self.sidecar, self.service, *banks)
 
+    def __enter__(self) -> Self:
+        super().__enter__()
+        for each in (self.a, self.b):
+            each.wait_for_tables()
+        return self
+
     def transfer(self, amount: int = 30, query: str = "", **headers: str) -> int:
         """Send a client's request and give the status; 0 when there was no answer."""
         asked = {"debit": "1", "credit": "1", "amount": amount}
@@ -207,9 +240,8 @@ class Banks(Stage):
 
     def balances(self) -> tuple[int, int]:
         """What the two accounts hold."""
-        one, two = self.a.look(), self.b.look()
-        return one["balances"]["1"], two["balances"]["1"]
+        return self.a.look().balance, self.b.look().balance
 
-    def open_reservations(self) -> int:
-        """How many reservations were neither confirmed nor cancelled."""
-        return sum(int(each.look()["reservations"].get("tried", 0)) for each in (self.a, self.b))
+    def reserved(self) -> int:
+        """How much was neither confirmed nor cancelled."""
+        return self.a.look().reserved + self.b.look().reserved

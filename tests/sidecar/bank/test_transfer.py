@@ -26,7 +26,7 @@ from tests.sidecar.bank.page import Cell, Matrix
 if TYPE_CHECKING:
     from tests.sidecar.bank.stage import Banks
 
-pytestmark = [pytest.mark.control_plane, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.control_plane, pytest.mark.database, pytest.mark.timeout(600)]
 
 MATRIX = Matrix("matrix", "bank A's", CASES, STEPS)
 AMOUNT = 30
@@ -95,7 +95,7 @@ def test_whatever_goes_wrong_both_banks_agree(banks: Banks, cell: Cell) -> None:
     outcome = banks.settled(before)
     moved = AMOUNT if outcome == "Commit" else 0
     assert banks.balances() == (balances[0] - moved, balances[1] + moved)
-    assert banks.open_reservations() == 0
+    assert banks.reserved() == 0
     assert status != 200 or outcome == "Commit"
     MATRIX.note(banks.site.store, cell, outcome)
 

@@ -23,5 +23,5 @@ def mixed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         MariaDB.up(f"{site.namespace}-{os.getpid()}", sql=SQL, durable=False) as database,
         Mixed(site, database) as running,
     ):
-        running.wait_for_undo_table()
+        running.wait_for_tables()
         yield running

@@ -35,7 +35,7 @@ class Mixed(Stage):
     def __init__(self, site: Site, database: MariaDB) -> None:
         super().__init__(site)
         self.database = database
-        self.bank = Bank("bank", site, routes("bank", SAMPLE))
+        self.bank = Bank("bank", site, database, SAMPLE)
         self.carrier = Provider("carrier", site, routes("carrier", SAMPLE))
         port, source = free_port(), datasource("order", "order", database.port)
         self.sidecar = site.capturing("shop", port, routes("shop", SAMPLE), [source], SIDECAR_ACCOUNT)
@@ -47,8 +47,9 @@ class Mixed(Stage):
         services = (self.service, self.bank.service, self.carrier.service)
         self.programs = (self.operator, *self.sidecars.values(), *services)
 
-    def wait_for_undo_table(self) -> None:
-        """Wait until the shop's sidecar can take part."""
+    def wait_for_tables(self) -> None:
+        """Wait until the sidecars of shop and bank can take part."""
+        self.bank.wait_for_tables()
         part = "undo table of order"
         wait_for(part, lambda: bool(self.sidecar.parts().get(part, {}).get("up")), seconds=60)
 
@@ -64,8 +65,7 @@ class Mixed(Stage):
         )
         rows, undo = self.database.execute("SELECT " + ", ".join(counts), schema="order").split()
         bank, carrier = self.bank.look(), self.carrier.look()
-        reserved = int(bank["reservations"].get("tried", 0))
-        return Books(int(rows), int(bank["balances"]["1"]), int(carrier["free"]), int(undo), reserved)
+        return Books(int(rows), bank.balance, int(carrier["free"]), int(undo), bank.reserved)
 
     def modes(self) -> dict[str, Any]:
         """The mode of each branch that there is."""

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 SAMPLE = Path(__file__).parents[3] / "examples" / "01-order"
 SQL = "".join(
-    (SAMPLE / "database" / "sql" / f"{name}.sql").read_text() for name in ("order", "product", "accounts")
+    (SAMPLE / "database" / "sql" / f"{name}.sql").read_text()
+    for name in ("order", "product", "banks", "accounts")
 )
 TIMEOUT = timedelta(seconds=15)
 ROUTES = (
