@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from globaltx.manifest.settings import SidecarSettings
+    from globaltx.modes.guard_row import Guarded
     from globaltx_sidecar.branch.guard_rows import Kept
     from globaltx_sidecar.branch.sweeper import Swept
     from globaltx_sidecar.health import Health
@@ -61,6 +62,13 @@ class Databases:
     def guard_rows(self) -> Mapping[str, Kept]:
         """The guard rows of each that guards calls, by name."""
         return {each.name: each.guard_rows for each in self._attached if each.guard_rows is not None}
+
+    async def done(self, call: Guarded) -> bool:
+        """Whether the work of a call was committed; implements `globaltx_sidecar.http.tries.Rows`."""
+        for each in self._attached:
+            if each.guard_rows is not None:
+                return await each.guard_rows.done(call)  # there is one at most
+        return False
 
     def close(self) -> None:
         """Close the sidecar's own connections."""

@@ -163,7 +163,9 @@ class Sidecar:
             initiator = self._initiator(tasks)
             await self._open_local(parts, initiator, callable_=upstream is not None)
             tries = Tries(
-                self._store, self._settings.app, self._around.pod, self._metrics, guards=self._guards
+                *(self._store, self._settings.app, self._around.pod, self._metrics),
+                guards=self._guards,
+                rows=databases,
             )
             proxy = (
                 None

@@ -126,10 +126,12 @@ def maker_query(schema: str, owner: str, call: Guarded) -> bytes:
 
     It locks the row, so that it sees what was committed, and nothing else, whatever the isolation level.
     """
-    return (
-        f"SELECT made_by FROM {_table(schema)} WHERE owner={_hex(owner)} AND xid={_hex(str(call.xid))}"
-        f" AND branch={_hex(call.branch)} AND operation={_hex(call.operation)} FOR UPDATE"
-    ).encode()
+    return f"SELECT made_by FROM {_table(schema)} WHERE {_place(owner, call)} FOR UPDATE".encode()
+
+
+def done_query(schema: str, owner: str, call: Guarded) -> str:
+    """Write the SELECT of a row if a call's work was committed; it waits for nobody."""
+    return f"SELECT 1 FROM {_table(schema)} WHERE {_place(owner, call)} AND made_by={_hex(call.operation)}"
 
 
 def judge(call: Guarded, inserted: int, made_by: bytes | None = None) -> Finding:
@@ -153,6 +155,14 @@ def delete_rows(schema: str, owner: str, xids: Collection[Xid]) -> str:
     """Write the DELETE of all rows of transactions: of some only, the others would say something else."""
     listed = ",".join(_hex(str(xid)) for xid in sorted(xids))
     return f"DELETE FROM {_table(schema)} WHERE owner={_hex(owner)} AND xid IN ({listed})"
+
+
+def _place(owner: str, call: Guarded) -> str:
+    """The condition that finds the one row of a call."""
+    return (
+        f"owner={_hex(owner)} AND xid={_hex(str(call.xid))}"
+        f" AND branch={_hex(call.branch)} AND operation={_hex(call.operation)}"
+    )
 
 
 def _table(schema: str) -> str:

@@ -1,7 +1,8 @@
-"""Forgets guard rows: of transactions that have ended, some time after the last of their rows was written.
+"""Guard rows as the sidecar's own account sees them: what they say of a try, and when they are forgotten.
 
-Rows of one transaction go together: one that is left alone would say something else than before. How old
-they are is told by the database's clock alone.
+They are forgotten when their transaction has ended, some time after the last of its rows was written. Rows
+of one transaction go together: one that is left alone would say something else than before. How old they
+are is told by the database's clock alone.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import math
 import random
 from typing import TYPE_CHECKING, Protocol
 
+from pymysql.err import MySQLError
+
 from globaltx.coordinator.reasons import Reason
-from globaltx.modes.guard_row import delete_rows, select_old
+from globaltx.modes.guard_row import delete_rows, done_query, select_old
 from globaltx.stores.base import UnknownTransactionError
 from globaltx.transaction.states import ENDS
 from globaltx.transaction.xid import InvalidXidError, Xid
@@ -21,6 +24,7 @@ from globaltx.transaction.xid import InvalidXidError, Xid
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from globaltx.modes.guard_row import Guarded
     from globaltx.stores.base import Store
     from globaltx_sidecar.branch.database import Database
     from globaltx_sidecar.health import Health
@@ -30,6 +34,9 @@ SWEEP_SECONDS = 600.0
 """How long one sweep may take; the next begins anew."""
 BATCH_MAX = 500
 """How many transactions are asked for, and their rows deleted, at once."""
+
+DONE_SECONDS = 5.0
+"""How long a repeat of a try waits to be told by its row."""
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +74,15 @@ class GuardRows:
         """Delete the rows of transactions."""
         async with self._database.session() as session:
             await session.rows(delete_rows(self._database.schema, self._owner, xids))
+
+    async def done(self, call: Guarded) -> bool:
+        """Whether the work of a call was committed; no, if the database does not say so in time."""
+        try:
+            async with asyncio.timeout(DONE_SECONDS), self._database.session() as session:
+                return bool(await session.rows(done_query(self._database.schema, self._owner, call)))
+        except (OSError, MySQLError) as error:  # a timeout is an OSError
+            _log.warning("could not look whether %s was done: %s", call, error)
+            return False
 
 
 class GuardSweeper:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from globaltx.transaction.calls import BODY_BYTES_MAX
 from globaltx_sidecar.http.headers import end_to_end
-from globaltx_sidecar.http.tries import too_large
+from globaltx_sidecar.http.keeping import too_large
 
 if TYPE_CHECKING:
     from aiohttp import web

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, TypeVar, get_args
 from aiohttp import web
 
 from globaltx.coordinator.reasons import Reason
-from globaltx.modes.tcc import Operation
 from globaltx_sidecar.http import tunnel
 from globaltx_sidecar.http.answers import refusal
 from globaltx_sidecar.http.asked import Asked, invite_body, outbound, target_of, upgrade_of, whole_body
@@ -33,9 +32,15 @@ from globaltx_sidecar.http.headers import (
     drop_xid,
     end_to_end,
 )
+from globaltx_sidecar.http.keeping import NotLetThroughError, kept
 from globaltx_sidecar.http.outcomes import Outcomes, late
 from globaltx_sidecar.http.passing_back import announcer, pass_back
-from globaltx_sidecar.http.tries import ANSWER_BYTES_MAX, Answered, NotLetThroughError, done_before, kept
+from globaltx_sidecar.http.tries import (
+    ANSWER_BYTES_MAX,
+    Answered,
+    done_before,
+    operation_of,
+)
 from globaltx_sidecar.http.under_way import REQUESTS_MAX, UnderWay
 from globaltx_sidecar.http.upstream import UpstreamError
 
@@ -230,7 +235,7 @@ class Proxy:
             raise
 
     async def _send_try(self, asked: Asked, this: Try, body: bytes, route: Route) -> Reply:
-        operation = Operation.TRY if route.saga is None else Operation.STEP
+        operation = operation_of(route)
         carry_branch(asked.headers, this.id, operation, 1)
         response = await self.upstream.send(asked.request, asked.target, asked.headers, body)
         try:

@@ -20,7 +20,8 @@ from globaltx.stores.base import StoreError, UnknownTransactionError, XidTakenEr
 from globaltx.transaction.xid import Xid, xid_of_request
 from globaltx_sidecar.faults import reason_of
 from globaltx_sidecar.http.answers import refusal
-from globaltx_sidecar.http.tries import REMEMBERED_MAX, NotLetThroughError
+from globaltx_sidecar.http.keeping import NotLetThroughError
+from globaltx_sidecar.http.tries import REMEMBERED_MAX
 from globaltx_sidecar.insist import insist
 
 if TYPE_CHECKING:

@@ -4,7 +4,9 @@ A try's branch, with the try's own request in it, is durable before the try is l
 is the mark that it was. The caller tells its repeats from new tries by the header
 ``Idempotency-Key``: the same key in the same transaction is the same branch. Of such a branch the
 application sees one try. A repeat gets the answer that the first one got, if it was this sidecar that
-passed it on; otherwise it is refused, because nobody here knows what became of the first.
+passed it on. Otherwise its guard row says that it was done, if it has one. It is refused where that is
+not there, because nobody here knows what became of the first, and an application that does not hand
+the guard on would do it twice.
 """
 
 from __future__ import annotations
@@ -13,37 +15,31 @@ import asyncio
 import hashlib
 import secrets
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Protocol
 
 from multidict import CIMultiDict
 
-from globaltx.coordinator.matching import VARIABLE, variables
-from globaltx.coordinator.policy import Saga
 from globaltx.coordinator.reasons import Reason
-from globaltx.manifest.schemas.branches import HEADER_LENGTH_MAX, HEADERS_MAX, QUERY_LENGTH_MAX
 from globaltx.modes import saga
 from globaltx.modes import tcc as mode
-from globaltx.modes.guard_row import Finding
+from globaltx.modes.guard_row import Finding, Guarded
+from globaltx.modes.tcc import Operation
 from globaltx.stores.base import AlreadyDecidedError, StoreError
-from globaltx.transaction.calls import BODY_BYTES_MAX, Calls, Order, Request, Step
+from globaltx.transaction.calls import Calls, Order, Request
 from globaltx_sidecar.faults import reason_of
-from globaltx_sidecar.http.upstream import UpstreamError
+from globaltx_sidecar.http.keeping import NotLetThroughError, calls_of
 from globaltx_sidecar.insist import insist
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from globaltx.coordinator.policy import Route
-    from globaltx.coordinator.policy import Tries as Rules
-    from globaltx.modes.tcc import Operation
     from globaltx.stores.base import Store
     from globaltx.transaction.model import BranchId
     from globaltx.transaction.xid import Xid
     from globaltx_sidecar.guards import Guards
-    from globaltx_sidecar.http.headers import Headers
     from globaltx_sidecar.metrics import Metrics
 
 WAIT_SECONDS = 10.0
@@ -51,8 +47,6 @@ REMEMBERED_MAX = 1024
 """How many answered tries are remembered, the oldest go first: repeats come soon or never."""
 ANSWER_BYTES_MAX = 16 * 1024
 """How large an answer may be that is remembered for repeats."""
-_SAFE = "!$&'()*+,;=:@"
-"""What a path's segment may hold as it is: https://www.rfc-editor.org/rfc/rfc3986#section-3.3."""
 _STATUSES = {
     Reason.ALREADY_DECIDED: 409,
     Reason.UNKNOWN_TRANSACTION: 400,
@@ -61,12 +55,18 @@ _STATUSES = {
 }
 
 
-class NotLetThroughError(UpstreamError):
-    """The request did not reach the application."""
+class UnknownTryError(NotLetThroughError):
+    """It is a repeat, and what became of the first one is not known here."""
 
-    def __init__(self, status: int, reason: Reason, message: str) -> None:
-        super().__init__(status, message)
-        self.reason = reason
+    def __init__(self, message: str) -> None:
+        super().__init__(409, Reason.TRY_REPEATED, message)
+
+
+class Rows(Protocol):
+    """The guard rows of this application."""
+
+    async def done(self, call: Guarded) -> bool:
+        """Whether the work of a call was committed; no, if nobody can say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +109,7 @@ class Tries:
         *,
         wait_seconds: float = WAIT_SECONDS,
         guards: Guards | None = None,
+        rows: Rows | None = None,
     ) -> None:
         self._store = store
         self._app = app
@@ -117,6 +118,7 @@ class Tries:
         self._wait_seconds = wait_seconds
         self._known: dict[BranchId, Try] = {}
         self._guards = guards
+        self._rows = rows
 
     def under_way(self, branch: BranchId) -> bool:
         """Whether the application has not answered this try yet."""
@@ -150,11 +152,14 @@ class Tries:
         fingerprint = hashlib.sha256(repr(request).encode()).digest()
         known = self._known.get(branch)
         if known is not None and route.tries is not None and route.tries.guarded:
-            yield await _repeat(known, fingerprint, route.timeout.total_seconds())
+            await _first_over(known, fingerprint, route.timeout.total_seconds())
+            if known.answer is None:
+                await self._enter(known, route, path, request)
+            yield known
             return
         this = self._remember(Try(branch, bool(key), fingerprint))
         try:
-            await self._register(this, route, path, request)
+            await self._enter(this, route, path, request)
         except BaseException:
             this.over.set()
             self._known.pop(branch, None)  # it was not let through, so its repeat is the first one
@@ -165,6 +170,16 @@ class Tries:
             this.over.set()
             if not key:
                 self._known.pop(branch, None)
+
+    async def _enter(self, this: Try, route: Route, path: str, request: Request) -> None:
+        """Register a try, or find that it was done before: then it has that answer on return."""
+        try:
+            await self._register(this, route, path, request)
+        except UnknownTryError:
+            if self._rows is None or not await self._rows.done(Guarded.of(this.id, operation_of(route))):
+                raise
+            await self.completed(this, route)
+            this.answer = done_before()
 
     async def _register(self, this: Try, route: Route, path: str, request: Request) -> None:
         rules = route.tries
@@ -226,7 +241,17 @@ class Tries:
         return this
 
 
-async def _repeat(known: Try, fingerprint: bytes, seconds: float) -> Try:
+def operation_of(route: Route) -> Operation:
+    """What a route's requests ask the application for."""
+    return Operation.TRY if route.saga is None else Operation.STEP
+
+
+async def _first_over(known: Try, fingerprint: bytes, seconds: float) -> None:
+    """Return when the first try of a key is over.
+
+    Raises:
+        NotLetThroughError: it was another request, or it takes too long.
+    """
     if fingerprint != known.fingerprint:
         message = "the Idempotency-Key was used for another request of this transaction"
         raise NotLetThroughError(422, Reason.TRY_REPEATED, message)
@@ -236,10 +261,6 @@ async def _repeat(known: Try, fingerprint: bytes, seconds: float) -> Try:
     except TimeoutError as error:
         message = "the first try of this Idempotency-Key is still under way"
         raise NotLetThroughError(409, Reason.TRY_REPEATED, message) from error
-    if known.answer is None:
-        message = "what became of the first try of this Idempotency-Key is not known; roll back"
-        raise NotLetThroughError(409, Reason.TRY_REPEATED, message)
-    return known
 
 
 def _same(mine: Calls, stands: Calls | None) -> None:
@@ -248,66 +269,13 @@ def _same(mine: Calls, stands: Calls | None) -> None:
     if stands is not None and stands.request != mine.request:
         message = "the Idempotency-Key was used for another request of this transaction"
         raise NotLetThroughError(422, Reason.TRY_REPEATED, message)
-    message = "a try of this Idempotency-Key went through another pod, or before a restart; roll back"
-    raise NotLetThroughError(409, Reason.TRY_REPEATED, message)
+    message = (
+        "a try of this Idempotency-Key went through another pod, or got no answer that is known here, "
+        "and no guard row says that it was done; roll back"
+    )
+    raise UnknownTryError(message)
 
 
 def _refused(error: StoreError, what: str = "the request was not let through") -> NotLetThroughError:
     reason = reason_of(error)
     return NotLetThroughError(_STATUSES.get(reason, 500), reason, f"{what}: {error}")
-
-
-def calls_of(rules: Rules, route: Route, path: str, request: Request, by: str) -> Calls:
-    """What a try's branch asks for at its end, by the rules of now."""
-    found = variables(route, path) if route.path_template else {}
-    reservation = rules.reservation
-    return Calls(
-        on_commit=filled(rules.confirm, found),
-        on_rollback=filled(rules.cancel, found),
-        request=request,
-        timeout=rules.timeout,
-        success_statuses=rules.success_statuses,
-        refusals_max=rules.refusals_max,
-        guarded=rules.guarded,
-        by=by,
-        step=Step(route.name, rules.order, rules.depends_on) if isinstance(rules, Saga) else None,
-        reservation=reservation and replace(reservation, state=filled(reservation.state, found)),
-    )
-
-
-def filled(path: str, found: dict[str, str]) -> str:
-    """Put what a template's variables stand for into another path."""
-    return VARIABLE.sub(lambda name: quote(found[name[1]], safe=_SAFE), path)
-
-
-def kept(method: str, target: str, headers: Headers, body: bytes, names: tuple[str, ...]) -> Request:
-    """What is kept of a try.
-
-    Raises:
-        NotLetThroughError: it is more than can be kept, or cannot be written down.
-    """
-    query = target.partition("?")[2].partition("#")[0]
-    found = tuple((name, value) for name in names for value in headers.getall(name, ()))
-    values = [query, *(value for _, value in found)]
-    large = (
-        len(body) > BODY_BYTES_MAX
-        or len(query) > QUERY_LENGTH_MAX
-        or len(found) > HEADERS_MAX
-        or any(len(value) > HEADER_LENGTH_MAX for _, value in found)
-    )
-    if large:
-        raise too_large()
-    if not all(value.isascii() for value in values):
-        message = "the query and the headers that are kept for the calls must be ASCII"
-        raise NotLetThroughError(400, Reason.REQUEST_NOT_SUPPORTED, message)
-    return Request(method, query, found, body)
-
-
-def too_large() -> NotLetThroughError:
-    """The refusal of a try that cannot be kept."""
-    message = (
-        f"a request is kept for the calls at its end, so its body must have at most {BODY_BYTES_MAX} bytes, "
-        f"its query {QUERY_LENGTH_MAX} characters, and of headers {HEADERS_MAX} are kept, "
-        f"{HEADER_LENGTH_MAX} characters each"
-    )
-    return NotLetThroughError(413, Reason.REQUEST_TOO_LARGE, message)

@@ -121,6 +121,39 @@ async def test_nothing_is_forgotten_while_the_store_says_nothing(stage: Stage) -
     assert await stage.left() == {"shop.one": BOTH}
 
 
+async def test_what_was_done_is_told_and_what_was_kept_out_is_not(stage: Stage) -> None:
+    calls = {
+        each: Guarded.of(BranchId(Xid("shop", each), "bank", "debit.1"), Operation.TRY) for each in "abc"
+    }
+    async with stage.database.session() as session:
+        await session.rows(guard_insert(stage.database.schema, OWNER, calls["a"]).decode())
+        await session.rows(guard_insert(stage.database.schema, "shop/other", calls["c"]).decode())
+    await stage.write(Xid("shop", "b"), (0, 0))  # its cancel came first
+    assert {each: await stage.rows.done(call) for each, call in calls.items()} == {
+        "a": True,
+        "b": False,
+        "c": False,
+    }
+
+
+async def test_what_was_not_committed_is_not_told_and_waits_for_nobody(stage: Stage) -> None:
+    call = Guarded.of(BranchId(Xid("shop", "one"), "bank", "debit.1"), Operation.TRY)
+    async with stage.database.session() as session:
+        await session.rows("BEGIN")
+        await session.rows(guard_insert(stage.database.schema, OWNER, call).decode())
+        assert not await stage.rows.done(call)
+        await session.rows("COMMIT")
+    assert await stage.rows.done(call)
+
+
+async def test_a_database_that_does_not_say_what_was_done_says_that_it_was_not(
+    database: Database, server: Server
+) -> None:
+    server.execute(f"DROP DATABASE {database.schema}")
+    call = Guarded.of(BranchId(Xid("shop", "one"), "bank", "debit.1"), Operation.TRY)
+    assert not await GuardRows(database, OWNER).done(call)
+
+
 async def test_a_table_that_cannot_be_made_is_named(database: Database, server: Server) -> None:
     server.execute(f"DROP DATABASE {database.schema}")
     with pytest.raises(GuardTableMissingError, match="globaltx schema --guard"):

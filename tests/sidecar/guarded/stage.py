@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dev.databases import Server
+    from tests.sidecar.programs import SidecarProgram
     from tests.sidecar.site import Site
 
 SECONDS = timedelta(seconds=30)
@@ -84,6 +85,8 @@ class Guarded(Stage):
         )
         self.between = Between(between, port)
         self.sidecar = site.sidecar(settings, SIDECAR_ACCOUNT)
+        self.other = site.sidecar(_of_another_pod(settings), SIDECAR_ACCOUNT, pod="account-1")
+        """Of a second pod of the app, for those who start it."""
         self.service = Program(
             name="account",
             command=[sys.executable, str(Path(__file__).with_name("account.py"))],
@@ -105,10 +108,10 @@ class Guarded(Stage):
         part = "undo table of money"
         wait_for(part, lambda: bool(self.sidecar.parts().get(part, {}).get("up")), seconds=60)
 
-    def ask(self, operation: str, xid: str, key: str = "") -> int:
+    def ask(self, operation: str, xid: str, key: str = "", through: SidecarProgram | None = None) -> int:
         """Send a try or a step, and give the status; 0 when there was no answer."""
         headers = {"globaltx-xid": xid} | ({"Idempotency-Key": key} if key else {})
-        url = self.sidecar.url + PATHS[operation]
+        url = (through or self.sidecar).url + PATHS[operation]
         return get(url, method="POST", body=b"{}", headers=headers, seconds=60)[0]
 
     def ended(self, xid: str) -> str:
@@ -147,6 +150,13 @@ class Guarded(Stage):
         return pymysql.connect(
             host=LOOPBACK, port=self.server.port, user="account", password="secret", database=self.schema
         )
+
+
+def _of_another_pod(settings: SidecarSettings) -> SidecarSettings:
+    """The same with other ports of its own; the application is the same."""
+    sources = tuple(replace(each, listen_port=free_port()) for each in settings.datasources)
+    http = None if settings.http is None else replace(settings.http, listen_port=free_port())
+    return replace(settings, http=http, datasources=sources, control_port=free_port(), local_port=free_port())
 
 
 def _lay_out(server: Server, schema: str) -> None:

@@ -92,6 +92,43 @@ def test_a_request_that_is_delivered_twice_reserves_once(account: Guarded, opera
     assert account.books() == spent(before)
 
 
+@pytest.mark.parametrize("operation", TAKES_BACK)
+def test_a_repeat_through_another_pod_is_told_that_it_was_done(account: Guarded, operation: str) -> None:
+    before, xid = account.books(), account.client.begin().xid
+    assert account.ask(operation, xid, "k") == 200
+    with account.other:
+        assert account.ask(operation, xid, "k", account.other) == 200
+        assert account.ask(operation, xid, "another", account.other) == 200
+    account.client.commit(xid)
+    assert account.ended(xid) == "Commit"
+    assert account.books() == spent(before, times=2)
+
+
+@pytest.mark.parametrize("operation", TAKES_BACK)
+@pytest.mark.parametrize(("fault", "status"), [(lost_answer, 200), (lost_request, 409)])
+def test_a_repeat_of_what_was_not_answered_is_told_if_it_was_done(
+    account: Guarded, fault: Fault, status: int, operation: str
+) -> None:
+    before, xid = account.books(), account.client.begin().xid
+    account.between.fault(operation, fault)
+    assert account.ask(operation, xid, "k") == 502
+    assert account.ask(operation, xid, "k") == status
+    account.client.rollback(xid)
+    assert account.ended(xid) == "Rollback"
+    assert account.books() == before
+
+
+def test_a_repeat_behind_a_restart_is_told_that_it_was_done(account: Guarded) -> None:
+    before, xid = account.books(), account.client.begin().xid
+    assert account.ask("try", xid, "k") == 200
+    account.sidecar.kill()
+    account.sidecar.start(60)
+    assert account.ask("try", xid, "k") == 200
+    account.client.commit(xid)
+    assert account.ended(xid) == "Commit"
+    assert account.books() == spent(before)
+
+
 @pytest.mark.kill
 @pytest.mark.parametrize("victim", ["service", "sidecar"])
 @pytest.mark.parametrize("call", ["confirm", "cancel", "compensate"])

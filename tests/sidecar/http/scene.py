@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from globaltx.transaction.calls import Calls
     from globaltx.transaction.model import Branch, BranchId, Decision, GlobalTransaction, Mode
     from globaltx.transaction.xid import Xid
+    from globaltx_sidecar.http.tries import Rows
     from globaltx_sidecar.traces import Traces
 
     Application = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -180,12 +181,13 @@ async def staged(
     *,
     edge: bool = False,
     traces: Traces | None = None,
+    rows: Rows | None = None,
 ) -> AsyncIterator[Scene]:
     """Run an application behind a proxy."""
     behind = await asyncio.start_server(application, "127.0.0.1", 0)
     port = behind.sockets[0].getsockname()[1]
     try:
-        async with in_front_of(port, store, Filter(ROUTES, edge=edge), traces=traces) as scene:
+        async with in_front_of(port, store, Filter(ROUTES, edge=edge), traces=traces, rows=rows) as scene:
             yield scene
     finally:
         behind.close()
@@ -193,7 +195,12 @@ async def staged(
 
 @asynccontextmanager
 async def in_front_of(
-    port: int, store: FaultyStore | None = None, routes: Filter | None = None, *, traces: Traces | None = None
+    port: int,
+    store: FaultyStore | None = None,
+    routes: Filter | None = None,
+    *,
+    traces: Traces | None = None,
+    rows: Rows | None = None,
 ) -> AsyncIterator[Scene]:
     """Run a proxy in front of an application that is there."""
     store = store or FaultyStore()
@@ -202,7 +209,7 @@ async def in_front_of(
     async with asyncio.TaskGroup() as tasks, Upstream(port) as upstream:
         initiator = Initiator(store, origin, tasks, wait_seconds=0.3)
         guards = Guards("shop", "order")
-        tries = Tries(store, "order", "order-1", metrics, wait_seconds=0.3, guards=guards)
+        tries = Tries(store, "order", "order-1", metrics, wait_seconds=0.3, guards=guards, rows=rows)
         requests = Requests(store, origin, wait_seconds=0.3)
         filtering = Filter(ROUTES) if routes is None else routes
         proxy = Proxy(upstream, initiator, tries, requests, tasks, metrics, filtering, traces=traces)

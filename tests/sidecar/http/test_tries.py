@@ -331,6 +331,83 @@ async def test_a_repeat_at_another_pod_is_refused() -> None:
     assert len(seen) == 1
 
 
+class Rows:
+    """The guard rows of an app whose first try was done, or not."""
+
+    def __init__(self, *, done: bool) -> None:
+        self._done = done
+        self.asked: list[Guarded] = []
+
+    async def done(self, call: Guarded) -> bool:
+        self.asked.append(call)
+        return self._done
+
+
+@pytest.mark.parametrize(
+    ("path", "operation"), [("/accounts/7/debit", Operation.TRY), ("/rooms/7/book", Operation.STEP)]
+)
+async def test_a_repeat_at_another_pod_is_done_if_its_guard_row_says_so(
+    path: str, operation: Operation
+) -> None:
+    seen: list[Seen] = []
+    rows = Rows(done=True)
+    wanted = request(XID, "Idempotency-Key: k", path=path)
+    async with staged(answering(seen, OK)) as one, staged(answering(seen, OK), one.store, rows=rows) as other:
+        await begun(one)
+        await one.ask(wanted)
+        for _ in range(2):
+            assert (await other.ask(wanted)).startswith(b"HTTP/1.1 200 OK")
+        (branch,) = await branches(one)
+    assert rows.asked == [Guarded.of(branch.id, operation)]  # then its answer is remembered
+    assert len(seen) == 1
+    assert bool(branch.completed) == (operation is Operation.STEP)
+
+
+async def test_a_repeat_of_a_try_whose_answer_was_lost_is_done_if_its_guard_row_says_so() -> None:
+    seen: list[Seen] = []
+
+    async def lose(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await read_request(reader))
+        writer.close()
+
+    async with staged(lose, rows=Rows(done=True)) as scene:
+        await begun(scene)
+        assert told(await scene.ask(request(XID, "Idempotency-Key: k")))[0] == 502
+        assert (await scene.ask(request(XID, "Idempotency-Key: k"))).startswith(b"HTTP/1.1 200 OK")
+    assert len(seen) == 1
+
+
+async def test_a_repeat_of_which_no_guard_row_says_that_it_was_done_is_refused() -> None:
+    seen: list[Seen] = []
+    rows = Rows(done=False)
+    async with staged(answering(seen, OK)) as one, staged(answering(seen, OK), one.store, rows=rows) as other:
+        await begun(one)
+        await one.ask(request(XID, "Idempotency-Key: k"))
+        status, body = told(await other.ask(request(XID, "Idempotency-Key: k")))
+    assert (status, body["reason"]) == (409, Reason.TRY_REPEATED)
+    assert len(rows.asked) == len(seen) == 1
+
+
+async def test_a_repeat_is_not_called_done_once_the_outcome_is_taken() -> None:
+    rows = Rows(done=True)
+    async with staged(answering([], OK)) as one, staged(answering([], OK), one.store, rows=rows) as other:
+        await begun(one)
+        await one.ask(request(XID, "Idempotency-Key: k"))
+        await one.store.decide(XID, Decision(Outcome.ROLLBACK, Reason.DECIDED_BY_PERSON))
+        status, body = told(await other.ask(request(XID, "Idempotency-Key: k")))
+    assert (status, body["reason"]) == (409, Reason.ALREADY_DECIDED)
+    assert not rows.asked
+
+
+async def test_a_repeat_of_another_request_is_refused_whatever_its_guard_row_says() -> None:
+    rows = Rows(done=True)
+    async with staged(answering([], OK)) as one, staged(answering([], OK), one.store, rows=rows) as other:
+        await begun(one)
+        await one.ask(request(XID, "Idempotency-Key: k"))
+        status, _ = told(await other.ask(request(XID, "Idempotency-Key: k", body=b"31")))
+    assert (status, rows.asked) == (422, [])
+
+
 async def test_what_is_remembered_is_bounded() -> None:
     seen: list[Seen] = []
     async with staged(answering(seen, OK)) as scene:

@@ -1,0 +1,86 @@
+"""What is kept of a request that makes a branch, and the calls that its branch asks for; pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from globaltx.coordinator.matching import VARIABLE, variables
+from globaltx.coordinator.policy import Saga
+from globaltx.coordinator.reasons import Reason
+from globaltx.manifest.schemas.branches import HEADER_LENGTH_MAX, HEADERS_MAX, QUERY_LENGTH_MAX
+from globaltx.transaction.calls import BODY_BYTES_MAX, Calls, Request, Step
+from globaltx_sidecar.http.upstream import UpstreamError
+
+if TYPE_CHECKING:
+    from globaltx.coordinator.policy import Route
+    from globaltx.coordinator.policy import Tries as Rules
+    from globaltx_sidecar.http.headers import Headers
+
+_SAFE = "!$&'()*+,;=:@"
+"""What a path's segment may hold as it is: https://www.rfc-editor.org/rfc/rfc3986#section-3.3."""
+
+
+class NotLetThroughError(UpstreamError):
+    """The request did not reach the application."""
+
+    def __init__(self, status: int, reason: Reason, message: str) -> None:
+        super().__init__(status, message)
+        self.reason = reason
+
+
+def calls_of(rules: Rules, route: Route, path: str, request: Request, by: str) -> Calls:
+    """What a try's branch asks for at its end, by the rules of now."""
+    found = variables(route, path) if route.path_template else {}
+    reservation = rules.reservation
+    return Calls(
+        on_commit=filled(rules.confirm, found),
+        on_rollback=filled(rules.cancel, found),
+        request=request,
+        timeout=rules.timeout,
+        success_statuses=rules.success_statuses,
+        refusals_max=rules.refusals_max,
+        guarded=rules.guarded,
+        by=by,
+        step=Step(route.name, rules.order, rules.depends_on) if isinstance(rules, Saga) else None,
+        reservation=reservation and replace(reservation, state=filled(reservation.state, found)),
+    )
+
+
+def filled(path: str, found: dict[str, str]) -> str:
+    """Put what a template's variables stand for into another path."""
+    return VARIABLE.sub(lambda name: quote(found[name[1]], safe=_SAFE), path)
+
+
+def kept(method: str, target: str, headers: Headers, body: bytes, names: tuple[str, ...]) -> Request:
+    """What is kept of a try.
+
+    Raises:
+        NotLetThroughError: it is more than can be kept, or cannot be written down.
+    """
+    query = target.partition("?")[2].partition("#")[0]
+    found = tuple((name, value) for name in names for value in headers.getall(name, ()))
+    values = [query, *(value for _, value in found)]
+    large = (
+        len(body) > BODY_BYTES_MAX
+        or len(query) > QUERY_LENGTH_MAX
+        or len(found) > HEADERS_MAX
+        or any(len(value) > HEADER_LENGTH_MAX for _, value in found)
+    )
+    if large:
+        raise too_large()
+    if not all(value.isascii() for value in values):
+        message = "the query and the headers that are kept for the calls must be ASCII"
+        raise NotLetThroughError(400, Reason.REQUEST_NOT_SUPPORTED, message)
+    return Request(method, query, found, body)
+
+
+def too_large() -> NotLetThroughError:
+    """The refusal of a try that cannot be kept."""
+    message = (
+        f"a request is kept for the calls at its end, so its body must have at most {BODY_BYTES_MAX} bytes, "
+        f"its query {QUERY_LENGTH_MAX} characters, and of headers {HEADERS_MAX} are kept, "
+        f"{HEADER_LENGTH_MAX} characters each"
+    )
+    return NotLetThroughError(413, Reason.REQUEST_TOO_LARGE, message)
