@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from globaltx.coordinator.reasons import Reason
 from globaltx.stores.kubernetes.watcher import Backoff
-from globaltx_sidecar.branch.database import Database
+from globaltx_sidecar.branch.database import Database, DatasourceUnavailableError
 from globaltx_sidecar.branch.guard_rows import GuardRows
-from globaltx_sidecar.branch.guard_table import GuardTableMissingError, ensure_guard_table
+from globaltx_sidecar.branch.guard_table import ensure_guard_table
 from globaltx_sidecar.branch.phase_two import PhaseTwo
 from globaltx_sidecar.branch.schemas import CachedSchemas
-from globaltx_sidecar.branch.undo_table import UndoTableMissingError, ensure_undo_table
+from globaltx_sidecar.branch.undo_table import ensure_undo_table
 from globaltx_sidecar.mysql.server import serve
 
 if TYPE_CHECKING:
@@ -83,10 +83,9 @@ class AttachedDatasource:
                     await ensure_guard_table(self._database)
             except Exception as error:  # noqa: BLE001  whatever it is, it is told and tried again
                 failures += 1
-                missing = isinstance(error, UndoTableMissingError)
-                reason = Reason.UNDO_TABLE_MISSING if missing else Reason.DATASOURCE_UNAVAILABLE
-                if isinstance(error, GuardTableMissingError):
-                    reason = Reason.GUARD_TABLE_MISSING
+                reason = Reason.DATASOURCE_UNAVAILABLE
+                if isinstance(error, DatasourceUnavailableError):
+                    reason = error.reason
                 self._health.waits(part, reason, str(error))
                 await asyncio.sleep(_AGAIN.delay(failures, random.random()))  # noqa: S311  jitter
             else:

@@ -17,7 +17,7 @@ from globaltx.modes.guard_row import Finding
 from globaltx.modes.tcc import Call, Verdict
 from globaltx.stores.base import UnknownTransactionError
 from globaltx.transaction.model import Mode
-from globaltx_sidecar.branch.desk import Desk
+from globaltx_sidecar.branch.desk import Desk, due_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -99,7 +99,7 @@ class CallDesk(Desk):
         yield from ([job] for job in first)
         repeated = sum(job.failures > 0 for job in busy)
         free = min(free - len(first), max(1, self._pace.calls_max // 2) - repeated)
-        for job in sorted((job for job in due if job.failures), key=_due)[: max(0, free)]:
+        for job in sorted((job for job in due if job.failures), key=due_of)[: max(0, free)]:
             if self._budget.take(self._now()):
                 yield [job]
             else:
@@ -170,7 +170,3 @@ class CallDesk(Desk):
         if isinstance(error, CallFailedError):
             return error.reason
         return Reason.CALL_FAILED if isinstance(error, TimeoutError) else super()._reason(error)
-
-
-def _due(job: Job) -> float:
-    return job.due

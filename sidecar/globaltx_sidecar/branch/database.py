@@ -11,13 +11,14 @@ import contextlib
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import aiomysql
 from pymysql.constants import CLIENT
 from pymysql.err import Error, InterfaceError, MySQLError, OperationalError
 
 from globaltx.coordinator.policy import TlsMode
+from globaltx.coordinator.reasons import Reason
 from globaltx.manifest.settings import CREDENTIALS_FOLDER
 from globaltx.undo import compensate
 from globaltx_sidecar.mysql.handshake import Terms, no_tls
@@ -47,6 +48,8 @@ Row: TypeAlias = "tuple[Any, ...]"
 
 class DatasourceUnavailableError(ConnectionError):
     """A passing fault: the database does not answer, or does not let the sidecar in. Try again later."""
+
+    reason: ClassVar[Reason] = Reason.DATASOURCE_UNAVAILABLE
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from globaltx.coordinator.reasons import Reason
 from globaltx.modes import at
 from globaltx.transaction.states import Outcome
-from globaltx_sidecar.branch.desk import Desk
-from globaltx_sidecar.branch.undo_table import UndoTableMissingError
+from globaltx_sidecar.branch.database import DatasourceUnavailableError
+from globaltx_sidecar.branch.desk import Desk, due_of
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Iterable, Sequence
 
+    from globaltx.coordinator.reasons import Reason
     from globaltx.stores.base import Store
     from globaltx.transaction.conflict import Resolution
     from globaltx.transaction.model import Settlement
@@ -75,7 +75,7 @@ class DatabaseDesk(Desk):
 
         ``gathers``: one that is not full may stay for others.
         """
-        together = sorted((job for job in due if not _alone(job)), key=_due)
+        together = sorted((job for job in due if not _alone(job)), key=due_of)
         size = self._pace.rollback_batch_max
         batches = [together[first : first + size] for first in range(0, len(together), size)]
         if gathers and batches and len(batches[-1]) < size and self._until(batches[-1][0]) > self._now():
@@ -119,13 +119,7 @@ class DatabaseDesk(Desk):
                 job.alone = True
 
     def _reason(self, error: Exception) -> Reason:
-        return (
-            Reason.UNDO_TABLE_MISSING if isinstance(error, UndoTableMissingError) else super()._reason(error)
-        )
-
-
-def _due(job: Job) -> float:
-    return job.due
+        return error.reason if isinstance(error, DatasourceUnavailableError) else super()._reason(error)
 
 
 def _failures(job: Job) -> int:

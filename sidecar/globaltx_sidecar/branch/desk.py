@@ -273,6 +273,11 @@ class Desk(ABC):
             self._room.set()
 
 
+def due_of(job: Job) -> float:
+    """When a branch is due, to sort by."""
+    return job.due
+
+
 def _tally(job: Job, now: datetime) -> None:
     """Add to an attempt's settlement what earlier ones have done about the decisions of people."""
     if job.settlement is not None:

@@ -10,28 +10,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import random
 from typing import TYPE_CHECKING, Protocol
 
 from pymysql.err import MySQLError
 
-from globaltx.coordinator.reasons import Reason
 from globaltx.modes.guard_row import delete_rows, done_query, select_old
 from globaltx.stores.base import UnknownTransactionError
 from globaltx.transaction.states import ENDS
-from globaltx.transaction.xid import InvalidXidError, Xid
+from globaltx_sidecar.branch.sweeping import read_xid, sweep_for_ever
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from globaltx.modes.guard_row import Guarded
     from globaltx.stores.base import Store
+    from globaltx.transaction.xid import Xid
     from globaltx_sidecar.branch.database import Database
     from globaltx_sidecar.health import Health
 
 PAUSE_SECONDS = 600.0
-SWEEP_SECONDS = 600.0
-"""How long one sweep may take; the next begins anew."""
 BATCH_MAX = 500
 """How many transactions are asked for, and their rows deleted, at once."""
 
@@ -68,7 +65,7 @@ class GuardRows:
             self._database.schema, self._owner, math.ceil(older_than_seconds), after, BATCH_MAX
         )
         async with self._database.session() as session:
-            return [xid for (text,) in await session.rows(query) if (xid := _xid(text)) is not None]
+            return [xid for (text,) in await session.rows(query) if (xid := read_xid(text)) is not None]
 
     async def forget(self, xids: Sequence[Xid]) -> None:
         """Delete the rows of transactions."""
@@ -107,16 +104,12 @@ class GuardSweeper:
 
     async def run(self) -> None:
         """Sweep again and again, for ever."""
-        while True:
-            await asyncio.sleep(self._pause_seconds * random.uniform(0.8, 1.2))  # noqa: S311  jitter
-            try:
-                async with asyncio.timeout(SWEEP_SECONDS):
-                    forgotten = await self.sweep()
-            except Exception as error:  # noqa: BLE001  a sweep that fails is repeated, and it is told
-                self._health.waits(self._part, Reason.DATASOURCE_UNAVAILABLE, f"could not sweep: {error}")
-            else:
-                self._health.ok(self._part)
-                _log.info("%s: forgot %d transactions", self._part, forgotten)
+        await sweep_for_ever(self._sweep, self._part, self._health, self._pause_seconds)
+
+    async def _sweep(self) -> None:
+        forgotten = await self.sweep()
+        self._health.ok(self._part)
+        _log.info("%s: forgot %d transactions", self._part, forgotten)
 
     async def sweep(self) -> int:
         """Sweep once; return of how many transactions the rows are gone."""
@@ -140,10 +133,3 @@ class GuardSweeper:
             return True
         asked = [each for each in snapshot.branches if each.calls is not None]
         return snapshot.transaction.decision is not None and all(each.state in ENDS for each in asked)
-
-
-def _xid(text: bytes) -> Xid | None:
-    try:
-        return Xid.parse(text.decode("ascii"))
-    except (InvalidXidError, UnicodeDecodeError):
-        return None

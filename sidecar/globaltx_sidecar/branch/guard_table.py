@@ -6,22 +6,21 @@ from typing import TYPE_CHECKING
 
 from pymysql.err import MySQLError
 
+from globaltx.coordinator.reasons import Reason
 from globaltx.modes.guard_row import GUARD_TABLE, create_guard_table, select_old
-from globaltx_sidecar.branch.database import DatasourceUnavailableError, code_of
-from globaltx_sidecar.branch.undo_table import exists
+from globaltx_sidecar.branch.table import TableMissingError, create_if_managed
 
 if TYPE_CHECKING:
     from globaltx_sidecar.branch.database import Database
 
 
-class GuardTableMissingError(DatasourceUnavailableError):
+class GuardTableMissingError(TableMissingError):
     """The guard table is not there, or the sidecar's account may not use it; a person must see to it."""
 
-    def __init__(self, schema: str, error: MySQLError) -> None:
-        super().__init__(
-            f"GuardTableMissing: {schema}.{GUARD_TABLE} is missing or not readable (error {code_of(error)}): "
-            f"run the SQL of `globaltx schema --guard`, or set manageUndoTable and grant the account CREATE"
-        )
+    reason = Reason.GUARD_TABLE_MISSING
+    table = GUARD_TABLE
+    needed = "readable"
+    command = "globaltx schema --guard"
 
 
 async def ensure_guard_table(database: Database) -> None:
@@ -34,8 +33,7 @@ async def ensure_guard_table(database: Database) -> None:
     schema = database.schema
     async with database.session() as session:
         try:
-            if database.datasource.manage_undo_table and not await exists(session, schema, GUARD_TABLE):
-                await session.rows(create_guard_table(schema))
+            await create_if_managed(session, database, GUARD_TABLE, create_guard_table(schema))
             await session.rows(select_old(schema, "", older_than_seconds=0, after="", rows_max=1))
         except MySQLError as error:
             raise GuardTableMissingError(schema, error) from error

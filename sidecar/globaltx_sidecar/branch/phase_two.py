@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, TypeVar
 from pymysql.err import MySQLError
 
 from globaltx.modes import at
-from globaltx.transaction.xid import InvalidXidError, Xid
 from globaltx.undo import locks, shown
 from globaltx_sidecar.branch.database import LOCK_ERRORS, DatasourceUnavailableError, code_of
 from globaltx_sidecar.branch.restoring import RecordsGoneError, Restoration
+from globaltx_sidecar.branch.sweeping import read_xid
 from globaltx_sidecar.branch.together import Together
 from globaltx_sidecar.branch.undo_table import UndoTableMissingError
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from globaltx.transaction.conflict import Resolution
     from globaltx.transaction.model import Settlement
+    from globaltx.transaction.xid import Xid
     from globaltx_sidecar.branch.database import Database, Row, Session
     from globaltx_sidecar.branch.restoring import Restored
     from globaltx_sidecar.ports import Schemas
@@ -104,7 +105,7 @@ class PhaseTwo:
         rows = await self._insisting(
             lambda session: session.rows(locks.select_stale(self._schema, math.ceil(older_than_seconds)))
         )
-        return [xid for (text,) in rows if (xid := _xid(text)) is not None]
+        return [xid for (text,) in rows if (xid := read_xid(text)) is not None]
 
     async def _insisting(self, work: Callable[[Session], Awaitable[T]]) -> T:
         """Do a piece of work on a connection, again after a deadlock or a lock wait.
@@ -161,10 +162,3 @@ class PhaseTwo:
             return restored
         message = f"another sidecar is restoring the rows of {xid} again and again"
         raise DatasourceUnavailableError(message)
-
-
-def _xid(text: bytes) -> Xid | None:
-    try:
-        return Xid.parse(text.decode("ascii", "replace"))
-    except InvalidXidError:
-        return None

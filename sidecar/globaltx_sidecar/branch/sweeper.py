@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from typing import TYPE_CHECKING, Protocol
 
 from globaltx.coordinator.reasons import Reason
 from globaltx.stores.base import StoreRefusedError, UnknownTransactionError
 from globaltx.transaction.states import Outcome
 from globaltx_sidecar.branch.database_desk import Carrier
+from globaltx_sidecar.branch.sweeping import sweep_for_ever
 
 if TYPE_CHECKING:
     from globaltx.stores.base import Store
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 LEFT_SECONDS = 60.0
 """How old undo records are before anybody asks what became of their transaction, and how often."""
 FENCES_SECONDS = 3600.0
-SWEEP_SECONDS = 600.0
-"""How long one sweep may take."""
 
 _log = logging.getLogger(__name__)
 
@@ -64,13 +62,7 @@ class Sweeper:
 
     async def run(self) -> None:
         """Sweep again and again, for ever."""
-        while True:
-            await asyncio.sleep(self._left_seconds * random.uniform(0.8, 1.2))  # noqa: S311  jitter
-            try:
-                async with asyncio.timeout(SWEEP_SECONDS):
-                    await self.sweep()
-            except Exception as error:  # noqa: BLE001  a sweep that fails is repeated, and it is told
-                self._health.waits(self._part, Reason.DATASOURCE_UNAVAILABLE, f"could not sweep: {error}")
+        await sweep_for_ever(self.sweep, self._part, self._health, self._left_seconds)
 
     async def sweep(self) -> None:
         """Sweep once; fences only now and then, for they hold nothing up."""

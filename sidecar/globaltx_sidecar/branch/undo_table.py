@@ -6,22 +6,23 @@ from typing import TYPE_CHECKING
 
 from pymysql.err import MySQLError
 
+from globaltx.coordinator.reasons import Reason
 from globaltx.undo import locks
 from globaltx.undo.table import UNDO_TABLE, create_undo_table, violate_check
 from globaltx_sidecar.branch.database import DatasourceUnavailableError, code_of
+from globaltx_sidecar.branch.table import TableMissingError, create_if_managed
 
 if TYPE_CHECKING:
     from globaltx_sidecar.branch.database import Database, Session
 
 
-class UndoTableMissingError(DatasourceUnavailableError):
+class UndoTableMissingError(TableMissingError):
     """The undo table is not there, or the sidecar's account may not use it; a person must see to it."""
 
-    def __init__(self, schema: str, error: MySQLError) -> None:
-        super().__init__(
-            f"UndoTableMissing: {schema}.{UNDO_TABLE} is missing or not writable (error {code_of(error)}): "
-            f"run the SQL of `globaltx schema`, or set manageUndoTable and grant the account CREATE"
-        )
+    reason = Reason.UNDO_TABLE_MISSING
+    table = UNDO_TABLE
+    needed = "writable"
+    command = "globaltx schema"
 
 
 class UndoTableUnfitError(UndoTableMissingError):
@@ -45,8 +46,7 @@ async def ensure_undo_table(database: Database) -> None:
     schema = database.schema
     async with database.session() as session:
         try:
-            if database.datasource.manage_undo_table and not await exists(session, schema, UNDO_TABLE):
-                await session.rows(create_undo_table(schema))
+            await create_if_managed(session, database, UNDO_TABLE, create_undo_table(schema))
             await session.rows(locks.select_stale(schema, older_than_seconds=0, rows_max=1))
             await check_locks(session, schema)
         except MySQLError as error:
@@ -70,12 +70,3 @@ async def check_locks(session: Session, schema: str) -> None:
         raise UndoTableUnfitError(schema)
     finally:
         await session.rows("ROLLBACK")
-
-
-async def exists(session: Session, schema: str, table: str) -> bool:
-    """Ask first: an account without the right to CREATE needs none when the table is there."""
-    rows = await session.rows(
-        "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
-        (schema, table),
-    )
-    return bool(rows)

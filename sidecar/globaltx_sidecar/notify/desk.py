@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from globaltx.modes import notify
 from globaltx.stores.base import StoreError
 from globaltx.transaction.notification import NOTIFY_SECONDS_MAX
-from globaltx_sidecar.branch.desk import Desk, Pace
+from globaltx_sidecar.branch.desk import Desk, Pace, due_of
 from globaltx_sidecar.notify.sender import NotSentError
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class NotifyDesk(Desk):
     def _choose(self, due: list[Job], busy: list[Job]) -> Iterator[list[Job]]:
         free = self._pace.calls_max - len(busy)
         repeats = self._pace.calls_max // 2 - sum(bool(job.attempts) for job in busy)
-        for job in sorted(due, key=_due):
+        for job in sorted(due, key=due_of):
             if free <= 0:
                 return
             if job.attempts and job.settlement is None:
@@ -152,7 +152,3 @@ class NotifyDesk(Desk):
 
 def _pause_after(branch: Branch, attempts: int) -> timedelta | None:
     return None if branch.notification is None else notify.pause_after(branch.notification, attempts)
-
-
-def _due(job: Job) -> float:
-    return job.due
