@@ -1,5 +1,5 @@
 # The few commands of the project; `make` lists them. Each installs what it needs first.
-PYTHON ?= python3
+PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 

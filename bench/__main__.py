@@ -76,7 +76,7 @@ def _write(folder: Path, figures: list[Figure], page: Path | None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     machine = {
         "python": platform.python_version(),
-        "optimised": "--enable-optimizations" in str(sysconfig.get_config_var("CONFIG_ARGS")),
+        "optimised": _is_optimised(),
         "system": platform.system(),
         "processors": os.cpu_count(),
     }
@@ -85,6 +85,12 @@ def _write(folder: Path, figures: list[Figure], page: Path | None) -> None:
     (folder / "results.svg").write_text(svg(figures))
     if page is not None:
         page.write_text(filled(page.read_text(), results))
+
+
+def _is_optimised() -> bool:
+    """Whether the interpreter was built with its optimisations; Debian's are, and do not say so."""
+    flags = str(sysconfig.get_config_var("CONFIG_ARGS"))
+    return sys.base_prefix == "/usr" or "--enable-optimizations" in flags
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,7 +2,7 @@
 # Makes .venv from the lock file. Safe to run again; does nothing when the lock has not changed.
 set -eu
 cd "$(dirname "$0")/.."
-python=${PYTHON:-python3}
+python=${PYTHON:-}
 want=$(cat requirements.lock pyproject.toml | sha256sum | cut -d ' ' -f 1)
 
 if command -v flock >/dev/null; then
@@ -11,6 +11,15 @@ if command -v flock >/dev/null; then
 fi
 
 say() { printf '== %s\n' "$1"; }
+
+supported() { command -v "$1" >/dev/null && "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))'; }
+
+if [ -z "$python" ]; then
+    python=python3
+    if supported /usr/bin/python3; then
+        python=/usr/bin/python3  # the images' own; others are often built without optimisations, and half as fast
+    fi
+fi
 
 if [ -f .venv/ready ] && [ "$(cat .venv/ready)" = "$want" ]; then
     touch .venv/ready  # newer than the lock again, so that make is content
@@ -21,7 +30,7 @@ if ! command -v "$python" >/dev/null; then
     echo "error: $python was not found; install Python 3.11 or newer, or say PYTHON=/path/to/python3" >&2
     exit 1
 fi
-if ! "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))'; then
+if ! supported "$python"; then
     echo "error: $("$python" -V) is not supported; globaltx needs Python 3.11 to 3.14 (say PYTHON=...)" >&2
     exit 1
 fi
@@ -35,7 +44,7 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
     fi
 fi
 
-say "making .venv with $("$python" -V) (half a minute)"
+say "making .venv with $("$python" -V), $python (half a minute)"
 rm -rf .venv
 "$python" -m venv .venv
 .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
