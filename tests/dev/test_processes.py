@@ -27,7 +27,7 @@ def _spawn(folder: Path, script: str) -> int:
 
 
 def test_a_program_is_found_at_once_by_name_and_folder(folder: Path) -> None:
-    pid = _spawn(folder, "sleep 60")
+    pid = _spawn(folder, "kill -STOP $$")  # no child, which would be another "sh" until it is something else
     assert [process.pid for process in processes.owned(folder, ["sh"])] == [pid]
     assert processes.owned(folder, ["other"]) == []
     assert processes.owned(folder / "other", ["sh"]) == []

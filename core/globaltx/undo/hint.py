@@ -19,7 +19,7 @@ _OURS = re.compile(
 )
 _NAMES_XID = re.compile(rb"/\*\+[^*]*?\bXID(?:GUARD)?\s*\(", re.IGNORECASE)
 _AT_THE_FRONT = re.compile(
-    rb"\s*(?P<verb>[A-Za-z]+)[A-Za-z\s(]*+(?P<hint>/\*\+[^*'\"]*+(?:'[^*'\"]*+'[^*'\"]*+)*+\*/)"
+    rb"\s*(?P<verb>[A-Za-z]+)[A-Za-z\s(]*+(?P<hint>/\*\+[^*'\"]*+(?>'[^*'\"]*+'[^*'\"]*+)*+\*/)"
 )
 """A hint with nothing but words before it, so that it cannot stand in a literal or in a comment."""
 _NAMES_ONLY_XID = re.compile(rb"/\*\+\s*XID\s*\(\s*'(?P<xid>[^'\"()]*)'\s*\)\s*\*/", re.IGNORECASE).fullmatch

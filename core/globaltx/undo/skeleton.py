@@ -52,6 +52,8 @@ def cut(text: str, mode: SqlMode) -> Cut | None:
             texts.append(comment)
         elif unread:
             return None
+    if sum(map(len, between)) + sum(map(len, texts)) != len(text):
+        return None  # what is lost would make two statements one
     return Cut((*between, kinds), texts)
 
 
@@ -76,4 +78,4 @@ def _pattern(ansi_quotes: bool, backslash_escapes: bool) -> re.Pattern[str]:  # 
         lexer[TokenKind.VARIABLE],
     )
     taken = "|".join(f"({group})" for group in (*groups, "."))
-    return re.compile(rf"((?:{'|'.join(passed)})*+)(?:{taken}|\Z)", FLAGS)
+    return re.compile(rf"((?>{'|'.join(passed)})*+)(?:{taken}|\Z)", FLAGS)

@@ -13,7 +13,7 @@ from globaltx.undo import lexer
 from globaltx.undo.refusal import INVALID_XID, RefusedError, refuse
 from globaltx.undo.sqlmode import SqlMode, UnreadableTextError
 
-_MEMBER = r"[\w.%-]+=(?:'(?:[^'\\]|\\.)*+'|[^',\s]++)"
+_MEMBER = r"[\w.%-]+=(?:'(?>[^'\\]|\\.)*+'|[^',\s]++)"
 _COMMENT = re.compile(rf"/\*\s*{_MEMBER}(?:\s*,\s*{_MEMBER})*\s*\*/", re.ASCII)
 _PARENT = re.compile(
     r"(?:/\*|,)\s*traceparent='[0-9a-f]{2}-(?P<trace>[0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}[^']*'",
