@@ -7,8 +7,9 @@ session has at most one of them open.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
+
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from globaltx.coordinator.reasons import Reason

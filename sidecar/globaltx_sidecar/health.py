@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING
+
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from globaltx_sidecar.metrics import Metrics

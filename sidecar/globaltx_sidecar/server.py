@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from globaltx.stores.kubernetes.client import KubernetesClient
 from globaltx.stores.kubernetes.election import Timing
 from globaltx.stores.kubernetes.lease import Elector
 from globaltx.stores.kubernetes.store import KubernetesStore
+from globaltx.values import dataclass
 from globaltx_sidecar import control
 from globaltx_sidecar.branch.leader import Leader
 from globaltx_sidecar.branch.registrar import Registrar

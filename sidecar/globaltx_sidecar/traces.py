@@ -16,8 +16,9 @@ import re
 import secrets
 from collections import OrderedDict
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,10 +7,12 @@ in common if they can walk side by side to an end.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, TypeAlias
+
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

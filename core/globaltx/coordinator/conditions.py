@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from globaltx.coordinator.reasons import SENTENCES, Reason
 from globaltx.transaction.declared import StepState
 from globaltx.transaction.states import State
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

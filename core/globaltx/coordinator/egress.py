@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
+
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,11 +9,11 @@ it can be told exactly whether two of them have a request in common.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from globaltx.coordinator.automata import ANY, Automaton, but, literal, meet, perhaps, row, single, some
 from globaltx.coordinator.expressions import compiled
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from globaltx.coordinator.policy import Route

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from globaltx.coordinator.conditions import Status
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta

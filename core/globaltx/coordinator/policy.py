@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
@@ -15,6 +15,7 @@ from globaltx.transaction.calls import (
     Reservation,
 )
 from globaltx.transaction.model import Mode
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from globaltx.transaction.notification import Notify

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
-from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain, combinations, product
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -43,6 +42,7 @@ from globaltx.manifest.schemas import policies as schemas
 from globaltx.modes.saga import reached
 from globaltx.transaction.calls import Order, Reservation
 from globaltx.transaction.model import Mode
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -7,7 +7,7 @@ that works on resources leaves it alone, and no finalizer: a removal loses nothi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from globaltx.manifest.resources import (
 from globaltx.manifest.times import format_time
 from globaltx.transaction.model import Decision, Settlement
 from globaltx.transaction.states import ENDS, Outcome, State
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

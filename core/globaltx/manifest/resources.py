@@ -7,7 +7,6 @@ RFC 3339 in UTC; the birth of an object is the API server's ``creationTimestamp`
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +27,7 @@ from globaltx.transaction.model import (
 )
 from globaltx.transaction.states import ENDS, Outcome, State
 from globaltx.transaction.xid import Xid
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,7 +7,6 @@ on, while the API server and the operator are away.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -28,6 +27,7 @@ from globaltx.manifest.calls import read_egress, read_reservation, write_reserva
 from globaltx.manifest.notify import read_notify, write_notify
 from globaltx.transaction.calls import Order
 from globaltx.transaction.model import Mode
+from globaltx.values import dataclass
 
 SETTINGS_VARIABLE = "GLOBALTX_SETTINGS"
 HTTP_PORT = 15000

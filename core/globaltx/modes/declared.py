@@ -18,7 +18,7 @@ call it the end while a step is missing. What must never happen:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,7 @@ from globaltx.transaction.declared import (
 from globaltx.transaction.model import Decision, Settlement, shorten
 from globaltx.transaction.states import END_OF, ENDS, Outcome, State
 from globaltx.undo.refusal import RESOLVED_BY_PERSON
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

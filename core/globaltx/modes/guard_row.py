@@ -13,13 +13,13 @@ The idea is the barrier of https://en.dtm.pub/practice/barrier.html.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from globaltx.modes.tcc import Operation
 from globaltx.transaction.xid import InvalidXidError, Xid
 from globaltx.undo.literal import identifier, sql
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Collection

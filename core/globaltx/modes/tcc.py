@@ -18,7 +18,6 @@ until a person has decided to keep things as they are.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -32,6 +31,7 @@ from globaltx.transaction.model import (
 )
 from globaltx.transaction.states import Outcome, State
 from globaltx.undo.refusal import RESOLVED_BY_PERSON
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from globaltx.transaction.calls import Calls

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from globaltx.transaction.declared import BODY_LENGTH_MAX, HEADER_LENGTH_MAX, URL_LENGTH_MAX, Exchange
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

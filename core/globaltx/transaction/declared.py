@@ -6,12 +6,12 @@ is written down before and after each call, so that any process can take over at
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from globaltx.transaction.calls import DEFAULT_CALL_TIMEOUT, DEFAULT_REFUSALS
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from datetime import datetime

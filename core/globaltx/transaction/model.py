@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from globaltx.transaction.states import ENDS, Outcome, State
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from globaltx.transaction.calls import Calls

@@ -6,11 +6,11 @@ a branch of the initiator's app, which holds all that whoever sends it needs to 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from globaltx.transaction.states import Outcome
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from datetime import datetime

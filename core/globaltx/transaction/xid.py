@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+
+from globaltx.values import dataclass
 
 NAMESPACE_LENGTH_MAX = 63
 NAME_LENGTH_MAX = 63

@@ -8,7 +8,6 @@ are LAST_INSERT_ID() by then.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from globaltx.undo import insertion, record
@@ -17,6 +16,7 @@ from globaltx.undo.forms import Answers, Delete
 from globaltx.undo.literal import Text
 from globaltx.undo.plan import ImagePlan, InsertPlan
 from globaltx.undo.shape import Kind
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from globaltx.undo.choice import Choice

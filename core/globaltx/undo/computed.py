@@ -6,7 +6,6 @@ know them, and the statement takes its keys from there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from globaltx.undo.exact import KeyPart, exact
@@ -14,6 +13,7 @@ from globaltx.undo.lexer import BLANK, Token, TokenKind
 from globaltx.undo.literal import Text
 from globaltx.undo.refusal import refuse
 from globaltx.undo.shape import Column, Kind
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

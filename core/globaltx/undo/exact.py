@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation, localcontext
 from typing import TYPE_CHECKING
 
 from globaltx.undo import keys, literal
 from globaltx.undo.literal import Text
 from globaltx.undo.shape import Column, Kind
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
 from globaltx.undo import literal
 from globaltx.undo.lexer import Token, TokenKind
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

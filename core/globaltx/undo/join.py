@@ -8,7 +8,6 @@ is locked (an outer join, a subquery) the gaps must be locked too, or the statem
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from globaltx.undo import cascades, image, keys, record, values
@@ -17,6 +16,7 @@ from globaltx.undo.forms import Answers
 from globaltx.undo.literal import identifier
 from globaltx.undo.refusal import refuse
 from globaltx.undo.shape import Column, NoSuchColumnError, TableShape, check_undoable
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeAlias
+
+from globaltx.values import dataclass
 
 _CHARSET = re.compile(r"[a-z0-9_]{1,32}")
 

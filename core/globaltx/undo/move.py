@@ -7,7 +7,6 @@ as they are, and integers that the image can compute (``id = id + 1``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from globaltx.undo import condition, image, insertion, keys, record
@@ -16,6 +15,7 @@ from globaltx.undo.exact import KeyPart, exact
 from globaltx.undo.literal import Text
 from globaltx.undo.refusal import refuse
 from globaltx.undo.shape import Kind
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -5,7 +5,6 @@ From the change, the shape of its table and its parameters; nothing has run when
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from globaltx.undo import cascades, computed, image, insertion, move, record, selected, upsert
@@ -20,6 +19,7 @@ from globaltx.undo.selected import GeneratedPlan, SelectedPlan
 from globaltx.undo.shape import NoSuchColumnError, TableShape, check_undoable
 from globaltx.undo.sqlmode import SqlMode
 from globaltx.undo.upsert import UpsertPlan
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

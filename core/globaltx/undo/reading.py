@@ -11,7 +11,6 @@ Which rows a LIMIT lets through is not asked: the check covers all that the WHER
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from globaltx.undo import condition, keys, locks
@@ -21,6 +20,7 @@ from globaltx.undo.forms import Answers, Select, Source, Span, Table
 from globaltx.undo.lexer import BLANK, TokenKind, name_value
 from globaltx.undo.record import ROWS_MAX
 from globaltx.undo.refusal import STATEMENT_NOT_UNDOABLE, RefusedError
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from globaltx.undo import insertion, keys, literal, values
 from globaltx.undo.exact import KeyPart
 from globaltx.undo.refusal import RowsMissedError, refuse
 from globaltx.undo.shape import Kind
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,7 @@ A statement of a known skeleton has the same tokens but for its literals and com
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from globaltx.undo import skeleton
@@ -14,6 +14,7 @@ from globaltx.undo.forms import Delete, Insert, Source, Statement, Update
 from globaltx.undo.lexer import Token
 from globaltx.undo.recent import Recent
 from globaltx.undo.sqlmode import UnreadableTextError
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

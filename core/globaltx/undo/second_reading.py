@@ -6,7 +6,6 @@ Cached by the statement's text with the literals taken out, since that is all it
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 
 from sqlglot import exp, parse_one
@@ -16,6 +15,7 @@ from globaltx.undo.cursor import CLAUSES, not_understood
 from globaltx.undo.forms import Limited, Source, Span, Table
 from globaltx.undo.lexer import BLANK, LITERALS, Token, TokenKind, name_value
 from globaltx.undo.refusal import refuse
+from globaltx.values import dataclass
 
 TEMPLATE_LENGTH_MAX = 8192
 _REPLACE = re.compile(r"\A\s*REPLACE\b", re.IGNORECASE)

@@ -12,7 +12,6 @@ own. The keys are found in one of two ways:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,7 @@ from globaltx.undo.literal import Text, identifier
 from globaltx.undo.record import ROWS_MAX
 from globaltx.undo.refusal import RowsMissedError, refuse
 from globaltx.undo.shape import Column, Kind, UniqueKey
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from globaltx.undo.literal import identifier
 from globaltx.undo.refusal import NO_PRIMARY_KEY, RefusedError, refuse
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable

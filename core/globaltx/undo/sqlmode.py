@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from globaltx.values import dataclass
 
 _UTF8 = frozenset({"utf8", "utf8mb3", "utf8mb4"})
 _TRAILING_ASCII = {"gbk": "gbk", "gb18030": "gb18030", "big5": "big5", "sjis": "shift_jis", "cp932": "cp932"}

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -21,6 +20,7 @@ from globaltx.coordinator.policy import TlsMode
 from globaltx.coordinator.reasons import Reason
 from globaltx.manifest.settings import CREDENTIALS_FOLDER
 from globaltx.undo import compensate
+from globaltx.values import dataclass
 from globaltx_sidecar.mysql.handshake import Terms, no_tls
 from globaltx_sidecar.tls import DatasourceTls, told
 

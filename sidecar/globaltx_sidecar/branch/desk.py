@@ -19,7 +19,7 @@ import asyncio
 import logging
 import random
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ from globaltx.stores.base import StoreError
 from globaltx.stores.kubernetes.watcher import Backoff
 from globaltx.transaction.conflict import CarriedOut, in_all
 from globaltx.transaction.states import State
+from globaltx.values import dataclass
 from globaltx_sidecar.faults import reason_of
 
 if TYPE_CHECKING:
@@ -49,9 +50,9 @@ _log = logging.getLogger(__name__)
 class Pace:
     """Bounds of a desk; times in seconds."""
 
-    backoff: Backoff = Backoff(first=0.2, most=30.0)  # noqa: RUF009  frozen
-    pause: Backoff = Backoff(first=0.05, most=2.0)  # noqa: RUF009  frozen
-    turn: Backoff = Backoff(first=0.05, most=2.0)  # noqa: RUF009  frozen
+    backoff: Backoff = Backoff(first=0.2, most=30.0)
+    pause: Backoff = Backoff(first=0.05, most=2.0)
+    turn: Backoff = Backoff(first=0.05, most=2.0)
     conflict_seconds: float = 300.0
     batch_max: int = 256
     rollbacks_max: int = 8

@@ -6,10 +6,11 @@ What databases need is imported only where there are some: it takes 15 MiB.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from globaltx.modes import tcc
+from globaltx.values import dataclass
 from globaltx_sidecar.allowance import Allowance
 from globaltx_sidecar.branch.call_desk import RETRIES_A_SECOND, CallDesk
 

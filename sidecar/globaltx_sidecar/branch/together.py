@@ -20,7 +20,6 @@ records that were deleted. So rows are locked before their records, as applicati
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pymysql.err import MySQLError
@@ -29,6 +28,7 @@ from globaltx.undo import compensate, locks
 from globaltx.undo.compensate import Record, Verdict
 from globaltx.undo.shape import NoSuchColumnError, NoSuchTableError
 from globaltx.undo.values import UnreadableImageError, read_image
+from globaltx.values import dataclass
 from globaltx_sidecar.branch.database import DatasourceUnavailableError, code_of
 from globaltx_sidecar.branch.undo_table import UndoTableMissingError
 

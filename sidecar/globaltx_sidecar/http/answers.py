@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from globaltx.values import dataclass
 from globaltx_sidecar.http.headers import XID_HEADER
 
 if TYPE_CHECKING:

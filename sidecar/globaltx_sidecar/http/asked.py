@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from globaltx.transaction.calls import BODY_BYTES_MAX
+from globaltx.values import dataclass
 from globaltx_sidecar.http.headers import end_to_end
 from globaltx_sidecar.http.keeping import too_large
 

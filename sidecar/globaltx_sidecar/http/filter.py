@@ -5,7 +5,6 @@ Pure: the proxy asks, this answers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import unquote
@@ -14,6 +13,7 @@ from globaltx.coordinator.matching import covers, overlap, shown
 from globaltx.coordinator.policy import Propagation
 from globaltx.coordinator.reasons import SENTENCES, Reason
 from globaltx.transaction.xid import InvalidXidError
+from globaltx.values import dataclass
 from globaltx_sidecar.http.headers import find_xid
 
 if TYPE_CHECKING:

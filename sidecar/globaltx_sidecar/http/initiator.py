@@ -11,12 +11,12 @@ import asyncio
 import logging
 import secrets
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from globaltx.stores.base import StoreError, StoreRefusedError
 from globaltx.transaction.model import MESSAGE_LENGTH_MAX, Decision, GlobalTransaction
 from globaltx.transaction.xid import RANDOM_BITS, new_xid
+from globaltx.values import dataclass
 from globaltx_sidecar.faults import reason_of
 from globaltx_sidecar.insist import insist
 

@@ -13,13 +13,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import aclosing, nullcontext
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar, get_args
 
 from aiohttp import web
 
 from globaltx.coordinator.reasons import Reason
+from globaltx.values import dataclass
 from globaltx_sidecar.http import tunnel
 from globaltx_sidecar.http.answers import refusal
 from globaltx_sidecar.http.asked import Asked, invite_body, outbound, target_of, upgrade_of, whole_body

@@ -15,7 +15,7 @@ import asyncio
 import hashlib
 import secrets
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
@@ -28,6 +28,7 @@ from globaltx.modes.guard_row import Finding, Guarded
 from globaltx.modes.tcc import Operation
 from globaltx.stores.base import AlreadyDecidedError, StoreError
 from globaltx.transaction.calls import Calls, Order, Request
+from globaltx.values import dataclass
 from globaltx_sidecar.faults import reason_of
 from globaltx_sidecar.http.keeping import NotLetThroughError, calls_of
 from globaltx_sidecar.insist import insist

@@ -6,11 +6,11 @@ folded lines, bare carriage returns. What it lets through and a proxy must not i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from globaltx.values import dataclass
 from globaltx_sidecar.http1.heads import (
     CONTINUED_MAX,
     HEAD_BYTES_ALL,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from multidict import CIMultiDict
 
+from globaltx.values import dataclass
 from globaltx_sidecar.http.headers import BAGGAGE_HEADER, XID_HEADER, XID_HEADERS
 from globaltx_sidecar.traces import PARENT_HEADER, STATE_HEADER
 

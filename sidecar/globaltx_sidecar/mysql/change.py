@@ -6,7 +6,6 @@ In autocommit the sidecar opens a local transaction for the statement and commit
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from globaltx.coordinator.reasons import Reason
@@ -14,6 +13,7 @@ from globaltx.stores.base import StoreError
 from globaltx.undo import join, plan
 from globaltx.undo.forms import Answers, Joined
 from globaltx.undo.shape import NoSuchColumnError, NoSuchTableError
+from globaltx.values import dataclass
 from globaltx_sidecar.commands import Describe, Register
 from globaltx_sidecar.mysql import errors
 from globaltx_sidecar.mysql.autocommit import in_autocommit

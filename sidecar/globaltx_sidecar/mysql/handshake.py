@@ -13,11 +13,11 @@ https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_connection_phase
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from globaltx.coordinator.policy import TlsMode
 from globaltx.coordinator.reasons import Reason
+from globaltx.values import dataclass
 from globaltx_sidecar.mysql.packets import ERR_BYTE, Capability, Err, PacketError
 
 NOT_FOLLOWED: Final = int(

@@ -7,12 +7,12 @@ read in autocommit gets a local transaction for that, so that its rows stay lock
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from globaltx.coordinator.reasons import Reason
 from globaltx.undo import locks, reading
 from globaltx.undo.record import ROWS_MAX
+from globaltx.values import dataclass
 from globaltx_sidecar.mysql import aftermath, conflicts, errors
 from globaltx_sidecar.mysql.change import shape_of
 from globaltx_sidecar.mysql.local_commit import failed

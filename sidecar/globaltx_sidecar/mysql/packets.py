@@ -7,10 +7,11 @@ here is a packet without its header of four bytes (length 3, sequence number 1).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from struct import Struct
 from typing import Final
+
+from globaltx.values import dataclass
 
 HEADER_LENGTH: Final = 4
 PAYLOAD_LENGTH_MAX: Final = 0xFF_FF_FF

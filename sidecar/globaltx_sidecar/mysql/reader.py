@@ -6,9 +6,9 @@ at most ``payload_length_max`` bytes of one packet, more is the peer's violation
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from globaltx.values import dataclass
 from globaltx_sidecar.mysql.packets import HEADER_LENGTH, PAYLOAD_LENGTH_MAX, PacketError
 
 if TYPE_CHECKING:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from globaltx.manifest.settings import CREDENTIALS_FOLDER
+from globaltx.values import dataclass
 from globaltx_sidecar.mysql.connection import Connection
 from globaltx_sidecar.mysql.password_key import PasswordKey
 from globaltx_sidecar.ports import NoMeter

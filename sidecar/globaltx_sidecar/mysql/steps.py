@@ -7,10 +7,10 @@ answers come over the network. `Session` drives it.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from globaltx.undo.sqlmode import SqlMode
+from globaltx.values import dataclass
 from globaltx_sidecar.commands import (
     Committed,
     Describe,

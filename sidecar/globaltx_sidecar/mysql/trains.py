@@ -13,9 +13,9 @@ sends meanwhile is inspected, and what holds a semicolon goes on only after the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from globaltx.values import dataclass
 from globaltx_sidecar.mysql.packets import Command, Err, frame
 
 if TYPE_CHECKING:

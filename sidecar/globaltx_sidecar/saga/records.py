@@ -6,7 +6,6 @@ branches, one a step.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from globaltx.manifest.declared import write_progress
@@ -19,6 +18,7 @@ from globaltx.stores.kubernetes.resource import BRANCHES, TRANSACTIONS
 from globaltx.stores.kubernetes.store import KubernetesStore
 from globaltx.transaction.declared import Progress
 from globaltx.transaction.model import Branch, BranchId, Mode
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

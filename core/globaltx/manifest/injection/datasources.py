@@ -9,7 +9,6 @@ connects was seen to when the policies were merged.
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from globaltx.coordinator.reasons import Reason
@@ -17,6 +16,7 @@ from globaltx.manifest.injection.patch import add
 from globaltx.manifest.injection.pod import containers
 from globaltx.manifest.injection.result import RefusedError
 from globaltx.manifest.settings import DatasourceSettings
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

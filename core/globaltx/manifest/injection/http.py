@@ -7,7 +7,6 @@ means a port of the same container.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from globaltx.coordinator.reasons import Reason
@@ -15,6 +14,7 @@ from globaltx.manifest.injection.patch import remove, replace
 from globaltx.manifest.injection.pod import containers
 from globaltx.manifest.injection.result import RefusedError
 from globaltx.manifest.settings import HTTP_PORT, HttpSettings
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

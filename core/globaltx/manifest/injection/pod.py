@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from globaltx.coordinator.reasons import Reason
 from globaltx.manifest.injection.options import APP_ANNOTATION, INJECT_ANNOTATION, SIDECAR_NAME
 from globaltx.manifest.injection.result import RefusedError
 from globaltx.transaction.model import APP_LENGTH_MAX
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from globaltx.coordinator.reasons import Reason

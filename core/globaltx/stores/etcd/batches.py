@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from globaltx.stores.etcd.errors import EtcdRefusedError
 from globaltx.stores.etcd.requests import all_of
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from globaltx.stores.etcd.client import EtcdClient

@@ -7,12 +7,12 @@ and only the caller knows whether it may be repeated.
 from __future__ import annotations
 
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from globaltx.stores.etcd import messages
 from globaltx.stores.etcd.requests import KeyValue, Txn, answer_of
 from globaltx.stores.etcd.transport import Transport
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from globaltx.values import dataclass
 
 MESSAGE_LENGTH_MAX = 1024
 

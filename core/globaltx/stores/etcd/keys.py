@@ -20,7 +20,7 @@ Values are JSON, but an outcome and an end begin with their word, because that i
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
@@ -38,6 +38,7 @@ from globaltx.manifest.times import format_time, parse_time
 from globaltx.transaction.model import Branch, BranchId, Decision, GlobalTransaction, Mode, Snapshot
 from globaltx.transaction.states import UNDER_WAY, Outcome, State
 from globaltx.transaction.xid import Xid
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -5,12 +5,12 @@ The numbers of the fields are etcd's (api/etcdserverpb/rpc.proto, api/mvccpb/kv.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from globaltx.stores.etcd.errors import UNAVAILABLE, CompactedError, EtcdError, Status, error_of
 from globaltx.stores.etcd.protobuf import integer, piece, read, text
 from globaltx.stores.etcd.requests import KeyValue, after, key_value, key_values, prefix_range
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from globaltx.stores.etcd.protobuf import Fields

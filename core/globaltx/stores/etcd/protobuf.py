@@ -6,9 +6,10 @@ The wire format: https://protobuf.dev/programming-guides/encoding/. Which number
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from globaltx.stores.etcd.errors import EtcdUnavailableError
+from globaltx.values import dataclass
 
 _VARINT, _FIXED64, _PIECE, _FIXED32 = 0, 1, 2, 5
 _VARINT_BYTES_MAX = 10

@@ -6,10 +6,10 @@ the bytes of its message, since it is written once and then only put into others
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from globaltx.stores.etcd.protobuf import MessageError, integer, piece, read, text
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

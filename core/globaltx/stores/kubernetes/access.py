@@ -13,9 +13,10 @@ import os
 import ssl
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,12 +9,12 @@ whether it may be repeated.
 from __future__ import annotations
 
 from contextlib import aclosing
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from globaltx.stores.kubernetes.errors import ExpiredError, UnavailableError, told_error
 from globaltx.stores.kubernetes.transport import Json, Transport
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping

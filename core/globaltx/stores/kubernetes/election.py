@@ -15,8 +15,9 @@ being one leader.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

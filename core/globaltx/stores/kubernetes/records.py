@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from globaltx.manifest.projected import NOT_PROJECTED, is_projected
@@ -18,6 +17,7 @@ from globaltx.manifest.resources import (
 from globaltx.stores.kubernetes.client import EventType, Listing
 from globaltx.stores.kubernetes.errors import AlreadyExistsError, NotFoundError
 from globaltx.stores.kubernetes.resource import BRANCHES, TRANSACTIONS
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

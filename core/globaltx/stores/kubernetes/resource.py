@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from urllib.parse import quote
+
+from globaltx.values import dataclass
 
 GROUP = "globaltx.io"
 VERSION = "v1alpha1"

@@ -16,11 +16,11 @@ import logging
 import random
 import time
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from globaltx.stores.kubernetes.client import WATCH_SECONDS, EventType, Listing, WatchEvent
 from globaltx.stores.kubernetes.errors import ExpiredError, KubernetesError, UnavailableError
+from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
