@@ -57,7 +57,6 @@ class Bridge:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await loop.create_connection(lambda: self.application, host, port)
-                self.application.start()
                 await self._ready.wait()
         except OSError as error:  # a timeout is one
             why = f"takes no connection of HTTP/2: {told(error)}"

@@ -85,8 +85,10 @@ class Side(asyncio.Protocol):
     # What the transport says.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See `asyncio.Protocol`."""
+        """See `asyncio.Protocol`; an application may speak at once, and is greeted before it is answered."""
         self._transport = cast("asyncio.Transport", transport)
+        if not self._towards_client:
+            self.start()
 
     def start(self) -> None:
         """Say the first words."""
