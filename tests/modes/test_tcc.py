@@ -52,3 +52,21 @@ def test_a_branch_is_one_route_and_one_mark(route: str, other: str, mark: str, a
 def test_only_a_success_status_means_done(status: int, success: frozenset[int]) -> None:
     verdict = tcc.judge(Calls("/c", "/x", success_statuses=success), status)
     assert (verdict is Verdict.DONE) == (status in success)
+
+
+@given(st.frozensets(st.integers(100, 599)))
+def test_of_grpc_0_alone_means_done(success: frozenset[int]) -> None:
+    calls = Calls("/c", "/x", success_statuses=success)
+    verdicts = {status: tcc.judge(calls, status) for status in range(17)}
+    again = [status for status, each in verdicts.items() if each is Verdict.LATER]
+    assert again == [1, 2, 4, 8, 10, 13, 14, 15]  # what time heals
+    assert [status for status, each in verdicts.items() if each is Verdict.DONE] == [0]
+
+
+def test_a_status_is_shown_as_what_it_is() -> None:
+    assert [tcc.shown(each) for each in (0, 16, 100, 404)] == [
+        "grpc-status 0",
+        "grpc-status 16",
+        "status 100",
+        "status 404",
+    ]

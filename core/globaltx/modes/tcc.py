@@ -13,6 +13,9 @@ An answer that is not one of the branch's success statuses never ends it. 5xx, t
 mean "later", and no answer at all are faults that time heals. Any other answer is a refusal: so many
 in a row put the branch in Conflict, in plain sight, and it is called again now and then all the same,
 until a person has decided to keep things as they are.
+
+An answer is known by one number: the status of HTTP, or the grpc-status of a call that was made by gRPC,
+which is smaller than any of HTTP. Of gRPC 0 alone means done.
 """
 
 from __future__ import annotations
@@ -44,6 +47,12 @@ CALL_REFUSED = "CallRefused"
 _DIGEST_LENGTH = 16
 _LATER = frozenset({202, 408, 421, 425, 429, *range(500, 600)})
 """What says nothing against the same call made later."""
+GRPC_OK = 0
+_GRPC_MAX = 99
+_GRPC_LATER = frozenset({1, 2, 4, 8, 10, 13, 14, 15})
+"""The same of gRPC: CANCELLED, UNKNOWN, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, ABORTED, INTERNAL,
+UNAVAILABLE, DATA_LOSS. https://grpc.io/docs/guides/status-codes/
+"""
 
 
 class Operation(StrEnum):
@@ -90,14 +99,20 @@ def duty(branch: Branch) -> Call | Settlement:
 
 def judge(calls: Calls, status: int) -> Verdict:
     """Say what the status of an answer means."""
-    if status in calls.success_statuses:
+    if status == GRPC_OK or status in calls.success_statuses:
         return Verdict.DONE
-    return Verdict.LATER if status in _LATER else Verdict.REFUSED
+    later = _GRPC_LATER if status <= _GRPC_MAX else _LATER
+    return Verdict.LATER if status in later else Verdict.REFUSED
+
+
+def shown(status: int) -> str:
+    """The status of an answer, for people."""
+    return f"{'grpc-status' if status <= _GRPC_MAX else 'status'} {status}"
 
 
 def answered(branch: Branch, status: int) -> Settlement:
     """The end of a branch whose call was answered as done."""
-    return Settlement(_end(branch), str(_end(branch)), f"answered with status {status}")
+    return Settlement(_end(branch), str(_end(branch)), f"answered with {shown(status)}")
 
 
 def found_done(branch: Branch, finding: str) -> Settlement:
@@ -111,7 +126,7 @@ def conflict(call: Call, status: int, refusals: int) -> Settlement | None:
         return None
     # No count in the sentence: a Conflict is written anew when its sentence is another.
     message = (
-        f"{call.operation} {call.path} is answered with status {status}, which does not mean done; "
+        f"{call.operation} {call.path} is answered with {shown(status)}, which does not mean done; "
         "put the application's data right, it is called again every few minutes"
     )
     return Settlement(State.CONFLICT, CALL_REFUSED, message[:MESSAGE_LENGTH_MAX])

@@ -20,6 +20,9 @@ DEFAULT_MARGIN = timedelta(seconds=10)
 DEFAULT_EXPIRED_STATUSES = frozenset({404, 409, 410})
 
 
+_GRPC = "application/grpc"
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """A request as far as it is kept: ``query`` without its question mark, the allowed headers, the body."""
@@ -28,6 +31,17 @@ class Request:
     query: str = ""
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
+
+    @property
+    def grpc(self) -> bool:
+        """Whether it was a call of gRPC, so that the calls at its branch's end are too."""
+        return any(name.lower() == "content-type" and is_grpc(value) for name, value in self.headers)
+
+
+def is_grpc(content_type: str) -> bool:
+    """Whether a content type is that of gRPC, whose status comes in trailers; gRPC-Web is not."""
+    kind = content_type.strip().lower()
+    return kind.startswith(_GRPC) and not kind.startswith(f"{_GRPC}-")
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ class Caller(Protocol):
     """Calls the application."""
 
     async def call(self, branch: BranchId, call: Call, attempt: int) -> int | Finding:
-        """Make a call and return the status of its answer, or the finding by which it is done.
+        """Make a call and return the status of its answer (see `tcc`), or the finding by which it is done.
 
         Raises:
             CallFailedError: there was no answer.
@@ -130,7 +130,7 @@ class CallDesk(Desk):
             job.settlement = mode.conflict(duty, status, job.refusals)
         if job.settlement is None:
             reason = Reason.CALL_REFUSED if verdict is Verdict.REFUSED else Reason.CALL_FAILED
-            message = f"{duty.operation} {duty.path} for {job.branch.id.name} answered {status}"
+            message = f"{duty.operation} {duty.path} for {job.branch.id.name} answered {tcc.shown(status)}"
             raise CallFailedError(message, reason)
 
     async def _turn(self, branch: Branch) -> None:

@@ -1,4 +1,7 @@
-"""Confirms and cancels: what the leader asks of the application, by the request that made the branch."""
+"""Confirms and cancels: what the leader asks of the application, by the request that made the branch.
+
+What came by gRPC is asked for by gRPC, everything else by HTTP/1.1.
+"""
 
 from __future__ import annotations
 
@@ -44,11 +47,8 @@ class HttpCaller:
         headers = CIMultiDict(request.headers)
         carry_xid(headers, branch.xid)
         carry_branch(headers, branch, call.operation, attempt)
-        target = f"{call.path}?{request.query}" if request.query else call.path
         try:
-            status = await self._upstream.call(
-                request.method, target, headers, request.body, call.calls.timeout.total_seconds()
-            )
+            status = await self._send(call, headers)
         except UpstreamError as error:
             finding = self._guards.taken(branch, call.operation)
             if finding in DONE:
@@ -56,3 +56,17 @@ class HttpCaller:
             raise CallFailedError(str(error), Reason.APPLICATION_UNAVAILABLE) from error
         finding = self._guards.taken(branch, call.operation)
         return finding if finding in DONE else status
+
+    async def _send(self, call: Call, headers: CIMultiDict[str]) -> int:
+        """Make the call in the protocol of the request that made the branch; see `tcc` for the number.
+
+        Raises:
+            UpstreamError: there is no answer within the time.
+        """
+        request, seconds = call.calls.request, call.calls.timeout.total_seconds()
+        target = f"{call.path}?{request.query}" if request.query else call.path
+        if not request.grpc:
+            return await self._upstream.call(request.method, target, headers, request.body, seconds)
+        from globaltx_sidecar.http2 import calling  # noqa: PLC0415  only where there is gRPC
+
+        return await calling.call(self._upstream.address, target, headers, request.body, seconds)

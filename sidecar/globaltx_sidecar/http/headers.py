@@ -31,6 +31,7 @@ OPERATION_HEADER = "globaltx-operation"
 ATTEMPT_HEADER = "globaltx-attempt"
 GUARD_HEADER = "globaltx-guard"
 """What a statement hands on in its hint ``XidGuard``, to be guarded by a row in its database."""
+BRANCH_HEADERS = (BRANCH_HEADER, OPERATION_HEADER, ATTEMPT_HEADER, GUARD_HEADER)
 SAGA_HEADER = "globaltx-saga"
 """The xid of a declared saga: not an xid to take part in, because each step is complete in itself."""
 STEP_HEADER = "globaltx-step"

@@ -222,6 +222,9 @@ class Proxy:
     ) -> AbstractAsyncContextManager[Try]:
         names = route.tries.headers if route.tries else ()
         request = kept(asked.request.method, asked.target, asked.request.headers, body, names)
+        if request.grpc:
+            message = "a call of gRPC comes over HTTP/2, or else its branch could not be called in its way"
+            raise NotLetThroughError(501, Reason.REQUEST_NOT_SUPPORTED, message)
         return self.tries.let_through(xid, route, path_of(asked.target), request, key)
 
     async def _completed(self, response: Reply, this: Try, route: Route) -> None:

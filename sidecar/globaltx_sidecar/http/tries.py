@@ -70,14 +70,15 @@ class Rows(Protocol):
         """Whether the work of a call was committed; no, if nobody can say."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answered:
-    """A try's answer as it is given to its repeats."""
+    """A try's answer as it is given to its repeats; one of gRPC ends with ``trailers``."""
 
     status: int
     reason: str
     headers: CIMultiDict[str]
     body: bytes
+    trailers: CIMultiDict[str] = field(default_factory=CIMultiDict)
 
 
 def done_before() -> Answered:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from globaltx.coordinator.policy import Route
+    from globaltx.transaction.xid import Xid
     from globaltx_sidecar.http.initiator import Initiated
     from globaltx_sidecar.http.outcomes import Outcomes
 
@@ -32,13 +33,13 @@ class Client(Protocol):
         """Give the answer that is held back, or this instead."""
 
 
-class Transaction:
-    """What is known of the answer so far."""
+class Held:
+    """An answer that is held back until it is known what it means, and what is known of it so far."""
 
-    def __init__(self, route: Route, initiated: Initiated, asked: str, *, grpc: bool) -> None:
-        self.initiated = initiated
-        self._route = route
-        self._asked = asked
+    xid: Xid | None = None
+    """What is put into the answer."""
+
+    def __init__(self, *, grpc: bool) -> None:
         self._grpc = grpc
         self._status = ""
         self._grpc_status: str | None = None
@@ -47,7 +48,7 @@ class Transaction:
 
     @property
     def holds(self) -> bool:
-        """Whether more of the answer is read before its outcome is known."""
+        """Whether more of the answer is read before it is known what it means."""
         return self._held <= HOLD_BYTES_MAX
 
     def head(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
@@ -55,15 +56,18 @@ class Transaction:
         self._status = value_of(pairs, b":status") or ""
         self._grpc_status = value_of(pairs, b"grpc-status")
 
-    def body(self, size: int) -> None:
-        """So much more of the answer is held back."""
-        self._held += size
+    def body(self, data: bytes) -> None:
+        """A part of the answer is held back."""
+        self._held += len(data)
         if self.holds:
             return
         if not self._grpc:
             self.ended()
             return
-        message = f"a gRPC answer of a route that begins a transaction has at most {HOLD_BYTES_MAX} bytes"
+        message = (
+            f"a gRPC answer that is held back until it is whole has at most {HOLD_BYTES_MAX} bytes; "
+            "routes that begin transactions or make branches are for unary calls"
+        )
         self.lost(UpstreamError(413, message))
 
     def trailers(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
@@ -79,6 +83,17 @@ class Transaction:
         """There will be no whole answer; what comes after it has ended does not count."""
         if not self._answered.done():
             self._answered.set_exception(error)
+
+
+class Transaction(Held):
+    """That of a request that begins a transaction."""
+
+    def __init__(self, route: Route, initiated: Initiated, asked: str, *, grpc: bool) -> None:
+        super().__init__(grpc=grpc)
+        self.initiated = initiated
+        self.xid = initiated.xid
+        self._route = route
+        self._asked = asked
 
     async def conduct(self, outcomes: Outcomes, client: Client) -> None:
         """Wait for the answer, take the outcome, and let the client have what it means."""

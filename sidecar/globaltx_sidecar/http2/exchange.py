@@ -10,7 +10,7 @@ from h2.errors import ErrorCodes
 from globaltx.coordinator.reasons import Reason
 from globaltx_sidecar.http.answers import Refusal
 from globaltx_sidecar.http.filter import Begin, Refuse, TakePart, path_of
-from globaltx_sidecar.http.headers import carry_xid, drop_xid
+from globaltx_sidecar.http.headers import carry_branch, carry_xid, drop_xid
 from globaltx_sidecar.http.under_way import REQUESTS_MAX
 from globaltx_sidecar.http.upstream import UpstreamError
 from globaltx_sidecar.http1.heads import HEADERS_MAX
@@ -18,13 +18,17 @@ from globaltx_sidecar.http2.answers import refused as as_sent
 from globaltx_sidecar.http2.conduct import Transaction
 from globaltx_sidecar.http2.metadata import with_xid
 from globaltx_sidecar.http2.outbox import Data, Head, Outbox
+from globaltx_sidecar.http2.trying import Trying, unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from globaltx.coordinator.policy import Route
+    from globaltx.modes.tcc import Operation
+    from globaltx.transaction.model import BranchId
     from globaltx.transaction.xid import Xid
     from globaltx_sidecar.http.proxy import Proxy
+    from globaltx_sidecar.http2.conduct import Held
     from globaltx_sidecar.http2.metadata import Request
     from globaltx_sidecar.http2.side import Side
 
@@ -63,10 +67,13 @@ class Exchange:
         self._between = between
         self._proxy = proxy
         self._stack = ExitStack()
-        self._transaction: Transaction | None = None
+        self._held: Held | None = None
+        self._trying: Trying | None = None
         self._answer: Head | None = None
         self._early = 0
         """How much of the answer was acknowledged while it was held back."""
+        self._early_asked = 0
+        """How much of the request was acknowledged while its branch was not durable."""
         self._over = False
         self.request = request
         self.up = Outbox(between.application, 0, self._went_up)
@@ -119,7 +126,7 @@ class Exchange:
     def _begin(self, route: Route) -> Refusal | None:
         proxy, request = self._proxy, self.request
         if route.tries is not None:
-            return _unsupported(_no_tries(route))
+            return _unsupported(_no_first(route))
         if route.request_id_header and route.request_id_header in request.headers:
             return _unsupported(f"{route.request_id_header} (route {route.name!r}) is for HTTP/1.1 only")
         if request.grpc_web:
@@ -127,8 +134,8 @@ class Exchange:
         initiated = proxy.initiator.begin(route)
         carry_xid(request.headers, initiated.xid)
         said = f"{request.method} {path_of(request.target)}"
-        self._transaction = Transaction(route, initiated, said, grpc=request.grpc)
-        conduct = self._transaction.conduct(proxy.outcomes, self)
+        self._held = transaction = Transaction(route, initiated, said, grpc=request.grpc)
+        conduct = transaction.conduct(proxy.outcomes, self)
         proxy.tasks.create_task(conduct, name=f"conduct {initiated.xid}")
         self._pass_on(initiated.xid)
         return None
@@ -139,9 +146,28 @@ class Exchange:
             self._pass_on(xid)
             return None
         if route.tries is not None:
-            return _unsupported(_no_tries(route))
+            return self._try(xid, route)
         self._proxy.tasks.create_task(self._once_it_exists(xid), name=f"look for {xid}")
         return None
+
+    def _try(self, xid: Xid, route: Route) -> Refusal | None:
+        why = unsupported(route, self.request)
+        if why:
+            return _unsupported(why)
+        self._held = self._trying = Trying(route, xid, self.request)
+        if self.request.ended:
+            self._trying.asked(b"", end=True)
+        conduct = self._trying.conduct(self._proxy.tries, self)
+        self._proxy.tasks.create_task(conduct, name=f"try {route.name} of {xid}")
+        return None
+
+    def let_through(self, branch: BranchId, operation: Operation) -> None:
+        """See `trying.Client`."""
+        if self._over:
+            return
+        carry_branch(self.request.headers, branch, operation, 1)
+        self._pass_on()  # what its statements do the application undoes itself
+        self._between.write()
 
     async def _once_it_exists(self, xid: Xid) -> None:
         try:
@@ -157,7 +183,7 @@ class Exchange:
             return
         if self._proxy.traces is not None:
             self._stack.enter_context(self._proxy.traces.entered(self.request.headers, xid))
-        if self._transaction is None:
+        if self._held is None:
             self.down.start()
         self._between.admit(self)
 
@@ -173,20 +199,27 @@ class Exchange:
         """A part of the request's body."""
         self.up_read |= end
         self._between.budget.used += len(data)
+        if self._trying is not None and not self.up.open and not self.up.done:
+            self._early_asked += len(data)
+            self._between.client.acknowledge(self.down.stream, len(data))
         self.up.put(Data(data, end=end))
+        if self._trying is not None:
+            self._trying.asked(data, end=end)
         self._bound(self.up)
 
     def request_trailers(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
         """The request has ended with these."""
         self.up_read = True
         self.up.put(Head(list(pairs), end=True))
+        if self._trying is not None:
+            self._trying.asked(b"", end=True)
         self._look_for_end()
 
     def client_left(self, code: int = ErrorCodes.CANCEL) -> None:
         """The client waits for no answer any more."""
         self.up_read = True
-        if self._transaction is not None:
-            self._transaction.lost(UpstreamError(499, "the client took the request back"))
+        if self._held is not None:
+            self._held.lost(UpstreamError(499, "the client took the request back"))
         self._reset_application(code)
         self.up.drop()
         self.down.drop()
@@ -202,8 +235,8 @@ class Exchange:
     def answer(self, pairs: Iterable[tuple[bytes, bytes]], *, end: bool) -> None:
         """The answer has begun."""
         self._answer = Head(list(pairs), end=end)
-        if self._transaction is not None:
-            self._transaction.head(self._answer.pairs)
+        if self._held is not None:
+            self._held.head(self._answer.pairs)
         self.down.put(self._answer)
         self._read(end=end)
 
@@ -211,23 +244,23 @@ class Exchange:
         """A part of the answer's body."""
         self._between.budget.used += len(data)
         self.down.put(Data(data, end=end))
-        if self._transaction is not None and not self.down.open and not self.down.done:
-            self._hold(self._transaction, len(data))
+        if self._held is not None and not self.down.open and not self.down.done:
+            self._hold(self._held, data)
         self._bound(self.down)
         self._read(end=end)
 
-    def _hold(self, transaction: Transaction, size: int) -> None:
+    def _hold(self, held: Held, data: bytes) -> None:
         """Keep a part of the answer, and let the application go on with it."""
-        if transaction.holds:
-            self._early += size
-            self._between.application.acknowledge(self.up.stream, size)
-        transaction.body(size)
+        if held.holds:
+            self._early += len(data)
+            self._between.application.acknowledge(self.up.stream, len(data))
+        held.body(data)
 
     def answer_trailers(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
         """The answer has ended with these."""
         trailers = list(pairs)
-        if self._transaction is not None:
-            self._transaction.trailers(trailers)
+        if self._held is not None:
+            self._held.trailers(trailers)
         self.down.put(Head(trailers, end=True))
         self._read(end=True)
 
@@ -236,9 +269,9 @@ class Exchange:
         self.up.drop()
         if self.down_read:  # it has answered before the request was whole
             self._look_for_end()
-        elif self._transaction is not None:
+        elif self._held is not None:
             self.down_read = True
-            self._transaction.lost(error)
+            self._held.lost(error)
         elif self._answer is None and code not in {ErrorCodes.REFUSED_STREAM, ErrorCodes.CANCEL}:
             self.refuse(Refusal(error.status, error.reason, str(error)))
         else:
@@ -248,8 +281,8 @@ class Exchange:
 
     def _read(self, *, end: bool) -> None:
         self.down_read |= end
-        if end and self._transaction is not None:
-            self._transaction.ended()
+        if end and self._held is not None:
+            self._held.ended()
         self._look_for_end()
 
     # What becomes of it.
@@ -261,14 +294,22 @@ class Exchange:
         if refused is not None:
             self.refuse(refused)
         else:
-            if self._answer is not None and self._transaction is not None:
-                self._answer.pairs = with_xid(self._answer.pairs, self._transaction.initiated.xid)
+            if self._answer is not None and self._held is not None and self._held.xid is not None:
+                self._answer.pairs = with_xid(self._answer.pairs, self._held.xid)
             self.down.start()
             self._look_for_end()
         self._between.write()
 
+    def repeated(self, items: Iterable[Head | Data]) -> None:
+        """See `trying.Client`."""
+        self._say(items)
+        self._between.write()
+
     def refuse(self, refusal: Refusal) -> None:
         """Answer it ourselves."""
+        self._say(as_sent(refusal, grpc=self.request.grpc))
+
+    def _say(self, items: Iterable[Head | Data]) -> None:
         if self._over:
             return
         self._reset_application(ErrorCodes.CANCEL)
@@ -278,7 +319,7 @@ class Exchange:
             return
         self.down.drop()
         self.down.done = False
-        for item in as_sent(refusal, grpc=self.request.grpc):
+        for item in items:
             if isinstance(item, Data):
                 self._between.budget.used += len(item.data)
                 self._early += len(item.data)
@@ -316,7 +357,9 @@ class Exchange:
 
     def _went_up(self, size: int) -> None:
         self._between.budget.used -= size
-        self._between.client.acknowledge(self.down.stream, size)
+        early = min(size, self._early_asked)
+        self._early_asked -= early
+        self._between.client.acknowledge(self.down.stream, size - early)
 
     def _went_down(self, size: int) -> None:
         self._between.budget.used -= size
@@ -329,8 +372,8 @@ def _unsupported(message: str) -> Refusal:
     return Refusal(501, Reason.REQUEST_NOT_SUPPORTED, message)
 
 
-def _no_tries(route: Route) -> str:
+def _no_first(route: Route) -> str:
     return (
-        f"route {route.name!r} makes branches of its requests, whose confirms and cancels are HTTP/1.1; "
-        "send the requests over HTTP/1.1 too"
+        f"route {route.name!r} begins a transaction and makes a branch of the same request, which is for "
+        "HTTP/1.1 only; over gRPC let one call begin it and another be the branch"
     )

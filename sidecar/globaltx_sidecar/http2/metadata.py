@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from multidict import CIMultiDict
 
+from globaltx.transaction.calls import is_grpc
 from globaltx.values import dataclass
-from globaltx_sidecar.http.headers import BAGGAGE_HEADER, XID_HEADER, XID_HEADERS
+from globaltx_sidecar.http.headers import BAGGAGE_HEADER, BRANCH_HEADERS, XID_HEADER, XID_HEADERS
 from globaltx_sidecar.traces import PARENT_HEADER, STATE_HEADER
 
 if TYPE_CHECKING:
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
     from globaltx.transaction.xid import Xid
     from globaltx_sidecar.http1.heads import Pairs
 
-_OURS = frozenset(name.encode() for name in (*XID_HEADERS, BAGGAGE_HEADER, PARENT_HEADER, STATE_HEADER))
+_OURS = frozenset(
+    name.encode() for name in (*XID_HEADERS, *BRANCH_HEADERS, BAGGAGE_HEADER, PARENT_HEADER, STATE_HEADER)
+)
 """Names that we may write anew; every other header goes on as it came."""
-_GRPC = "application/grpc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +37,18 @@ class Request:
     @property
     def grpc(self) -> bool:
         """Whether its answer's status stands in the trailers."""
-        kind = self.headers.get("content-type", "").lower()
-        return kind.startswith(_GRPC) and not kind.startswith(f"{_GRPC}-")
+        return is_grpc(self.headers.get("content-type", ""))
 
     @property
     def grpc_web(self) -> bool:
         """Whether its answer's status stands in the body, where nobody here looks."""
-        return self.headers.get("content-type", "").lower().startswith(f"{_GRPC}-web")
+        return self.headers.get("content-type", "").lower().startswith("application/grpc-web")
 
     def onward(self) -> Pairs:
         """All headers, with what was changed."""
         kept = [pair for pair in self.pairs if pair[0] not in _OURS]
         ours = [(name.lower().encode(), value) for name, value in self.headers.items()]
-        return kept + [(name, _encoded(value)) for name, value in ours if name in _OURS]
+        return kept + [(name, encoded(value)) for name, value in ours if name in _OURS]
 
 
 def read(pairs: Iterable[tuple[bytes, bytes]], *, ended: bool) -> Request:
@@ -57,9 +58,9 @@ def read(pairs: Iterable[tuple[bytes, bytes]], *, ended: bool) -> Request:
     headers: CIMultiDict[str] = CIMultiDict()
     for name, value in kept:
         if name.startswith(b":"):
-            pseudo[name] = _decoded(value)
+            pseudo[name] = decoded(value)
         else:
-            headers.add(_decoded(name), _decoded(value))
+            headers.add(decoded(name), decoded(value))
     return Request(pseudo.get(b":method", ""), pseudo.get(b":path", ""), kept, headers, ended)
 
 
@@ -72,12 +73,14 @@ def with_xid(pairs: Iterable[tuple[bytes, bytes]], xid: Xid) -> Pairs:
 def value_of(pairs: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
     """The one value of a header; None where there is none, or more than one."""
     found = [value for key, value in pairs if key == name]
-    return _decoded(found[0]).strip() if len(found) == 1 else None
+    return decoded(found[0]).strip() if len(found) == 1 else None
 
 
-def _decoded(value: bytes) -> str:
+def decoded(value: bytes) -> str:
+    """A name or a value as text."""
     return value.decode("utf-8", "surrogateescape")
 
 
-def _encoded(value: str) -> bytes:
+def encoded(value: str) -> bytes:
+    """The same as bytes again."""
     return value.encode("utf-8", "surrogateescape")

@@ -208,13 +208,17 @@ class LocalService:
             raise RefusedError(400, Reason.NO_POLICY, message)
         if not all(may_repeat(name) for name, _ in headers):
             raise RefusedError(400, Reason.REQUEST_NOT_SUPPORTED, f"request.headers: {HEADERS_SENTENCE}")
+        kept = Request(request["method"], request["query"], headers, body)
+        if kept.grpc:
+            message = "request.headers: what is registered here is called by HTTP/1.1, so it cannot be gRPC"
+            raise RefusedError(400, Reason.REQUEST_NOT_SUPPORTED, message)
         if len(body) > BODY_BYTES_MAX:
             message = f"request.body must have at most {BODY_BYTES_MAX} bytes, has {len(body)}"
             raise RefusedError(413, Reason.REQUEST_TOO_LARGE, message)
         return Calls(
             on_commit="" if step else asked["confirm"],
             on_rollback=asked["compensate"] if step else asked["cancel"],
-            request=Request(request["method"], request["query"], headers, body),
+            request=kept,
             timeout=timedelta(seconds=asked["timeoutSeconds"]),
             success_statuses=frozenset(asked["successStatuses"]),
             refusals_max=asked["conflictAfterRefusals"],

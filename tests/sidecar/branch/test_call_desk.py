@@ -281,7 +281,7 @@ async def test_a_fault_without_end_is_no_conflict_and_is_told() -> None:
         assert stage.branch("one").state is State.ACTIVE
         part = stage.health._parts["phase two of debit"]
         assert (part.up, part.reason) == (False, Reason.CALL_FAILED)
-        assert "answered 500" in part.message
+        assert "answered status 500" in part.message
 
 
 async def test_branches_that_hang_or_fail_hold_up_no_other() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import grpc
 import pymysql
 
 from dev.waiting import wait_for
@@ -18,17 +20,20 @@ from globaltx.manifest.settings import HttpSettings, SidecarSettings
 from tests.ports import LOOPBACK, free_port
 from tests.sidecar.bank.between import Between
 from tests.sidecar.bank.stage import Stage
+from tests.sidecar.guarded.between_by_grpc import STATUSES, GrpcBetween
 from tests.sidecar.programs import Account, Program, datasource, get
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from dev.databases import Server
     from tests.sidecar.programs import SidecarProgram
     from tests.sidecar.site import Site
 
 SECONDS = timedelta(seconds=30)
+ROOT = Path(__file__).parents[3]
 BALANCE = 1000
+MESSAGE = b"thirty"
 TABLES = f"""
 CREATE TABLE account (
   id INT PRIMARY KEY, balance INT NOT NULL, reserved INT NOT NULL DEFAULT 0, spent INT NOT NULL DEFAULT 0
@@ -56,6 +61,17 @@ PATHS = {"try": "/reserve/try", "step": "/book/step"}
 ENDS = {"Committed", "RolledBack"}
 
 
+def _by_grpc(route: Route) -> Route:
+    """The route of the same try or step by gRPC."""
+    if route.tcc is not None:
+        return replace(
+            route,
+            path="/account.Account/Try",
+            tcc=Tcc("/account.Account/Confirm", "/account.Account/Cancel"),
+        )
+    return replace(route, path="/account.Account/Step", saga=Saga("/account.Account/Compensate"))
+
+
 class Books(NamedTuple):
     """What the account holds."""
 
@@ -66,6 +82,10 @@ class Books(NamedTuple):
 
 class Guarded(Stage):
     """The participant, its sidecar, and what stands between them."""
+
+    _program = "account"
+    _routes: tuple[Route, ...] = ROUTES
+    _between: Callable[[int, int], Between] = Between
 
     def __init__(self, site: Site, server: Server, schema: str, *, guards: bool = True) -> None:
         super().__init__(site)
@@ -78,22 +98,25 @@ class Guarded(Stage):
         settings = SidecarSettings(
             namespace=site.namespace,
             app="account",
-            http=HttpSettings(between, ROUTES, free_port(), LOOPBACK),
+            http=HttpSettings(between, self._routes, free_port(), LOOPBACK),
             datasources=(source,),
             control_port=free_port(),
             local_port=local,
         )
-        self.between = Between(between, port)
+        self.between = self._between(between, port)
         self.sidecar = site.sidecar(settings, SIDECAR_ACCOUNT)
         self.other = site.sidecar(_of_another_pod(settings), SIDECAR_ACCOUNT, pod="account-1")
         """Of a second pod of the app, for those who start it."""
+        ready = self._ready_port(port)
         self.service = Program(
             name="account",
-            command=[sys.executable, str(Path(__file__).with_name("account.py"))],
-            ready=f"http://{LOOPBACK}:{port}/",
+            command=[sys.executable, "-m", f"tests.sidecar.guarded.{self._program}"],
+            ready=f"http://{LOOPBACK}:{ready}/",
             log=site.folder / "account.log",
             environment={
+                "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
                 "PORT": str(port),
+                "READY_PORT": str(ready),
                 "DATABASE_PORT": str(source.listen_port),
                 "DATABASE_NAME": schema,
                 "GUARD": str(int(guards)),
@@ -102,6 +125,10 @@ class Guarded(Stage):
         self.client = Client(f"http://{LOOPBACK}:{local}")
         self.betweens = (self.between,)
         self.programs = (self.operator, self.sidecar, self.service)
+
+    def _ready_port(self, port: int) -> int:
+        """Where the participant tells that it is up."""
+        return port
 
     def wait_for_table(self) -> None:
         """Wait until the sidecar has made its tables."""
@@ -150,6 +177,30 @@ class Guarded(Stage):
         return pymysql.connect(
             host=LOOPBACK, port=self.server.port, user="account", password="secret", database=self.schema
         )
+
+
+class GuardedByGrpc(Guarded):
+    """The same, asked by gRPC."""
+
+    _program = "account_by_grpc"
+    _routes = tuple(map(_by_grpc, ROUTES))
+    _between = GrpcBetween
+
+    def _ready_port(self, port: int) -> int:
+        del port  # that of gRPC
+        return free_port()
+
+    def ask(self, operation: str, xid: str, key: str = "", through: SidecarProgram | None = None) -> int:
+        """Send a try or a step, and give what its grpc-status is over HTTP."""
+        metadata = [("globaltx-xid", xid), *([("idempotency-key", key)] if key else [])]
+        address = (through or self.sidecar).url.removeprefix("http://")
+        with grpc.insecure_channel(address, options=[("grpc.enable_retries", 0)]) as channel:
+            call = channel.unary_unary(f"/account.Account/{operation.capitalize()}")
+            try:
+                call(MESSAGE, metadata=metadata, timeout=60)
+            except grpc.RpcError as error:
+                return STATUSES[error.code().value[0]]
+        return 200
 
 
 def _of_another_pod(settings: SidecarSettings) -> SidecarSettings:

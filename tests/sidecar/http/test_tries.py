@@ -241,6 +241,15 @@ async def test_a_try_that_is_too_large_to_keep_is_refused_clearly(*, chunked: bo
     assert seen == []
 
 
+async def test_a_call_of_grpc_that_comes_over_http1_is_no_try() -> None:
+    seen: list[Seen] = []
+    async with staged(answering(seen, OK)) as scene:
+        await begun(scene)
+        status, body = told(await scene.ask(request(XID, "Content-Type: application/grpc")))
+        assert await branches(scene) == ()
+    assert (status, body["reason"], seen) == (501, Reason.REQUEST_NOT_SUPPORTED, [])
+
+
 async def test_a_try_of_exactly_the_limit_is_kept() -> None:
     seen: list[Seen] = []
     async with staged(answering(seen, OK)) as scene:

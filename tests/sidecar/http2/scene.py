@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import grpc.aio
 
-from globaltx.coordinator.policy import Propagation, Route, Tcc
+from globaltx.coordinator.policy import Propagation, Route
 from globaltx_sidecar.http.filter import Filter
 from tests.sidecar.http.scene import FaultyStore, Scene, in_front_of
 
@@ -28,9 +28,8 @@ NEW = Route("new", path="/bank/New", propagation=Propagation.REQUIRES_NEW)
 STRICT = Route("strict", path="/bank/Strict", propagation=Propagation.MANDATORY)
 NEVER = Route("never", path="/bank/Never", propagation=Propagation.NEVER)
 ALONE = Route("alone", path="/bank/Alone", propagation=Propagation.NOT_SUPPORTED)
-TRIED = Route("tried", path="/bank/Tried", tcc=Tcc("/confirm", "/cancel"))
 NAMED = Route("named", path="/bank/Named", request_id_header="idempotency-key")
-ROUTES = (BEGINS, NEW, STRICT, NEVER, ALONE, TRIED, NAMED)
+ROUTES = (BEGINS, NEW, STRICT, NEVER, ALONE, NAMED)
 OPTIONS = (
     ("grpc.max_receive_message_length", LARGEST),
     ("grpc.max_send_message_length", LARGEST),
@@ -46,12 +45,14 @@ class Bank:
 
     does: Unary
     seen: list[dict[str, str]] = field(default_factory=list)
+    methods: list[str] = field(default_factory=list)
     sent: int = 0
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
         """Answer every method, by what its name says."""
         name = str(details.method).rpartition("/")[2]
         self.seen.append(dict(details.invocation_metadata))
+        self.methods.append(str(details.method))
         if name == "Echo":
             return grpc.stream_stream_rpc_method_handler(_echo)
         if name == "Many":

@@ -283,6 +283,7 @@ async def test_a_wrong_body_is_told_by_its_field(raw: bytes, told: str) -> None:
     [
         ({"request": {"body": "ä" * (BODY_BYTES_MAX // 2 + 1)}}, 413),
         ({"request": {"headers": [{"name": "Authorization", "value": "x"}]}}, 400),
+        ({"request": {"headers": [{"name": "Content-Type", "value": "application/grpc"}]}}, 400),
         ({"request": {"headers": [{"name": "a", "value": "x\r\nb: y"}]}}, 400),
         ({"request": {"query": "a b"}}, 400),
         ({"confirm": "no path"}, 400),
