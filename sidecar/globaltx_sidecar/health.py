@@ -23,6 +23,9 @@ class Part:
     message: str = ""
 
 
+_UP = Part(up=True)
+
+
 class Health:
     """The parts by name. Those that are ``needed`` make up readiness; the others are only told.
 
@@ -38,12 +41,12 @@ class Health:
     def need(self, name: str) -> None:
         """Count a part in; it is not up until `ok` says so."""
         self._needed.add(name)
-        self._parts.setdefault(name, Part(up=False, reason="Starting"))
-        self._metrics.part_up.labels(name).set(0)
+        part = self._parts.setdefault(name, Part(up=False, reason="Starting"))
+        self._metrics.part_up.labels(name).set(part.up)
 
     def ok(self, name: str) -> None:
         """Say that a part works."""
-        self._set(name, Part(up=True))
+        self._set(name, _UP)
 
     def waits(self, name: str, reason: str, message: str) -> None:
         """Say what a part waits for."""
@@ -66,6 +69,8 @@ class Health:
 
     def _set(self, name: str, part: Part) -> None:
         before = self._parts.get(name)
+        if before == part:
+            return
         self._parts[name] = part
         self._metrics.part_up.labels(name).set(part.up)
         if before is not None and (before.up, before.reason) == (part.up, part.reason):

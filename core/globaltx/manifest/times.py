@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 def format_time(moment: datetime) -> str:
     """Write a time with microseconds, in UTC (``2025-01-31T23:59:59.123456Z``)."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def parse_time(text: str | None) -> datetime | None:

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from globaltx.transaction.states import ENDS, Outcome, State
@@ -98,8 +99,12 @@ class BranchId:
         App and resource are hashed with a separator that neither can hold, so that
         apps whose names are prefixes of each other can never share a branch.
         """
-        digest = hashlib.sha256(f"{self.app}\0{self.resource}".encode()).hexdigest()
-        return f"{self.xid.name}-{digest[:10]}"
+        return f"{self.xid.name}-{_digest(self.app, self.resource)}"
+
+
+@lru_cache(1024)
+def _digest(app: str, resource: str) -> str:
+    return hashlib.sha256(f"{app}\0{resource}".encode()).hexdigest()[:10]
 
 
 @dataclass(frozen=True, slots=True)

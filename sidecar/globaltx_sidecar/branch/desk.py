@@ -113,6 +113,7 @@ class Desk(ABC):
         self._batches = 0
         self._paused_until = 0.0
         self._part = f"phase two of {resource}"
+        self._tells_waiting = metrics.branches_waiting.labels(resource).set
         self._weight = 0
         self._overflowed = False
         self._room = room
@@ -267,7 +268,7 @@ class Desk(ABC):
         return reason_of(error) if isinstance(error, StoreError) else Reason.DATASOURCE_UNAVAILABLE
 
     def _changed(self) -> None:
-        self._metrics.branches_waiting.labels(self._resource).set(len(self._jobs))
+        self._tells_waiting(len(self._jobs))
         self._wake.set()
         if self._overflowed and self._weight <= self._pace.waiting_max // 2:
             self._overflowed = False

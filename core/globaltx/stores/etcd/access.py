@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -54,7 +55,7 @@ class EtcdAccess:
         Raises:
             OSError: the files cannot be read.
         """
-        if self._username is None or not self._username.exists():
+        if self._username is None or not os.access(self._username, os.F_OK):
             return None
         return self._username.read_text().strip(), self._username.with_name("password").read_text().strip()
 

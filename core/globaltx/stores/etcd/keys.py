@@ -217,7 +217,7 @@ def write_settlement(settlement: Settlement) -> str:
 
 def write_resolutions(resolutions: Iterable[Resolution]) -> str:
     """Write what people have decided about a branch."""
-    return json.dumps([resolution_spec(each) for each in resolutions], separators=(",", ":"))
+    return _json([resolution_spec(each) for each in resolutions])
 
 
 def write_open(branch: Branch) -> str:
@@ -375,5 +375,4 @@ def record_of(keys: Keys, xid: Xid, found: Iterable[KeyValue]) -> Record:
     return record
 
 
-def _json(value: Json) -> str:
-    return json.dumps(value, separators=(",", ":"))
+_json = json.JSONEncoder(separators=(",", ":")).encode

@@ -14,6 +14,8 @@ from globaltx.values import dataclass
 _VARINT, _FIXED64, _PIECE, _FIXED32 = 0, 1, 2, 5
 _VARINT_BYTES_MAX = 10
 _SIGN = 1 << 63
+_ONE_BYTE = tuple(bytes((value,)) for value in range(0x80))
+"""Seven bits and no more follow: nearly every number of a message is such."""
 
 
 class MessageError(EtcdUnavailableError):
@@ -23,7 +25,7 @@ class MessageError(EtcdUnavailableError):
 def varint(value: int) -> bytes:
     """Write a number that is not negative."""
     if value < 0x80:  # noqa: PLR2004  seven bits
-        return bytes((value,))
+        return _ONE_BYTE[value]
     out = bytearray()
     while value > 0x7F:  # noqa: PLR2004
         out.append(value & 0x7F | 0x80)
@@ -94,7 +96,9 @@ def read(message: bytes) -> Fields:
     pieces: dict[int, list[bytes]] = {}
     at, end = 0, len(message)
     while at < end:
-        tag, at = _varint(message, at)
+        tag, at = message[at], at + 1
+        if tag >= 0x80:  # noqa: PLR2004
+            tag, at = _varint(message, at - 1)
         number, kind = tag >> 3, tag & 7
         if kind == _VARINT:
             integers[number], at = _varint(message, at)
