@@ -104,6 +104,10 @@ class Bank:
         """The CPU time that the sidecars and the operator have taken together."""
         return cpu_of((*self._banks, self._front, self._control.operator))
 
+    def etcd_seconds(self) -> float:
+        """The CPU time that the store's own etcd has taken."""
+        return self._control.etcd_seconds()
+
 
 def _sum(sidecar: SidecarProgram, metric: str) -> float:
     """A counter of a sidecar over all of its labels."""

@@ -39,7 +39,7 @@ from tests.sidecar.programs import (
 from tests.sidecar.shop.stage import SQL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from bench.stores import Measured
 
@@ -94,6 +94,10 @@ class Control:
         settings = replace(settings, control_port=free_port(), etcd=etcd)
         return SidecarProgram(settings, self._folder, self.cluster.kubeconfig, _ACCOUNT)
 
+    def etcd_seconds(self) -> float:
+        """The CPU time that the store's own etcd has taken; none where there is none."""
+        return sum(cpu_seconds(each.pid) for each in self.etcd.processes()) if self.etcd else 0.0
+
 
 def _operator(folder: Path, cluster: Cluster, etcd: Etcd | None) -> Program:
     port = free_port()
@@ -129,13 +133,14 @@ class Shop:
         self.database: MariaDB
         self.measured: Measured
         self.operator: Program
+        self.etcd_seconds: Callable[[], float]
         self.direct = self.hinted = ""
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             control = stack.enter_context(Control(folder, self._store))
-            self._sidecar = control.sidecar
+            self._sidecar, self.etcd_seconds = control.sidecar, control.etcd_seconds
             self.cluster, self.measured, self.operator = control.cluster, control.measured, control.operator
             sql = SQL + _PRODUCTS_SQL
             self.database = stack.enter_context(MariaDB.up(f"{NAME}-shop", sql=sql, options=OPTIONS))

@@ -49,14 +49,20 @@ def _beside(bank: Bank, options: Options, mode: str, clients: int) -> list[Figur
     local: list[Report] = []
     ours: list[Report] = []
     cpu: list[float] = []
+    etcd: list[float] = []
     for seconds in (min(1.0, options.seconds), *[options.seconds] * options.rounds):  # the first one warms
         direct.append(send(bank.payments("pay/plain", paid=False, clients=clients, seconds=seconds)))
         local.append(send(bank.payments("local", paid=False, clients=clients, seconds=seconds)))
-        before = bank.cpu_seconds()
+        before, etcd_before = bank.cpu_seconds(), bank.etcd_seconds()
         ours.append(send(bank.payments(f"pay/{mode}", paid=True, clients=clients, seconds=seconds)))
         bank.settle()
         cpu.append((bank.cpu_seconds() - before) / ours[-1].done * 1000)
-    return _figures(options, mode, clients, (direct[1:], local[1:], ours[1:]), cpu[1:])
+        etcd.append((bank.etcd_seconds() - etcd_before) / ours[-1].done * 1000)
+    figures = _figures(options, mode, clients, (direct[1:], local[1:], ours[1:]), cpu[1:])
+    if any(etcd):
+        name = f"{clients} {'client' if clients == 1 else 'clients'}"
+        figures.append(Figure(f"{name}: CPU of etcd, each", "ms", tuple(etcd[1:])))
+    return figures
 
 
 def _figures(

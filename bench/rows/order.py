@@ -77,15 +77,17 @@ def _beside(shop: Shop, options: Options, path: str, clients: int, title: str) -
     direct: list[Report] = []
     ours: list[Report] = []
     cpu: list[float] = []
+    etcd: list[float] = []
     asked: dict[str, Any] = {"path": path, "clients": clients, "seconds": options.seconds}
     with step(f"order: {title}, {clients} clients"):
         _warm(shop, asked)
         for _ in range(options.rounds):
             direct.append(send(shop.orders(hinted=False, **asked)))
-            before = shop.cpu_seconds()
+            before, etcd_before = shop.cpu_seconds(), shop.etcd_seconds()
             ours.append(send(shop.orders(hinted=True, **asked)))
             shop.settle()
             cpu.append((shop.cpu_seconds() - before) / ours[-1].done * 1000)
+            etcd.append((shop.etcd_seconds() - etcd_before) / ours[-1].done * 1000)
     name = f"{title}, {clients} {'client' if clients == 1 else 'clients'}"
     store, commits = options.store, title == "commit"
     least = PER_SECOND_MIN.get(store, {}).get(clients) if commits else None
@@ -113,6 +115,7 @@ def _beside(shop: Shop, options: Options, path: str, clients: int, title: str) -
             most=most,
         ),
         Figure(f"{name}: CPU of the three sidecars and the operator, each", "ms", tuple(cpu)),
+        *([Figure(f"{name}: CPU of etcd, each", "ms", tuple(etcd))] if any(etcd) else []),
     ]
 
 
