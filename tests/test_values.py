@@ -1,0 +1,55 @@
+"""Values: equal and hashed by what they hold, and never watched at run time."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from globaltx.values import dataclass
+
+ROOT = Path(__file__).parent.parent
+IMPORT = re.compile(r"^from dataclasses import .*\bdataclass\b", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    x: int
+    y: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mark:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    text: str
+
+    def __hash__(self) -> int:
+        return hash(self.text.lower())
+
+
+def test_values_are_equal_and_hashed_by_what_they_hold() -> None:
+    assert Point(1) == Point(1, 0) != Point(1, 1)
+    assert {Point(1): "one"}[Point(1, 0)] == "one"
+    assert not hasattr(Point(1), "__dict__")
+
+
+def test_those_without_equality_are_themselves_alone() -> None:
+    one, other = Mark("a"), Mark("a")
+    assert len({one, other}) == 2
+
+
+def test_a_hash_of_its_own_stays() -> None:
+    assert hash(Word("A")) == hash(Word("a"))
+
+
+def test_what_is_in_a_request_s_way_makes_values_cheaply() -> None:
+    slow = [
+        path.relative_to(ROOT)
+        for folder in ("core", "sidecar")
+        for path in (ROOT / folder).rglob("*.py")
+        if "@dataclass(frozen=True" in (text := path.read_text()) and IMPORT.search(text)
+    ]
+    assert slow == []
