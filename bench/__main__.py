@@ -13,6 +13,7 @@ import sys
 import sysconfig
 import time
 import traceback
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from bench.page import PAGE, filled
 from bench.picture import svg
 from bench.rows import calls, coordination, growth, http, local, order, plain, settle
 from bench.stores import KINDS
+from dev.folders import locked, state_root
 from dev.progress import say, step
 from globaltx import __version__
 
@@ -52,7 +54,23 @@ def main() -> int:
     asked = _parser().parse_args()
     options = Options(asked.rounds, asked.seconds, asked.store, tuple(asked.growth), asked.open_branches)
     names = [name for name in ROWS if name in (asked.only or ROWS)]
-    began = time.monotonic()
+    with ExitStack() as alone:
+        with step("be the only benchmark on this machine"):
+            alone.enter_context(locked(state_root() / "bench.lock"))
+        began = time.monotonic()
+        figures, missing = _measured(names, options)
+    sys.stdout.write(table(figures))
+    not_kept = [f"{each.row}: {each.name}" for each in figures if not each.kept]
+    say(f"{time.monotonic() - began:.0f} s; bounds not kept: {'; '.join(not_kept) or 'none'}")
+    if asked.folder is not None or names == list(ROWS):
+        _write(asked.folder or HERE, figures, PAGE if asked.folder is None else None)
+    if missing:
+        say(f"could not be measured: {', '.join(missing)}")
+    return 1 if missing else 0
+
+
+def _measured(names: list[str], options: Options) -> tuple[list[Figure], list[str]]:
+    """The figures of rows, and which of them could not be measured."""
     figures: list[Figure] = []
     missing: list[str] = []
     for number, name in enumerate(names, 1):
@@ -62,14 +80,7 @@ def main() -> int:
         except Exception as error:  # noqa: BLE001  whatever it is, the other rows are measured, and it is told
             say("".join(traceback.format_exception(error)))
             missing.append(name)
-    sys.stdout.write(table(figures))
-    not_kept = [f"{each.row}: {each.name}" for each in figures if not each.kept]
-    say(f"{time.monotonic() - began:.0f} s; bounds not kept: {'; '.join(not_kept) or 'none'}")
-    if asked.folder is not None or names == list(ROWS):
-        _write(asked.folder or HERE, figures, PAGE if asked.folder is None else None)
-    if missing:
-        say(f"could not be measured: {', '.join(missing)}")
-    return 1 if missing else 0
+    return figures, missing
 
 
 def _write(folder: Path, figures: list[Figure], page: Path | None) -> None:
