@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import field
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from aiohttp import web
+from multidict import CIMultiDict
 
 from globaltx.values import dataclass
 from globaltx_sidecar.http.headers import XID_HEADER
@@ -13,6 +15,17 @@ from globaltx_sidecar.http.headers import XID_HEADER
 if TYPE_CHECKING:
     from globaltx.transaction.states import Outcome
     from globaltx.transaction.xid import Xid
+
+
+@dataclass(slots=True)
+class Response:
+    """An answer that is made here; ``close``: what follows on the connection may be no HTTP."""
+
+    status: int
+    reason: str
+    body: bytes = b""
+    headers: CIMultiDict[str] = field(default_factory=CIMultiDict)
+    close: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +49,17 @@ class Refusal:
             body |= {"xid": str(self.xid), "outcome": self.outcome and str(self.outcome)}
         return json.dumps(body) + "\n"
 
-    def response(self) -> web.Response:
+    def response(self) -> Response:
         """The same over HTTP/1.1."""
-        headers = {} if self.xid is None else {XID_HEADER: str(self.xid)}
-        return web.Response(
-            status=self.status, text=self.text(), content_type="application/json", headers=headers
-        )
+        headers = CIMultiDict({"Content-Type": "application/json; charset=utf-8"})
+        if self.xid is not None:
+            headers[XID_HEADER] = str(self.xid)
+        return Response(self.status, HTTPStatus(self.status).phrase, self.text().encode(), headers)
 
 
 def refusal(
     status: int, reason: str, message: str, *, xid: Xid | None = None, outcome: Outcome | None = None
-) -> web.Response:
+) -> Response:
     """Make an answer that cannot be mistaken for the application's.
 
     ``outcome`` is what became of the transaction; null where it is not known.

@@ -1,7 +1,7 @@
 """Connections that have just come: their first bytes say whether they speak HTTP/1.1 or HTTP/2.
 
 A client that knows that the server speaks HTTP/2 begins with a preface that is no request of HTTP/1.1
-(https://www.rfc-editor.org/rfc/rfc9113#section-3.4). What reads HTTP/2 is loaded when the first one comes.
+(https://www.rfc-editor.org/rfc/rfc9113#section-3.4). What reads either is loaded when the first one comes.
 """
 
 from __future__ import annotations
@@ -9,21 +9,25 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
+from globaltx.coordinator.reasons import Reason
 from globaltx.http2_frames import PREFACE
+from globaltx_sidecar.http.answers import refusal
 
 if TYPE_CHECKING:
-    from aiohttp import web
+    from multidict import CIMultiDict
 
     from globaltx_sidecar.http.proxy import Proxy
+    from globaltx_sidecar.http1.requests import MalformedError
+    from globaltx_sidecar.http1.server import Http1Server
     from globaltx_sidecar.http2.door import Door
 
 
 class Arrivals:
     """Makes the protocol of each connection; a factory for `asyncio.loop.create_server`."""
 
-    def __init__(self, proxy: Proxy, http1: web.Server, patience: float) -> None:
+    def __init__(self, proxy: Proxy, patience: float) -> None:
         self._proxy = proxy
-        self._http1 = http1
+        self._http1: Http1Server | None = None
         self._patience = patience
         self._door: Door | None = None
         self._waiting: set[_Arrival] = set()
@@ -36,17 +40,21 @@ class Arrivals:
         return _Arrival(self)
 
     def leave(self) -> None:
-        """Take no more requests of HTTP/2, and no connections that have said nothing yet."""
+        """Take no more requests, and no connections that have said nothing yet."""
         self._leaving = True
         for each in tuple(self._waiting):
             each.abort()
+        if self._http1 is not None:
+            self._http1.leave()
         if self._door is not None:
             self._door.leave()
 
-    def abort(self) -> None:
-        """Close all connections of HTTP/2."""
+    async def close(self) -> None:
+        """Close all connections."""
         if self._door is not None:
             self._door.abort()
+        if self._http1 is not None:
+            await self._http1.close()
 
     def came(self, arrival: _Arrival) -> asyncio.TimerHandle:
         """A connection was made; it is closed if it says nothing for long."""
@@ -59,10 +67,14 @@ class Arrivals:
 
     def speaks_http1(self, transport: asyncio.Transport, begun: bytes) -> None:
         """Hand a connection on."""
-        protocol = self._http1()
-        transport.set_protocol(protocol)
-        protocol.connection_made(transport)
-        protocol.data_received(begun)
+        if self._leaving:
+            transport.abort()
+            return
+        if self._http1 is None:
+            from globaltx_sidecar.http1.server import Http1Server  # noqa: PLC0415  a sidecar at rest needs none
+
+            self._http1 = Http1Server(self._proxy.handle, malformed, self._patience)
+        self._http1.enter(transport, begun)
 
     def speaks_http2(self, transport: asyncio.Transport, begun: bytes) -> None:
         """Hand a connection on."""
@@ -78,6 +90,12 @@ class Arrivals:
     def _changed(self) -> None:
         if self._door is not None:
             self._door.changed()
+
+
+def malformed(error: MalformedError) -> tuple[CIMultiDict[str], bytes]:
+    """What a client is told of that which is no request."""
+    told = refusal(error.status, Reason.REQUEST_NOT_SUPPORTED, f"this cannot be passed on: {error}")
+    return told.headers, told.body
 
 
 class _Arrival(asyncio.Protocol):

@@ -8,41 +8,48 @@ from globaltx.transaction.calls import BODY_BYTES_MAX
 from globaltx.values import dataclass
 from globaltx_sidecar.http.headers import end_to_end
 from globaltx_sidecar.http.keeping import too_large
+from globaltx_sidecar.http.upstream import BrokenRequestError
+from globaltx_sidecar.http1.body import BrokenError
 
 if TYPE_CHECKING:
-    from aiohttp import web
     from multidict import CIMultiDict
+
+    from globaltx_sidecar.http1.exchange import Request
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A request, where it goes, and the headers that it goes on with."""
 
-    request: web.BaseRequest
+    request: Request
     target: str
     headers: CIMultiDict[str]
     upgrade: bool = False
 
 
-async def whole_body(request: web.BaseRequest) -> bytes:
+async def whole_body(request: Request) -> bytes:
     """Read the body of a request that is kept.
 
     Raises:
         NotLetThroughError: it is too large.
+        UpstreamError: it broke off.
     """
     body = bytearray()
-    if (request.content_length or 0) > BODY_BYTES_MAX:
+    if int(request.headers.get("Content-Length", "0")) > BODY_BYTES_MAX:
         raise too_large()
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > BODY_BYTES_MAX:
-            raise too_large()
+    try:
+        async for chunk in request.body.pieces():
+            body += chunk
+            if len(body) > BODY_BYTES_MAX:
+                raise too_large()
+    except BrokenError as error:
+        raise BrokenRequestError(error) from error
     return bytes(body)
 
 
-def target_of(request: web.BaseRequest) -> str | None:
+def target_of(request: Request) -> str | None:
     """The request target in origin form; None where there is none (CONNECT, ``OPTIONS *``)."""
-    raw = request.raw_path
+    raw = request.target
     if raw.startswith("/"):
         return raw
     if "://" in raw and request.method != "CONNECT":
@@ -50,28 +57,20 @@ def target_of(request: web.BaseRequest) -> str | None:
     return None
 
 
-def upgrade_of(request: web.BaseRequest) -> str:
+def upgrade_of(request: Request) -> str:
     """The protocol that the client needs; empty where none is, or HTTP/2 is only offered."""
-    if "Upgrade" not in request.headers:
+    if not request.head.upgrade:
         return ""
     offered = [each.strip().lower() for each in request.headers.get("Upgrade", "").split(",") if each.strip()]
-    asked = "upgrade" in request.headers.get("Connection", "").lower()
-    return "" if not asked or "h2c" in offered else ",".join(offered)
+    return "" if "h2c" in offered else ",".join(offered)
 
 
-def outbound(request: web.BaseRequest) -> CIMultiDict[str]:
+def outbound(request: Request) -> CIMultiDict[str]:
     """The headers that a request goes on with."""
     headers = end_to_end(request.headers)
-    headers.popall("Expect", None)  # answered here, by `invite_body`
-    if "Transfer-Encoding" in request.headers:
-        headers.popall("Content-Length", None)
+    headers.popall("Expect", None)  # answered here
+    if "Trailer" in request.headers:
+        headers["Trailer"] = ", ".join(request.headers.getall("Trailer"))  # they are passed on
     if "trailers" in request.headers.get("TE", "").lower():
         headers["TE"], headers["Connection"] = "trailers", "TE"  # of the answer they are passed on
     return headers
-
-
-async def invite_body(request: web.BaseRequest) -> None:
-    """Answer ``Expect: 100-continue``, https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1."""
-    expected = request.headers.get("Expect", "").lower() == "100-continue"
-    if expected and request.body_exists and request.transport is not None:
-        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

@@ -38,6 +38,14 @@ STEP_HEADER = "globaltx-step"
 KEY_HEADER = "idempotency-key"
 BAGGAGE_HEADER = "baggage"
 BAGGAGE_KEY = "globaltx-xid"
+OF_TRANSACTIONS = frozenset(
+    (
+        *XID_HEADERS,
+        *(BRANCH_HEADER, OPERATION_HEADER, ATTEMPT_HEADER, GUARD_HEADER),
+        *(SAGA_HEADER, STEP_HEADER, KEY_HEADER, BAGGAGE_HEADER),
+    )
+)
+"""What says which transaction a request is of, or what it is in there."""
 
 HOP_BY_HOP = tuple(
     map(

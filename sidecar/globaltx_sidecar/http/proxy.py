@@ -16,13 +16,11 @@ from contextlib import aclosing, nullcontext
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar, get_args
 
-from aiohttp import web
-
 from globaltx.coordinator.reasons import Reason
 from globaltx.values import dataclass
 from globaltx_sidecar.http import tunnel
-from globaltx_sidecar.http.answers import refusal
-from globaltx_sidecar.http.asked import Asked, invite_body, outbound, target_of, upgrade_of, whole_body
+from globaltx_sidecar.http.answers import Response, refusal
+from globaltx_sidecar.http.asked import Asked, outbound, target_of, upgrade_of, whole_body
 from globaltx_sidecar.http.filter import Action, Begin, Filter, Refuse, TakePart, path_of
 from globaltx_sidecar.http.headers import (
     KEY_HEADER,
@@ -55,6 +53,7 @@ if TYPE_CHECKING:
     from globaltx_sidecar.http.tries import Tries, Try
     from globaltx_sidecar.http.upstream import Upstream
     from globaltx_sidecar.http1.connection import Reply
+    from globaltx_sidecar.http1.exchange import Request
     from globaltx_sidecar.metrics import Metrics
     from globaltx_sidecar.traces import Traces
 
@@ -77,7 +76,7 @@ class Held:
 
 
 class Proxy:
-    """Handles the requests of a `web.Server`; other routes may be used while it runs."""
+    """Handles the requests of clients; other routes may be used while it runs."""
 
     def __init__(  # noqa: PLR0913  each is a part of its own
         self,
@@ -119,25 +118,28 @@ class Proxy:
         """Whether there is any request that is not just passed on as it came."""
         return bool(self.filter.routes) or self.filter.edge or self.traces is not None
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request."""
+    async def handle(self, request: Request) -> None:
+        """Answer one request; an answer that breaks off is left as it is."""
         if self.under_way.full:
-            return refusal(503, Reason.OVERLOADED, f"{REQUESTS_MAX} requests are under way")
+            give(request, refusal(503, Reason.OVERLOADED, f"{REQUESTS_MAX} requests are under way"))
+            return
         self.under_way.enter()
         try:
-            return await self._handle(request)
+            answer = await self._handle(request)
+            if answer is not None:
+                give(request, answer)
         except UpstreamError as error:
-            if request.writer.output_size:
-                raise ConnectionResetError(str(error)) from error
-            return refusal(error.status, error.reason, str(error))
+            if not request.answered:
+                give(request, refusal(error.status, error.reason, str(error)))
         finally:
             self.under_way.leave()
 
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _handle(self, request: Request) -> Response | None:
         target = target_of(request)
         upgrade = upgrade_of(request)
-        if target is None or upgrade not in {"", tunnel.PROTOCOL}:
-            said = f"cannot pass on {request.method} {request.path}: no tunnels, no upgrade but to WebSocket"
+        if target is None or upgrade not in {"", tunnel.PROTOCOL} or (upgrade and request.has_body):
+            asked_for = f"{request.method} {path_of(request.target)}"
+            said = f"cannot pass on {asked_for}: no tunnels, no upgrade but to WebSocket (without a body)"
             return _not_supported(said)
         action = self.filter.judge(request.method, target, request.headers)
         if upgrade and (isinstance(action, Begin) or (isinstance(action, TakePart) and action.route)):
@@ -149,7 +151,7 @@ class Proxy:
         asked = Asked(request, target, outbound(request), upgrade=bool(upgrade))
         if self.filter.edge or isinstance(action, Begin):
             drop_xid(asked.headers)
-        await invite_body(request)
+        request.invite()
         if isinstance(action, Begin):
             return await self._begin(asked, action.route)
         if isinstance(action, TakePart):
@@ -172,7 +174,7 @@ class Proxy:
         own = route is not None and route.tries is not None
         return self.traces.entered(asked.headers, None if own else xid)
 
-    async def _pass_on(self, asked: Asked) -> web.StreamResponse:
+    async def _pass_on(self, asked: Asked) -> Response | None:
         if asked.upgrade:
             tunnel.ask(asked.headers)
         response = await self.upstream.send(
@@ -183,10 +185,12 @@ class Proxy:
             announce=announcer(asked.request),
         )
         if asked.upgrade and response.status == HTTPStatus.SWITCHING_PROTOCOLS:
-            return await tunnel.tunnel(asked.request, response)
-        return await pass_back(self.upstream, asked.request, response)
+            await tunnel.tunnel(asked.request, response)
+        else:
+            await pass_back(self.upstream, asked.request, response)
+        return None
 
-    async def _take_part(self, asked: Asked, action: TakePart) -> web.StreamResponse:
+    async def _take_part(self, asked: Asked, action: TakePart) -> Response | None:
         xid, route = action.xid, action.route
         carry_xid(asked.headers, xid)
         if route is None:
@@ -215,7 +219,8 @@ class Proxy:
                 this.answer = _remembered(response, held) if key else None
         except TimeoutError as error:
             raise UpstreamError(504, late(route)) from error
-        return await pass_back(self.upstream, asked.request, response, held)
+        await pass_back(self.upstream, asked.request, response, held)
+        return None
 
     def _let_through(
         self, asked: Asked, route: Route, xid: Xid, body: bytes, key: str = ""
@@ -248,7 +253,7 @@ class Proxy:
             raise
         return response
 
-    async def _begin(self, asked: Asked, route: Route) -> web.StreamResponse:
+    async def _begin(self, asked: Asked, route: Route) -> Response | None:
         body = await whole_body(asked.request) if route.tries else None
         once, repeated = self._requests.enter(asked, route)
         if once is not None and repeated:
@@ -264,13 +269,14 @@ class Proxy:
         result = await asyncio.shield(task)
         if isinstance(result, Exception):
             raise result
-        if isinstance(result, web.Response):
+        if isinstance(result, Response):
             return result
-        return await pass_back(self.upstream, asked.request, result.response, result.body, result.xid)
+        await pass_back(self.upstream, asked.request, result.response, result.body, result.xid)
+        return None
 
     async def _conduct_once(
-        self, conduct: Coroutine[None, None, Held | web.Response], once: Once, initiated: Initiated
-    ) -> Held | web.Response:
+        self, conduct: Coroutine[None, None, Held | Response], once: Once, initiated: Initiated
+    ) -> Held | Response:
         """Carry a transaction out unless its request has been here, or elsewhere, before."""
         answer = None
         try:
@@ -294,7 +300,7 @@ class Proxy:
 
     async def _conduct(
         self, asked: Asked, route: Route, initiated: Initiated, body: bytes | None
-    ) -> Held | web.Response:
+    ) -> Held | Response:
         """Carry one transaction from its request to its outcome."""
         said = f"{asked.request.method} {path_of(asked.target)}"
         try:
@@ -330,24 +336,27 @@ class Proxy:
             raise
         return bytes(held)
 
-    async def _decide(
-        self, initiated: Initiated, route: Route, asked: str, status: int
-    ) -> web.Response | None:
+    async def _decide(self, initiated: Initiated, route: Route, asked: str, status: int) -> Response | None:
         commits = status in route.commit_statuses
         refused = await self.outcomes.answered(initiated, asked, f"status {status}", commits=commits)
         return None if refused is None else refused.response()
 
-    async def _abort(self, initiated: Initiated, asked: str, error: UpstreamError) -> web.Response:
+    async def _abort(self, initiated: Initiated, asked: str, error: UpstreamError) -> Response:
         return (await self.outcomes.aborted(initiated, asked, error)).response()
+
+
+def give(request: Request, answer: Response) -> None:
+    """Give a client an answer that was made here."""
+    request.answer(answer.status, answer.reason, answer.headers, answer.body, close=answer.close)
 
 
 def _nobody() -> None:
     """Nobody wants to be told."""
 
 
-def _not_supported(message: str) -> web.Response:
+def _not_supported(message: str) -> Response:
     answer = refusal(501, Reason.REQUEST_NOT_SUPPORTED, message)
-    answer.force_close()  # what follows on the connection may be no HTTP
+    answer.close = True
     return answer
 
 
@@ -357,12 +366,11 @@ def _remembered(response: Reply, held: bytes) -> Answered | None:
     return Answered(response.status, response.reason or "", end_to_end(response.headers), held)
 
 
-def _repeated(answer: Answered, xid: Xid | None = None) -> web.StreamResponse:
+def _repeated(answer: Answered, xid: Xid | None = None) -> Response:
     headers = answer.headers.copy()
     if xid is not None:
         headers[XID_HEADER] = str(xid)
-    headers.popall("Content-Length", None)
-    return web.Response(status=answer.status, reason=answer.reason, headers=headers, body=answer.body)
+    return Response(answer.status, answer.reason, answer.body, headers)
 
 
 async def contain(conduct: Coroutine[None, None, Came]) -> Came | Exception:

@@ -25,10 +25,9 @@ from globaltx_sidecar.http.tries import REMEMBERED_MAX
 from globaltx_sidecar.insist import insist
 
 if TYPE_CHECKING:
-    from aiohttp import web
-
     from globaltx.coordinator.policy import Route
     from globaltx.stores.base import Store
+    from globaltx_sidecar.http.answers import Response
     from globaltx_sidecar.http.asked import Asked
     from globaltx_sidecar.http.initiator import Initiated, Origin
     from globaltx_sidecar.http.tries import Answered
@@ -88,7 +87,7 @@ class Requests:
         if answer is None:
             self._known.pop(once.xid, None)
 
-    async def answer_of(self, once: Once, route: Route) -> Answered | web.Response:
+    async def answer_of(self, once: Once, route: Route) -> Answered | Response:
         """What a repeat is told: the first one's answer, or else what the store knows."""
         try:
             async with asyncio.timeout(route.timeout.total_seconds()):
@@ -98,7 +97,7 @@ class Requests:
             return refusal(409, Reason.REQUEST_REPEATED, message, xid=once.xid)
         return once.answer or await self._told(once.xid)
 
-    async def begun(self, initiated: Initiated) -> web.Response | None:
+    async def begun(self, initiated: Initiated) -> Response | None:
         """Wait until the transaction has begun; return what the client is told if it may not go on."""
         failed = await asyncio.shield(initiated.begun)
         if failed is None:
@@ -108,7 +107,7 @@ class Requests:
         message = f"the request was not let through: {failed}"
         return refusal(503, reason_of(failed), message, xid=initiated.xid)
 
-    async def _told(self, xid: Xid) -> web.Response:
+    async def _told(self, xid: Xid) -> Response:
         try:
             found = (await insist(lambda: self._store.read(xid), self._wait_seconds)).transaction
         except UnknownTransactionError:

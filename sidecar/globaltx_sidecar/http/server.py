@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-
 from globaltx_sidecar.http.arrivals import Arrivals
-from globaltx_sidecar.http1.heads import HEAD_BYTES_MAX, HEADERS_MAX
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -23,9 +20,8 @@ IDLE_SECONDS = 630.0
 class HttpServer:
     """A running listening side; made by `serve`."""
 
-    def __init__(self, proxy: Proxy, inner: web.Server, arrivals: Arrivals, listener: asyncio.Server) -> None:
+    def __init__(self, proxy: Proxy, arrivals: Arrivals, listener: asyncio.Server) -> None:
         self._proxy = proxy
-        self._inner = inner
         self._arrivals = arrivals
         self._listener = listener
 
@@ -38,15 +34,13 @@ class HttpServer:
     async def stop(self, grace: timedelta) -> None:
         """Take no more connections, let the requests under way end, then close everything."""
         self._listener.close()
-        self._inner.pre_shutdown()
         self._arrivals.leave()
         try:
             async with asyncio.timeout(grace.total_seconds()):
                 await self._proxy.under_way.idle.wait()
         except TimeoutError:
             pass  # what is still under way is cut off; its outcome is taken all the same
-        self._arrivals.abort()
-        await self._inner.shutdown(timeout=1.0)
+        await self._arrivals.close()
         await self._listener.wait_closed()
 
 
@@ -56,15 +50,6 @@ async def serve(proxy: Proxy, host: str, port: int) -> HttpServer:
     Raises:
         OSError: the address cannot be listened at.
     """
-    inner = web.Server(
-        proxy.handle,
-        access_log=None,
-        auto_decompress=False,
-        keepalive_timeout=IDLE_SECONDS,
-        max_line_size=HEAD_BYTES_MAX,
-        max_field_size=HEAD_BYTES_MAX,
-        max_headers=HEADERS_MAX,
-    )
-    arrivals = Arrivals(proxy, inner, IDLE_SECONDS)
+    arrivals = Arrivals(proxy, IDLE_SECONDS)
     listener = await asyncio.get_running_loop().create_server(arrivals, host, port, backlog=BACKLOG)
-    return HttpServer(proxy, inner, arrivals, listener)
+    return HttpServer(proxy, arrivals, listener)

@@ -6,16 +6,20 @@ import asyncio
 from typing import TYPE_CHECKING, Self
 
 from globaltx.coordinator.reasons import Reason
-from globaltx_sidecar.http1.heads import LAST_CHUNK, NotSendableError, chunk, request_head
+from globaltx_sidecar.http.headers import OF_TRANSACTIONS
+from globaltx_sidecar.http1.body import BrokenError
+from globaltx_sidecar.http1.heads import NotSendableError, chunk, decoded, last_chunk, request_head
+from globaltx_sidecar.traces import PARENT_HEADER, STATE_HEADER
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Iterable
 
-    from aiohttp import web
     from multidict import CIMultiDict
 
     from globaltx_sidecar.http1.answers import Head
     from globaltx_sidecar.http1.connection import Reply
+    from globaltx_sidecar.http1.exchange import Request
+    from globaltx_sidecar.http1.heads import Pairs
     from globaltx_sidecar.http1.pool import Call, Pool
 
 CONNECT_SECONDS = 5.0
@@ -25,6 +29,8 @@ IDLE_SECONDS = 1.0
 """How long an idle connection is kept. Short, so that the application's own idle timeout (2 s and
 more in the usual servers) never closes a connection under a request that cannot be repeated."""
 
+_NEVER_IN_TRAILERS = OF_TRANSACTIONS | {PARENT_HEADER, STATE_HEADER}
+
 
 class UpstreamError(Exception):
     """The application gave no whole answer; ``status`` is what a client is told."""
@@ -33,6 +39,14 @@ class UpstreamError(Exception):
         super().__init__(message)
         self.status = status
         self.reason = Reason.APPLICATION_UNAVAILABLE
+
+
+class BrokenRequestError(UpstreamError):
+    """The request did not come whole, so that it has no answer; its client is told, if it is there."""
+
+    def __init__(self, error: BrokenError) -> None:
+        super().__init__(error.status, f"the request's body broke off: {error}")
+        self.reason = Reason.REQUEST_NOT_SUPPORTED
 
 
 class Upstream:
@@ -51,7 +65,7 @@ class Upstream:
 
     async def send(
         self,
-        request: web.BaseRequest,
+        request: Request,
         target: str,
         headers: CIMultiDict[str],
         body: bytes | None = None,
@@ -67,11 +81,14 @@ class Upstream:
             UpstreamError: there is no answer.
         """
         streamed, chunked = None, False
-        if body is None and request.body_exists:
+        trailers: Pairs = []
+        if body is None and request.has_body:
             chunked = "Content-Length" not in headers
-            body = _at_hand(request)
-            streamed = request.content.iter_any() if body is None else None
-        call = self._call(request.method, target, headers, body, chunked=chunked)
+            if request.body.ended:
+                body, trailers = request.body.take(), request.body.trailers
+            else:
+                streamed = request.body
+        call = self._call(request.method, target, headers, body, chunked=chunked, trailers=trailers)
         call.streamed = streamed
         call.upgrade, call.announce = upgrade, announce
         return await self._send(call)
@@ -116,6 +133,7 @@ class Upstream:
         body: bytes | None,
         *,
         chunked: bool = False,
+        trailers: Iterable[tuple[bytes, bytes]] = (),
     ) -> Call:
         """A request as it goes on the wire, with the headers that say how its body ends.
 
@@ -127,16 +145,18 @@ class Upstream:
             headers["Host"] = self.address
         if chunked:
             headers["Transfer-Encoding"] = "chunked"
-            body = body and chunk(body)
-            body = None if body is None else body + LAST_CHUNK
-        elif body is not None:
-            headers["Content-Length"] = str(len(body))
+            if body is not None:
+                body = (body and chunk(body)) + last_chunk(passed_on(trailers))
+        else:
+            headers.popall("Trailer", None)  # there is no place for any
+            if body is not None:
+                headers["Content-Length"] = str(len(body))
         try:
             head = request_head(method, target.partition("#")[0], headers)
         except NotSendableError as error:
             message = f"the request cannot be passed on to the application at {self.address}: {error}"
             raise UpstreamError(502, message) from error
-        return Call(method, head, body or b"", chunked=chunked)
+        return Call(method, head, body or b"", chunked=chunked, trailers=passed_on)
 
     async def _send(self, call: Call) -> Reply:
         from globaltx_sidecar.http1.connection import LostError, SilentError  # noqa: PLC0415  see `_pooled`
@@ -147,6 +167,8 @@ class Upstream:
         except SilentError as error:
             raise UpstreamError(504, f"the application at {self.address} did not answer in time") from error
         except LostError as error:
+            if isinstance(error.__cause__, BrokenError):
+                raise BrokenRequestError(error.__cause__) from error
             message = f"the application at {self.address} gave no answer: {error}"
             raise UpstreamError(502, message) from error
         except OSError as error:
@@ -161,15 +183,10 @@ class Upstream:
         return self._pool
 
 
-def _at_hand(request: web.BaseRequest) -> bytes | None:
-    """The request's body, if all of it has come already."""
-    content = request.content
-    if not content.is_eof():
-        return None
-    body = content.read_nowait()
-    while not content.at_eof():
-        body += content.read_nowait()
-    return body
+def passed_on(trailers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    """A request's trailers as they go on: nothing in them may say which transaction it is of."""
+    found = [(decoded(name), decoded(value)) for name, value in trailers]
+    return [(name, value) for name, value in found if name.lower() not in _NEVER_IN_TRAILERS]
 
 
 def told(error: Exception) -> str:

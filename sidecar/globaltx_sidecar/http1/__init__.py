@@ -1,4 +1,6 @@
-"""HTTP/1.1 on the wire, on the side of the application: heads as bytes, answers as events, kept connections.
+"""HTTP/1.1 on the wire, on both sides: heads as bytes, messages as events, kept connections.
 
-The parser is llhttp by httptools. What a request or an answer means is decided in `globaltx_sidecar.http`.
+`server`, `inbound` and `exchange` are the side of the clients, over `requests` and `framing`; `pool` and
+`connection` that of the application, over `answers`. The parser is llhttp by httptools. What a request or
+an answer means is decided in `globaltx_sidecar.http`.
 """

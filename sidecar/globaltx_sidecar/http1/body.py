@@ -15,16 +15,34 @@ BYTES_MAX = 64 * 1024
 """How much waits to be taken before no more is read; what one read brings comes on top."""
 
 
+class BrokenError(Exception):
+    """A request's body does not come whole; ``status`` is what the client is told, if it is there."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class Body:
     """Pieces in their order, from the one that feeds it to the one that takes them."""
 
-    __slots__ = ("_error", "_paused", "_pieces", "_size", "_transport", "_waiter", "ended", "trailers")
+    __slots__ = (
+        "_error",
+        "_paused",
+        "_pieces",
+        "_size",
+        "_transport",
+        "_unwanted",
+        "_waiter",
+        "ended",
+        "trailers",
+    )
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport: asyncio.Transport | None = transport
         self._pieces: deque[bytes] = deque()
         self._size = 0
-        self._paused = False
+        self._paused = self._unwanted = False
         self._waiter: asyncio.Future[None] | None = None
         self._error: Exception | None = None
         self.ended = False
@@ -37,17 +55,25 @@ class Body:
         return self.ended and not self._pieces
 
     @property
+    def begun(self) -> bool:
+        """Whether something has come that was not taken."""
+        return bool(self._pieces)
+
+    @property
     def waits(self) -> bool:
         """Whether nothing is read, because what has come is not taken."""
         return self._paused
 
     def feed(self, data: bytes) -> None:
         """A piece has come."""
+        if self._unwanted:
+            return
         self._pieces.append(data)
         self._size += len(data)
-        if self._size > BYTES_MAX and not self._paused and self._transport is not None:
+        transport = self._transport
+        if self._size > BYTES_MAX and not self._paused and transport and not transport.is_closing():
             self._paused = True
-            self._transport.pause_reading()
+            transport.pause_reading()
         self._wake()
 
     def end(self, trailers: Pairs) -> None:
@@ -63,6 +89,11 @@ class Body:
             self._error = self._error or error
             self._transport = None
             self._wake()
+
+    def discard(self) -> None:
+        """Want nothing of what has come, and of what is to come."""
+        self._unwanted = True
+        self.take()
 
     def take(self) -> bytes:
         """All that has come and was not taken yet."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from multidict import CIMultiDict
+from multidict import CIMultiDict, istr
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -23,10 +23,27 @@ HEAD_BYTES_ALL = 256 * 1024
 HEADERS_MAX = 256
 """How many headers a head may have, and how many trailers may follow a body."""
 LAST_CHUNK = b"0\r\n\r\n"
+_NAMES_MAX, _NAME_BYTES_MAX = 256, 64
+_names: dict[bytes, istr] = {}
+"""The first names that came: decoded, and with the form that they are compared in, which costs more."""
 _NEVER_IN_TRAILERS = frozenset(
-    ("transfer-encoding", "content-length", "host", "connection", "trailer", "te", "upgrade", "keep-alive")
+    (
+        *(
+            "transfer-encoding",
+            "content-length",
+            "host",
+            "connection",
+            "trailer",
+            "te",
+            "upgrade",
+            "keep-alive",
+        ),
+        *("authorization", "proxy-authorization", "cookie", "set-cookie", "forwarded", "x-forwarded-for"),
+        *("content-encoding", "content-type", "content-range", "range", "expect", "max-forwards"),
+        *("cache-control", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"),
+    )
 )
-"""What would change how a message is read: https://www.rfc-editor.org/rfc/rfc9110#section-6.5.1."""
+"""What would change how a message is read, or whose it is: https://www.rfc-editor.org/rfc/rfc9110#section-6.5.1."""
 
 
 class NotSendableError(ValueError):
@@ -45,13 +62,13 @@ def request_head(method: str, target: str, headers: MultiMapping[str]) -> bytes:
     return _lines(f"{method} {target} HTTP/1.1", headers.items())
 
 
-def answer_head(status: int, reason: str, headers: MultiMapping[str]) -> bytes:
+def answer_head(status: int, reason: str, headers: MultiMapping[str], version: str = "1.1") -> bytes:
     """The head of an answer.
 
     Raises:
         NotSendableError: it would be read otherwise than it is meant.
     """
-    return _lines(f"HTTP/1.1 {status} {reason}", headers.items())
+    return _lines(f"HTTP/{version} {status} {reason}", headers.items())
 
 
 def last_chunk(trailers: Collection[tuple[str, str]]) -> bytes:
@@ -71,7 +88,17 @@ def chunk(data: bytes) -> bytes:
 
 def by_name(pairs: Iterable[tuple[bytes, bytes]]) -> CIMultiDict[str]:
     """Headers as they came, by name."""
-    return CIMultiDict([(decoded(name), decoded(value)) for name, value in pairs])
+    known = _names.get
+    return CIMultiDict(
+        [(known(name) or _name(name), value.decode("utf-8", "surrogateescape")) for name, value in pairs]
+    )
+
+
+def _name(raw: bytes) -> istr:
+    name = istr(decoded(raw))
+    if len(_names) < _NAMES_MAX and len(raw) <= _NAME_BYTES_MAX:
+        _names[raw] = name
+    return name
 
 
 def decoded(raw: bytes) -> str:
@@ -80,10 +107,10 @@ def decoded(raw: bytes) -> str:
 
 
 def _lines(first: str, pairs: Iterable[tuple[str, str]]) -> bytes:
-    lines = [first, *[f"{name}: {value}" for name, value in pairs], "", ""]
-    raw = "\r\n".join(lines).encode("utf-8", "surrogateescape")
-    ends = len(lines) - 1
-    if raw.count(b"\n") != ends or raw.count(b"\r") != ends or b"\0" in raw:
+    lines = [first]
+    lines += [f"{name}: {value}" for name, value in pairs]
+    text = "\0".join(lines)  # so that what stands in a line is told from what stands between two
+    if "\r" in text or "\n" in text or text.count("\0") != len(lines) - 1:
         message = "a line break or a NUL in a header"
         raise NotSendableError(message)
-    return raw
+    return (text.replace("\0", "\r\n") + "\r\n\r\n").encode("utf-8", "surrogateescape")

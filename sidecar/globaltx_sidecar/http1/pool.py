@@ -11,12 +11,14 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from globaltx_sidecar.http1.connection import Connection, LostError, Reply, SilentError
-from globaltx_sidecar.http1.heads import LAST_CHUNK, chunk
+from globaltx_sidecar.http1.heads import chunk, last_chunk
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable, Sequence
 
     from globaltx_sidecar.http1.answers import Head
+    from globaltx_sidecar.http1.body import Body
+    from globaltx_sidecar.http1.heads import Pairs
 
 _IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
 """https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2"""
@@ -24,23 +26,27 @@ _LOOK_SECONDS = 1.0
 
 
 class Call:
-    """A request as it is sent: its head, and its body as bytes or piece by piece."""
+    """A request as it is sent: its head, and its body as bytes or piece by piece.
 
-    __slots__ = ("announce", "body", "chunked", "head", "method", "streamed", "upgrade")
+    ``trailers`` makes of those that came behind a body those that go on.
+    """
 
-    def __init__(
+    __slots__ = ("announce", "body", "chunked", "head", "method", "streamed", "trailers", "upgrade")
+
+    def __init__(  # noqa: PLR0913  it is what a request has
         self,
         method: str,
         head: bytes,
         body: bytes = b"",
         *,
-        streamed: AsyncIterator[bytes] | None = None,
+        streamed: Body | None = None,
         chunked: bool = False,
+        trailers: Callable[[Pairs], Sequence[tuple[str, str]]],
         upgrade: bool = False,
         announce: Callable[[Head], None] | None = None,
     ) -> None:
         self.method, self.head, self.body = method, head, body
-        self.streamed, self.chunked = streamed, chunked
+        self.streamed, self.chunked, self.trailers = streamed, chunked, trailers
         self.upgrade, self.announce = upgrade, announce
 
     @property
@@ -152,13 +158,13 @@ class Pool:
         self._look = loop.call_later(_LOOK_SECONDS, self._look_after) if self._open else None
 
 
-async def _pump(connection: Connection, call: Call, pieces: AsyncIterator[bytes]) -> None:
+async def _pump(connection: Connection, call: Call, body: Body) -> None:
     """Send a body piece by piece; whatever goes wrong is told to who waits for the answer."""
     try:
-        async for piece in pieces:
+        async for piece in body.pieces():
             if piece:
                 await connection.write(chunk(piece) if call.chunked else piece)
-        connection.finish(LAST_CHUNK if call.chunked else b"")
+        connection.finish(last_chunk(call.trailers(body.trailers)) if call.chunked else b"")
     except Exception as error:  # noqa: BLE001  it is handed to the one request that it belongs to
         broken = LostError(f"the request's body broke off: {str(error) or type(error).__name__}")
         broken.__cause__ = error

@@ -12,7 +12,7 @@ from globaltx.coordinator.reasons import Reason
 from globaltx.manifest.check import filled, problems
 from globaltx.transaction.states import Outcome
 from globaltx.transaction.xid import InvalidXidError, Xid
-from globaltx_sidecar.http.answers import refusal
+from globaltx_sidecar.http.answers import Refusal
 from globaltx_sidecar.local import openapi, schemas
 from globaltx_sidecar.local.service import RefusedError
 
@@ -112,9 +112,10 @@ async def _answering(request: web.Request, handler: Handler) -> web.StreamRespon
         # Shielded: a client that hangs up does not leave half of it done.
         return await asyncio.shield(asyncio.ensure_future(handler(request)))
     except RefusedError as error:
-        return refusal(error.status, error.reason, str(error), xid=error.xid, outcome=error.outcome)
+        return _refusal(Refusal(error.status, error.reason, str(error), error.xid, error.outcome))
     except web.HTTPException as error:
-        answer = refusal(error.status, Reason.REQUEST_NOT_SUPPORTED, f"{error.reason}: see /openapi.json")
+        said = f"{error.reason}: see /openapi.json"
+        answer = _refusal(Refusal(error.status, Reason.REQUEST_NOT_SUPPORTED, said))
         if "Allow" in error.headers:
             answer.headers["Allow"] = error.headers["Allow"]
         return answer
@@ -140,6 +141,11 @@ async def _asked(request: web.Request, schema: dict[str, Any]) -> dict[str, Any]
         raise RefusedError(400, Reason.REQUEST_NOT_SUPPORTED, "; ".join(wrong[:8]))
     found: dict[str, Any] = asked
     return found
+
+
+def _refusal(refusal: Refusal) -> web.Response:
+    response = refusal.response()
+    return web.Response(status=response.status, body=response.body, headers=response.headers)
 
 
 def _json(body: dict[str, Any], status: int = 200) -> web.Response:

@@ -290,7 +290,8 @@ async def test_bodies_of_any_size_arrive_whole_on_one_kept_connection(path: str,
             async with session.post(f"http://127.0.0.1:{scene.port}{path}", data=pieces()) as answer:
                 assert answer.status == 200
                 assert await answer.read() == body
-        assert len(scene.server._inner.connections) == 1
+        assert scene.server._arrivals._http1 is not None
+        assert len(scene.server._arrivals._http1.connections) == 1
 
 
 async def test_a_large_answer_is_decided_on_its_first_part_and_then_streamed(

@@ -1,0 +1,231 @@
+"""The requests of a client: bytes in, events out; pure.
+
+llhttp refuses what can be read in two ways: both framings, two lengths, broken chunks, blanks before a colon,
+folded lines, bare carriage returns and line feeds. What it lets through and a proxy must not is refused here.
+Requests are read one at a time: what stands behind the end of one is not looked at before `proceed`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from multidict import istr
+
+from globaltx_sidecar.http1.answers import End
+from globaltx_sidecar.http1.heads import HEAD_BYTES_ALL, HEAD_BYTES_MAX, HEADERS_MAX, by_name, decoded
+
+if TYPE_CHECKING:
+    from multidict import CIMultiDict
+
+    from globaltx_sidecar.http1.heads import Pairs
+
+_BLANKS = b" \t"
+_HOST, _LENGTH, _CODING = map(istr, ("host", "content-length", "transfer-encoding"))
+_END = b"\r\n\r\n"
+"""Behind no other bytes a head ends, or a body in chunks."""
+_CHUNKED = ["chunked"]
+_VERSIONS = ("1.1", "1.0")
+_BEGIN_CHUNKS = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+_BEGIN_LENGTH = b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n"
+BAD_REQUEST, URI_TOO_LONG, TOO_LARGE, NOT_IMPLEMENTED, NO_VERSION = 400, 414, 431, 501, 505
+
+
+@dataclass(slots=True)
+class RequestHead:
+    """A request begins.
+
+    ``has_body``: one follows, maybe an empty one; ``keeps``: another request may follow on the connection;
+    ``upgrade``: it asks for another protocol, as ``CONNECT`` does.
+    """
+
+    method: str
+    target: str
+    version: str
+    headers: CIMultiDict[str]
+    has_body: bool
+    keeps: bool
+    upgrade: bool
+
+
+class MalformedError(Exception):
+    """What came is no request that can be passed on; ``status`` is what the client is told."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+Event: TypeAlias = RequestHead | bytes | End
+
+
+class RequestReader:
+    """Reads the requests that come by one connection; ``failed`` says what is wrong with what came."""
+
+    def __init__(self) -> None:
+        self._parser = HttpRequestParser(self)
+        self._events: list[Event] = []
+        self._unread = b""
+        self._tail = b""
+        """The last of what was read of this request, in which its end may have begun."""
+        self._url = b""
+        self._fields: Pairs = []
+        self._in_body = self._skips = False
+        self._left = 0
+        """How much of a body of known length is to come."""
+        self._silent = 0
+        self.whole = False
+        """Whether a request has come whole and no other one was let in."""
+        self.failed: MalformedError | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether a part of a head has come."""
+        return self._silent > 0 and not self._in_body
+
+    @property
+    def unread(self) -> bool:
+        """Whether there is more behind the request that has come whole."""
+        return bool(self._unread)
+
+    def feed(self, data: bytes) -> list[Event]:
+        """What these bytes bring of the one request."""
+        self._unread = self._unread + data if self._unread else data
+        return self._read()
+
+    def proceed(self) -> list[Event]:
+        """Let the next request in; what there is of it already."""
+        self.whole = False
+        return self._read() if self._unread else []
+
+    def rest(self) -> bytes:
+        """Take what was not read, where the protocol is another one from here on."""
+        data, self._unread = self._unread, b""
+        return data
+
+    # What the parser tells.
+
+    def on_url(self, url: bytes) -> None:
+        """See httptools; as all that follows."""
+        if self.whole:
+            raise MalformedError(BAD_REQUEST, "a request where another one has not ended")
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, or behind the body a trailer."""
+        fields = self._fields
+        fields.append((name, value.rstrip(_BLANKS)))
+        if len(fields) > HEADERS_MAX:
+            raise MalformedError(TOO_LARGE, f"more than {HEADERS_MAX} headers")
+        if len(name) + len(value) > HEAD_BYTES_MAX:
+            raise MalformedError(TOO_LARGE, f"a header of more than {HEAD_BYTES_MAX} bytes")
+
+    def on_headers_complete(self) -> None:
+        """A head is whole."""
+        if self._skips:
+            self._fields = []
+            return
+        head = self._head()
+        self._in_body = head.has_body
+        self._url, self._fields, self._silent = b"", [], 0
+        self._events.append(head)
+
+    def on_body(self, data: bytes) -> None:
+        """A piece of the body."""
+        self._silent = 0
+        if self._left:
+            self._left -= len(data)
+        self._events.append(data)
+
+    def on_message_complete(self) -> None:
+        """A request is whole, unless the parser takes what follows for another protocol."""
+        if self._in_body and self._parser.should_upgrade():
+            return
+        self._events.append(End(self._fields))
+        self._fields, self._tail, self._silent = [], b"", 0
+        self._in_body = self._skips = False
+        self._left = 0
+        self.whole = True
+
+    def _read(self) -> list[Event]:
+        events: list[Event] = []
+        self._events = events
+        data, at = self._unread, 0
+        while at < len(data) and not self.whole and self.failed is None:
+            end = self._end(at)
+            self._parse(data if end - at == len(data) else memoryview(data)[at:end])
+            at = end
+        if not self.whole:
+            self._tail = (self._tail + data[max(0, at - 3) : at])[-3:]
+        self._unread = data[at:] if self.failed is None else b""
+        return events
+
+    def _end(self, at: int) -> int:
+        """Up to where one request goes at most."""
+        data = self._unread
+        if self._left:
+            return min(at + self._left, len(data))
+        if at == 0 and self._tail:
+            crossing = (self._tail + data[:3]).find(_END)
+            if crossing >= 0:
+                return crossing + len(_END) - len(self._tail)
+        found = data.find(_END, at)
+        return len(data) if found < 0 else found + len(_END)
+
+    def _parse(self, piece: bytes | memoryview) -> None:
+        self._silent += len(piece)
+        try:
+            self._parser.feed_data(piece)
+        except HttpParserUpgrade:
+            self._go_on()
+        except HttpParserError as error:
+            cause = error.__context__
+            self.failed = (
+                cause if isinstance(cause, MalformedError) else MalformedError(BAD_REQUEST, str(error))
+            )
+        if self._silent > HEAD_BYTES_ALL and self.failed is None:
+            self.failed = MalformedError(TOO_LARGE, f"a head of more than {HEAD_BYTES_ALL} bytes")
+
+    def _go_on(self) -> None:
+        """Read on as HTTP; a request that asks for another protocol has no body for httptools."""
+        self._parser = HttpRequestParser(self)
+        if self._in_body:
+            self._skips = True
+            left = self._left
+            self._parser.feed_data(_BEGIN_LENGTH % left if left else _BEGIN_CHUNKS)
+            self._url = b""
+
+    def _head(self) -> RequestHead:
+        parser, headers = self._parser, by_name(self._fields)
+        version = parser.get_http_version()
+        if version not in _VERSIONS:
+            raise MalformedError(NO_VERSION, f"HTTP/{version}")
+        if len(self._url) > HEAD_BYTES_MAX:
+            raise MalformedError(URI_TOO_LONG, f"a target of more than {HEAD_BYTES_MAX} bytes")
+        if len(headers.getall(_HOST, ())) > 1:
+            raise MalformedError(BAD_REQUEST, "more than one header Host")
+        chunked = _chunked(headers, version)
+        self._left = 0 if chunked else int(headers.get(_LENGTH, "0"))
+        method = parser.get_method().decode()
+        upgrade = parser.should_upgrade() and (version == "1.1" or method == "CONNECT")
+        return RequestHead(
+            method,
+            decoded(self._url),
+            version,
+            headers,
+            chunked or self._left > 0,
+            parser.should_keep_alive(),
+            upgrade,
+        )
+
+
+def _chunked(headers: CIMultiDict[str], version: str) -> bool:
+    if _CODING not in headers:
+        return False
+    lines = headers.getall(_CODING)
+    if version != "1.1":
+        raise MalformedError(BAD_REQUEST, f"a transfer coding in HTTP/{version}")
+    if [each.strip(" \t").lower() for line in lines for each in line.split(",")] != _CHUNKED:
+        raise MalformedError(NOT_IMPLEMENTED, "a transfer coding other than chunked")
+    return True

@@ -1,0 +1,100 @@
+"""The connections of all clients: lets them in, looks after them, ends them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING
+
+from globaltx_sidecar.http1.inbound import Inbound
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from multidict import CIMultiDict
+
+    from globaltx_sidecar.http1.exchange import Request
+    from globaltx_sidecar.http1.requests import MalformedError
+
+LOOK_SECONDS = 1.0
+"""How often what takes too long is looked for."""
+_CLOSE_SECONDS = 1.0
+"""How long the last bytes of answers may take to be sent, at the end."""
+
+
+class Http1Server:
+    """Implements `inbound.Owner`; `enter` hands it connections.
+
+    ``handle`` answers a request; ``malformed`` gives headers and body of the answer to what is none.
+    """
+
+    def __init__(
+        self,
+        handle: Callable[[Request], Awaitable[None]],
+        malformed: Callable[[MalformedError], tuple[CIMultiDict[str], bytes]],
+        idle_seconds: float,
+    ) -> None:
+        self.handle = handle
+        self.malformed = malformed
+        self.idle_seconds = idle_seconds
+        self.leaving = False
+        self.connections: set[Inbound] = set()
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._none_left = asyncio.Event()
+
+    def enter(self, transport: asyncio.Transport, begun: bytes) -> None:
+        """Take a connection, of which this was read already."""
+        connection = Inbound(self)
+        transport.set_protocol(connection)
+        connected = transport.get_extra_info("socket")
+        if connected is not None:
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        connection.connection_made(transport)
+        connection.data_received(begun)
+
+    def leave(self) -> None:
+        """Take no more requests; a connection is closed when it has none under way."""
+        self.leaving = True
+        for each in tuple(self.connections):
+            each.leave()
+
+    async def close(self) -> None:
+        """End all connections; what was answered is sent, if it goes at once."""
+        tasks = [*self._tasks, *(each.task for each in self.connections if each.task is not None)]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                while self.connections:
+                    self._none_left.clear()
+                    await self._none_left.wait()
+        except TimeoutError:
+            for each in tuple(self.connections):
+                each.abort()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def opened(self, connection: Inbound) -> None:
+        """See `inbound.Owner`."""
+        self.connections.add(connection)
+        if self._timer is None:
+            self._timer = self._loop.call_later(LOOK_SECONDS, self._look)
+
+    def closed(self, connection: Inbound) -> None:
+        """See `inbound.Owner`."""
+        self.connections.discard(connection)
+        if not self.connections:
+            self._none_left.set()
+
+    def survives(self, task: asyncio.Task[None]) -> None:
+        """See `inbound.Owner`."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _look(self) -> None:
+        for each in tuple(self.connections):
+            each.look()
+        self._timer = self._loop.call_later(LOOK_SECONDS, self._look) if self.connections else None
