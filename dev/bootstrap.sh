@@ -17,7 +17,7 @@ supported() { command -v "$1" >/dev/null && "$1" -c 'import sys; sys.exit(not (3
 if [ -z "$python" ]; then
     python=python3
     if supported /usr/bin/python3; then
-        python=/usr/bin/python3  # the images' own; others are often built without optimisations, and half as fast
+        python=/usr/bin/python3  # as in the images that tests build; others are often built without optimisations
     fi
 fi
 
