@@ -8,7 +8,7 @@ import pytest
 
 from globaltx.stores.etcd import store as etcd_store
 from globaltx.stores.etcd.access import EtcdAccess
-from globaltx.stores.etcd.batches import BYTES_TOGETHER_MAX, TOGETHER_MAX, Batches
+from globaltx.stores.etcd.batches import BYTES_TOGETHER_MAX, FLYING_MAX, TOGETHER_MAX, Batches
 from globaltx.stores.etcd.errors import EtcdRefusedError, EtcdUnavailableError
 from globaltx.stores.etcd.requests import Txn, absent, get, put
 from globaltx.transaction.model import Mode
@@ -70,10 +70,10 @@ async def sending(etcd: Etcd, prefix: str) -> AsyncIterator[Sending]:
 
 @asynccontextmanager
 async def held(sending: Sending) -> AsyncIterator[None]:
-    """Let what is sent meanwhile wait behind two requests that get no answer yet."""
+    """Let what is sent meanwhile wait behind a request that gets no answer yet."""
     sending.go.clear()
     before = sending.requests
-    first = [sending.put(f"first-{number}") for number in range(2)]
+    first = [sending.put(f"first-{number}") for number in range(FLYING_MAX)]
     await eventually(lambda: sending.requests == before + len(first))
     yield
     sending.go.set()
