@@ -56,7 +56,7 @@ def main() -> int:
     names = [name for name in ROWS if name in (asked.only or ROWS)]
     with ExitStack() as alone:
         with step("be the only benchmark on this machine"):
-            alone.enter_context(locked(state_root() / "bench.lock"))
+            alone.enter_context(locked(state_root() / "_benchmark.lock"))
         began = time.monotonic()
         figures, missing = _measured(names, options)
     sys.stdout.write(table(figures))
