@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 HERE = Path(__file__).parent
+LOCK = state_root() / "_benchmark.lock"
+"""Held by the one benchmark that runs; clusters have locks beside it, by their names."""
 ROWS: dict[str, Callable[[Options], list[Figure]]] = {
     "rest": lambda options: resting.measure(options.rounds),
     "plain": plain.measure,
@@ -56,7 +58,7 @@ def main() -> int:
     names = [name for name in ROWS if name in (asked.only or ROWS)]
     with ExitStack() as alone:
         with step("be the only benchmark on this machine"):
-            alone.enter_context(locked(state_root() / "_benchmark.lock"))
+            alone.enter_context(locked(LOCK))
         began = time.monotonic()
         figures, missing = _measured(names, options)
     sys.stdout.write(table(figures))
