@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from globaltx.coordinator.egress import refusal
-from globaltx.manifest.schemas.policies import HEADERS_SENTENCE, may_repeat
+from globaltx.manifest.schemas.calls import HEADERS_SENTENCE, may_repeat
 from globaltx.manifest.times import format_time, parse_time
 from globaltx.modes import declaring
 from globaltx.transaction.declared import (

@@ -11,7 +11,7 @@ import random
 from typing import TYPE_CHECKING, Protocol
 
 from globaltx.coordinator.reasons import Reason
-from globaltx.manifest.schemas.policies import CALL_SECONDS_MAX
+from globaltx.manifest.schemas.calls import CALL_SECONDS_MAX
 from globaltx.modes import saga, tcc, tcd
 from globaltx.modes.guard_row import Finding
 from globaltx.modes.tcc import Call, Verdict

@@ -9,17 +9,11 @@ from globaltx.manifest.schemas.branches import (
     PLACE_MAX,
     QUERY_LENGTH_MAX,
 )
+from globaltx.manifest.schemas.calls import CALL_SECONDS_MAX, REFUSALS_MAX, depends_on, order, statuses
 from globaltx.manifest.schemas.egress import PATH, PATH_LENGTH_MAX
 from globaltx.manifest.schemas.fields import Schema, choice, fields, flag, several, text, whole
 from globaltx.manifest.schemas.notify import notify
-from globaltx.manifest.schemas.policies import (
-    CALL_SECONDS_MAX,
-    METHODS,
-    REFUSALS_MAX,
-    depends_on,
-    order,
-    statuses,
-)
+from globaltx.manifest.schemas.routes import METHODS
 from globaltx.manifest.schemas.transactions import TIMEOUT_SECONDS_MAX
 from globaltx.modes import BUILT
 from globaltx.transaction.calls import (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from globaltx.coordinator.reasons import Reason
 from globaltx.manifest.notify import read_notify
-from globaltx.manifest.schemas.policies import DEPENDS_SENTENCE, HEADERS_SENTENCE, may_repeat
+from globaltx.manifest.schemas.calls import DEPENDS_SENTENCE, HEADERS_SENTENCE, may_repeat
 from globaltx.modes import saga, tcc
 from globaltx.stores.base import StoreError
 from globaltx.transaction.calls import BODY_BYTES_MAX, Calls, Order, Request, Step

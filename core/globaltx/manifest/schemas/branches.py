@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from globaltx.manifest.schemas.calls import CALL_SECONDS_MAX, REFUSALS_MAX, depends_on, order, statuses
 from globaltx.manifest.schemas.conflicts import (
     conflict_status,
     only_in_conflict,
@@ -26,14 +27,7 @@ from globaltx.manifest.schemas.fields import (
     whole,
 )
 from globaltx.manifest.schemas.notify import attempts_status, notification
-from globaltx.manifest.schemas.policies import (
-    CALL_SECONDS_MAX,
-    METHODS,
-    REFUSALS_MAX,
-    depends_on,
-    order,
-    statuses,
-)
+from globaltx.manifest.schemas.routes import METHODS
 from globaltx.manifest.schemas.transactions import TIMEOUT_SECONDS_MAX, active_condition, end_needs, state
 from globaltx.transaction.calls import BODY_BYTES_MAX
 from globaltx.transaction.model import APP_LENGTH_MAX, MESSAGE_LENGTH_MAX, RESOURCE_LENGTH_MAX, Mode
