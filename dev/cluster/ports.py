@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ def choose_ports(
     wanted: Mapping[str, int],
     taken: Collection[int],
     is_free: Callable[[int], bool],
-    among: range = RANGE,
+    among: Sequence[int] = RANGE,
 ) -> dict[str, int]:
     """Give each name the port it had if that is still free, else the next free one."""
     chosen: dict[str, int] = {}
@@ -35,12 +36,17 @@ def choose_ports(
     return chosen
 
 
-def _next_free(used: Collection[int], is_free: Callable[[int], bool], among: range) -> int:
+def _next_free(used: Collection[int], is_free: Callable[[int], bool], among: Sequence[int]) -> int:
     for port in among:
         if port not in used and is_free(port):
             return port
-    message = f"no port between {among.start} and {among.stop} is free; end programs that listen there"
+    message = f"no port from {min(among)} to {max(among)} is free; end programs that listen there"
     raise ToolError(message)
+
+
+def by_chance(among: Sequence[int]) -> Sequence[int]:
+    """Put ports into an order of this run alone, so that none is taken that another has left for a while."""
+    return random.SystemRandom().sample(among, len(among))
 
 
 def is_free(port: int) -> bool:

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from dev.cluster import processes
-from dev.cluster.ports import choose_ports, is_free
+from dev.cluster.ports import by_chance, choose_ports, is_free
 from dev.errors import ToolError
 from dev.folders import locked, state_root
 from dev.progress import step
@@ -213,7 +213,7 @@ class Server(ABC):
         with contextlib.suppress(FileNotFoundError, ValueError):
             self.port = int(file.read_text())
         wanted = {"port": self.port} if self.port else {}
-        port = choose_ports(["port"], wanted, (), is_free, _PORTS)["port"]
+        port = choose_ports(["port"], wanted, (), is_free, by_chance(_PORTS))["port"]
         file.write_text(str(port))
         return port
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 from dev.cluster import processes
 from dev.cluster.binaries import binaries
 from dev.cluster.certificates import authority, issue
-from dev.cluster.ports import choose_ports, is_free
+from dev.cluster.ports import by_chance, choose_ports, is_free
 from dev.errors import ToolError
 from dev.folders import locked, state_root
 from dev.progress import step
@@ -302,7 +302,7 @@ class Etcd:
         numbers = range(self.shape.members)
         names = [f"{kind}-{number}" for kind in ("client", "peer") for number in numbers]
         mine = set(wanted.values()) if self.processes() else set()
-        ports = choose_ports(names, wanted, (), lambda port: port in mine or is_free(port), _PORTS)
+        ports = choose_ports(names, wanted, (), lambda port: port in mine or is_free(port), by_chance(_PORTS))
         file.write_text(json.dumps(ports))
         return ports
 

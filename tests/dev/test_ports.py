@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from dev.cluster.ports import RANGE, choose_ports, is_free
+from dev.cluster.ports import RANGE, by_chance, choose_ports, is_free
 from dev.errors import ToolError
 from tests.ports import free_port
 
@@ -35,8 +35,14 @@ def test_a_port_that_somebody_took_is_given_up(taken: set[int]) -> None:
 
 
 def test_no_free_port_is_said() -> None:
-    with pytest.raises(ToolError, match="no port between"):
+    with pytest.raises(ToolError, match="no port from 21000 to 28999"):
         choose_ports(["a"], {}, (), lambda _port: False)
+
+
+def test_two_runs_choose_ports_in_different_orders() -> None:
+    one, other = by_chance(RANGE), by_chance(RANGE)
+    assert one != other
+    assert set(one) == set(RANGE)
 
 
 def test_a_port_with_a_listener_is_not_free() -> None:
