@@ -13,7 +13,7 @@ class Options:
     seconds: float = 1.5
     """Of load in each round of each thing that is measured."""
     store: str = "etcd"
-    growth: tuple[int, ...] = (1_000, 10_000)
+    growth: tuple[int, ...] = (1_000, 10_000, 100_000)
     """At how many transactions the row of that name looks."""
     open_branches: int = 10_000
     """How many undecided ones the same row adds at last."""
