@@ -8,7 +8,7 @@ import pytest
 
 from globaltx.stores.etcd import store as etcd_store
 from globaltx.stores.etcd.access import EtcdAccess
-from globaltx.stores.etcd.batches import BYTES_TOGETHER_MAX, FLYING_MAX, TOGETHER_MAX, Batches
+from globaltx.stores.etcd.batches import BYTES_TOGETHER_MAX, TOGETHER_MAX, Batches
 from globaltx.stores.etcd.errors import EtcdRefusedError, EtcdUnavailableError
 from globaltx.stores.etcd.requests import Txn, absent, get, put
 from globaltx.transaction.model import Mode
@@ -73,11 +73,11 @@ async def held(sending: Sending) -> AsyncIterator[None]:
     """Let what is sent meanwhile wait behind a request that gets no answer yet."""
     sending.go.clear()
     before = sending.requests
-    first = [sending.put(f"first-{number}") for number in range(FLYING_MAX)]
-    await eventually(lambda: sending.requests == before + len(first))
+    first = sending.put("first")
+    await eventually(lambda: sending.requests == before + 1)
     yield
     sending.go.set()
-    await asyncio.gather(*first)
+    await first
 
 
 async def turns() -> None:
@@ -188,6 +188,26 @@ async def test_a_close_ends_those_that_wait(sending: Sending) -> None:
     await sending.batches.close()
     await asyncio.wait({patient})
     assert patient.cancelled()
+
+
+async def test_a_close_sends_nothing_more(sending: Sending) -> None:
+    sending.go.clear()
+    first = sending.put("first")
+    await eventually(lambda: sending.requests == 1)
+    second = sending.put("second")
+    await turns()
+    await sending.batches.close()
+    await asyncio.wait({first, second})
+    await turns()
+    assert (sending.requests, first.cancelled(), second.cancelled()) == (1, True, True)
+
+
+async def test_a_close_ends_what_was_just_about_to_go(sending: Sending) -> None:
+    waiting = sending.put("k")
+    await asyncio.sleep(0)  # it has been asked, and its request has not begun
+    await sending.batches.close()
+    await asyncio.wait({waiting})
+    assert (sending.requests, waiting.cancelled()) == (0, True)
 
 
 async def test_an_order_costs_four_requests(in_etcd: EtcdHarness, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,9 +5,12 @@ goes out together, each as a transaction nested in one. So one caller pays nothi
 few requests. What nobody waits for has ``patience``: it goes with the next request
 that is made anyway, and makes one of its own only when there was none for so long.
 
+One request is under way at a time. With two, less gathers, and etcd and we pay more than anybody is
+hastened; and etcd may do first what came last, so that two about one xid could change places.
+
 etcd makes all comparisons of a request before its first operation. Two transactions about one xid must
-therefore never be in one request (a `join` and a `decide` would both find it undecided). Nor is the second
-sent before the first was answered, because etcd may do first what came last: each keeps its place.
+therefore never be in one request either (a `join` and a `decide` would both find it undecided): the second
+keeps its place until the first was answered.
 """
 
 from __future__ import annotations
@@ -30,8 +33,6 @@ TOGETHER_MAX = 48
 """Of etcd's 128 operations a request; those of a nested transaction count on top of the outer ones."""
 BYTES_TOGETHER_MAX = 256 * 1024
 """What the values of one request may hold, unless a single transaction holds more."""
-FLYING_MAX = 1
-"""How many are under way; two gather less, and cost etcd and us more than they hasten anybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,7 @@ class Batches:
     def __init__(self, client: EtcdClient) -> None:
         self._client = client
         self._waiting: deque[_Waiting] = deque()
-        self._flying: set[asyncio.Task[None]] = set()
-        self._under_way: set[Xid] = set()
+        self._flying: asyncio.Task[None] | None = None
         self._alarm: asyncio.TimerHandle | None = None
 
     async def txn(self, about: Xid, txn: Txn, patience: float = 0.0) -> Answer:
@@ -65,20 +65,18 @@ class Batches:
         return await waiting.answer
 
     async def close(self) -> None:
-        """End what is under way; whoever waits for it is cancelled."""
+        """End what is under way and send nothing more; whoever waits for an answer is cancelled."""
         self._stop_alarm()
-        flying = tuple(self._flying)
-        for task in flying:
-            task.cancel()
-        if flying:
-            await asyncio.wait(flying)
         for each in self._waiting:
             each.answer.cancel()
-        self._waiting.clear()
+        self._waiting.clear()  # before the flight ends, whose landing would send it off
+        if (flying := self._flying) is not None:
+            flying.cancel()
+            await asyncio.wait({flying})
 
     def _fly(self) -> None:
         self._stop_alarm()
-        if not self._waiting or len(self._flying) >= FLYING_MAX:
+        if not self._waiting or self._flying is not None:
             return
         loop = asyncio.get_running_loop()
         due = min(each.due for each in islice(self._waiting, TOGETHER_MAX))
@@ -89,33 +87,29 @@ class Batches:
 
     def _fly_due(self) -> None:
         """Time is up for one, whatever the clock says by now: timers may ring a little early."""
-        if self._waiting and len(self._flying) < FLYING_MAX:
+        if self._waiting and self._flying is None:
             self._send_off()
 
     def _send_off(self) -> None:
-        batch = self._take()
-        if not batch:
-            return  # each waits for another about its xid, whose landing will take it along
-        about = {each.about for each in batch}
-        self._under_way |= about
-        task = asyncio.create_task(self._send(batch), name="etcd batch")
-        self._flying.add(task)
-        task.add_done_callback(lambda task: self._landed(task, about))
+        if batch := self._take():
+            self._flying = asyncio.create_task(self._send(batch), name="etcd batch")
+            self._flying.add_done_callback(lambda _: self._landed(batch))
 
     def _stop_alarm(self) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
 
-    def _landed(self, task: asyncio.Task[None], about: set[Xid]) -> None:
-        self._flying.discard(task)
-        self._under_way -= about
+    def _landed(self, batch: list[_Waiting]) -> None:
+        for each in batch:
+            each.answer.cancel()  # unless it has one: a flight may be cancelled even before it begins
+        self._flying = None
         self._fly()
 
     def _take(self) -> list[_Waiting]:
         """The next few, at most one about an xid; the others keep their places."""
         taken: list[_Waiting] = []
-        about = set(self._under_way)
+        about: set[Xid] = set()
         left: list[_Waiting] = []
         weight = 0
         while self._waiting and len(taken) < TOGETHER_MAX and weight < BYTES_TOGETHER_MAX:
@@ -134,10 +128,8 @@ class Batches:
                 answers = (await self._client.txn(all_of(each.txn for each in batch))).nested(len(batch))
             except EtcdRefusedError:
                 pass  # one of them is refused, and the others must not be: each by itself
-            except BaseException as error:
+            except Exception as error:  # noqa: BLE001  it is handed to those who wait
                 _fail(batch, error)
-                if not isinstance(error, Exception):
-                    raise
                 return
             else:
                 for each, answer in zip(batch, answers, strict=True):
@@ -146,11 +138,8 @@ class Batches:
         for each in batch:
             try:
                 _give(each, await self._client.txn(each.txn))
-            except BaseException as error:
+            except Exception as error:  # noqa: BLE001  it is handed to who waits
                 _fail([each], error)
-                if not isinstance(error, Exception):
-                    _fail(batch, error)
-                    raise
 
 
 def _give(waiting: _Waiting, answer: Answer) -> None:
@@ -158,11 +147,7 @@ def _give(waiting: _Waiting, answer: Answer) -> None:
         waiting.answer.set_result(answer)
 
 
-def _fail(batch: list[_Waiting], error: BaseException) -> None:
+def _fail(batch: list[_Waiting], error: Exception) -> None:
     for each in batch:
-        if each.answer.done():
-            continue
-        if isinstance(error, Exception):
+        if not each.answer.done():
             each.answer.set_exception(error)
-        else:
-            each.answer.cancel()
