@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from globaltx.transaction.calls import BODY_BYTES_MAX
 from globaltx.values import dataclass
-from globaltx_sidecar.http.headers import end_to_end
+from globaltx_sidecar.http.headers import with_trailers
 from globaltx_sidecar.http.keeping import too_large
 from globaltx_sidecar.http.upstream import BrokenRequestError
 from globaltx_sidecar.http1.body import BrokenError
@@ -67,10 +67,8 @@ def upgrade_of(request: Request) -> str:
 
 def outbound(request: Request) -> CIMultiDict[str]:
     """The headers that a request goes on with."""
-    headers = end_to_end(request.headers)
+    headers = with_trailers(request.headers)
     headers.popall("Expect", None)  # answered here
-    if "Trailer" in request.headers:
-        headers["Trailer"] = ", ".join(request.headers.getall("Trailer"))  # they are passed on
     if "trailers" in request.headers.get("TE", "").lower():
         headers["TE"], headers["Connection"] = "trailers", "TE"  # of the answer they are passed on
     return headers

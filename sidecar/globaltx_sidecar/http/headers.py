@@ -41,7 +41,7 @@ BAGGAGE_KEY = "globaltx-xid"
 OF_TRANSACTIONS = frozenset(
     (
         *XID_HEADERS,
-        *(BRANCH_HEADER, OPERATION_HEADER, ATTEMPT_HEADER, GUARD_HEADER),
+        *BRANCH_HEADERS,
         *(SAGA_HEADER, STEP_HEADER, KEY_HEADER, BAGGAGE_HEADER),
     )
 )
@@ -65,6 +65,14 @@ def end_to_end(headers: Headers) -> CIMultiDict[str]:
                 kept.popall(name.strip(), None)
     for name in HOP_BY_HOP:
         kept.popall(name, None)
+    return kept
+
+
+def with_trailers(headers: Headers) -> CIMultiDict[str]:
+    """The same for a message whose trailers are passed on: it goes on saying which there will be."""
+    kept = end_to_end(headers)
+    if "Trailer" in headers:
+        kept["Trailer"] = ", ".join(headers.getall("Trailer"))
     return kept
 
 

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from globaltx_sidecar.http.asked import upgrade_of
-from globaltx_sidecar.http.headers import XID_HEADER, end_to_end
+from globaltx_sidecar.http.headers import XID_HEADER, end_to_end, with_trailers
 from globaltx_sidecar.http1.heads import by_name
 
 if TYPE_CHECKING:
@@ -28,9 +28,7 @@ async def pass_back(
         GoneError: there is no client.
     """
     try:
-        headers = end_to_end(reply.headers)
-        if "Trailer" in reply.headers:
-            headers["Trailer"] = ", ".join(reply.headers.getall("Trailer"))  # they are passed on
+        headers = with_trailers(reply.headers)
         if xid:
             headers[XID_HEADER] = xid
         whole = reply.body.ended

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 from globaltx.coordinator.reasons import Reason
 from globaltx_sidecar.http.headers import OF_TRANSACTIONS
 from globaltx_sidecar.http1.body import BrokenError
-from globaltx_sidecar.http1.heads import NotSendableError, chunk, decoded, last_chunk, request_head
+from globaltx_sidecar.http1.heads import NotSendableError, as_text, chunk, last_chunk, request_head
 from globaltx_sidecar.traces import PARENT_HEADER, STATE_HEADER
 
 if TYPE_CHECKING:
@@ -185,8 +185,7 @@ class Upstream:
 
 def passed_on(trailers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
     """A request's trailers as they go on: nothing in them may say which transaction it is of."""
-    found = [(decoded(name), decoded(value)) for name, value in trailers]
-    return [(name, value) for name, value in found if name.lower() not in _NEVER_IN_TRAILERS]
+    return [(name, value) for name, value in as_text(trailers) if name.lower() not in _NEVER_IN_TRAILERS]
 
 
 def told(error: Exception) -> str:

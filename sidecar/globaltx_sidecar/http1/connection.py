@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from globaltx_sidecar.http1.answers import CLOSED, SWITCHING, AnswerReader, End, Head, Switched
 from globaltx_sidecar.http1.body import Body
-from globaltx_sidecar.http1.heads import by_name, decoded
+from globaltx_sidecar.http1.heads import as_text, by_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ class Reply:
     @property
     def trailers(self) -> list[tuple[str, str]]:
         """What stood behind the body, once that has ended."""
-        return [(decoded(name), decoded(value)) for name, value in self.body.trailers]
+        return as_text(self.body.trailers)
 
     def close(self) -> None:
         """Want no more of it; to be called at the end, also of a whole one."""
@@ -69,7 +69,8 @@ class Connection(asyncio.Protocol):
         self._answer: asyncio.Future[Reply] | None = None
         self._announce: Callable[[Head], None] | None = None
         self._body: Body | None = None
-        self._room: asyncio.Future[None] | None = None
+        self._room = asyncio.Event()
+        self._room.set()
         self._sent = True
         self._used = self._touched = False
         self._wanted: Callable[[], object] | None = None
@@ -118,8 +119,7 @@ class Connection(asyncio.Protocol):
             LostError: there is nobody to send it to.
         """
         self._write(data)
-        if self._room is not None:
-            await asyncio.shield(self._room)
+        await self._room.wait()
 
     def finish(self, data: bytes = b"") -> None:
         """Send the last of the request's body."""
@@ -134,8 +134,7 @@ class Connection(asyncio.Protocol):
             self._answer.set_exception(error)
         if self._body is not None:
             self._body.fail(error)
-        if self._room is not None and not self._room.done():
-            self._room.set_result(None)
+        self._room.set()
         self._answer = self._body = None
         if self._wanted is not None:
             self._wanted()
@@ -177,13 +176,11 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """See `asyncio.Protocol`."""
-        self._room = self._loop.create_future()
+        self._room.clear()
 
     def resume_writing(self) -> None:
         """See `asyncio.Protocol`."""
-        if self._room is not None and not self._room.done():
-            self._room.set_result(None)
-        self._room = None
+        self._room.set()
         self.active_at = self._loop.time()
 
     def _write(self, data: bytes) -> None:

@@ -102,8 +102,18 @@ def _name(raw: bytes) -> istr:
 
 
 def decoded(raw: bytes) -> str:
-    """A name or a value of a header; whatever bytes it has, `_lines` writes the same ones."""
+    """A name or a value of a header as text; whatever bytes it has, `encoded` gives the same ones."""
     return raw.decode("utf-8", "surrogateescape")
+
+
+def encoded(text: str) -> bytes:
+    """The bytes of a text of heads again."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def as_text(pairs: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    """Headers or trailers as they came, as text."""
+    return [(decoded(name), decoded(value)) for name, value in pairs]
 
 
 def _lines(first: str, pairs: Iterable[tuple[str, str]]) -> bytes:
@@ -113,4 +123,4 @@ def _lines(first: str, pairs: Iterable[tuple[str, str]]) -> bytes:
     if "\r" in text or "\n" in text or text.count("\0") != len(lines) - 1:
         message = "a line break or a NUL in a header"
         raise NotSendableError(message)
-    return (text.replace("\0", "\r\n") + "\r\n\r\n").encode("utf-8", "surrogateescape")
+    return encoded(text.replace("\0", "\r\n") + "\r\n\r\n")

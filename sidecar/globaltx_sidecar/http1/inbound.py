@@ -72,7 +72,8 @@ class Inbound(asyncio.Protocol):
         self.task: asyncio.Task[None] | None = None
         """What answers the request under way, or the last one."""
         self._discards = self._paused = self._leaves = False
-        self._room: asyncio.Future[None] | None = None
+        self._room = asyncio.Event()
+        self._room.set()
         self._unwritten = 0
         self.keeps = True
         """Whether another request is let in behind this one."""
@@ -101,12 +102,11 @@ class Inbound(asyncio.Protocol):
     @property
     def full(self) -> bool:
         """Whether there is no room for more at the moment."""
-        return self._room is not None
+        return not self._room.is_set()
 
     async def room(self) -> None:
         """Return when there is room for more."""
-        if self._room is not None:
-            await asyncio.shield(self._room)
+        await self._room.wait()
 
     def keep_no_longer(self) -> None:
         """Let no other request in."""
@@ -165,7 +165,7 @@ class Inbound(asyncio.Protocol):
     def _look_at(self, request: Request, silent: float) -> None:
         if silent < SILENT_SECONDS:
             return
-        if self._room is not None:
+        if self.full:
             self.abort()
         elif request.owes_body and not request.body.waits:
             self.keeps = False
@@ -199,13 +199,11 @@ class Inbound(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """See `asyncio.Protocol`."""
-        self._room = self._loop.create_future()
+        self._room.clear()
 
     def resume_writing(self) -> None:
         """See `asyncio.Protocol`."""
-        if self._room is not None and not self._room.done():
-            self._room.set_result(None)
-        self._room = None
+        self._room.set()
         self._active_at = self._now()
 
     def _closed(self) -> None:

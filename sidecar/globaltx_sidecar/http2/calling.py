@@ -13,7 +13,8 @@ from h2 import events
 
 from globaltx_sidecar.http.headers import HOP_BY_HOP
 from globaltx_sidecar.http.upstream import UpstreamError, told
-from globaltx_sidecar.http2.metadata import encoded, value_of
+from globaltx_sidecar.http1.heads import encoded
+from globaltx_sidecar.http2.metadata import value_of
 from globaltx_sidecar.http2.outbox import Data, Head, Outbox
 from globaltx_sidecar.http2.side import Side
 

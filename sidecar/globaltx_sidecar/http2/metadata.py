@@ -9,6 +9,7 @@ from multidict import CIMultiDict
 from globaltx.transaction.calls import is_grpc
 from globaltx.values import dataclass
 from globaltx_sidecar.http.headers import BAGGAGE_HEADER, BRANCH_HEADERS, XID_HEADER, XID_HEADERS
+from globaltx_sidecar.http1.heads import decoded, encoded
 from globaltx_sidecar.traces import PARENT_HEADER, STATE_HEADER
 
 if TYPE_CHECKING:
@@ -74,13 +75,3 @@ def value_of(pairs: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
     """The one value of a header; None where there is none, or more than one."""
     found = [value for key, value in pairs if key == name]
     return decoded(found[0]).strip() if len(found) == 1 else None
-
-
-def decoded(value: bytes) -> str:
-    """A name or a value as text."""
-    return value.decode("utf-8", "surrogateescape")
-
-
-def encoded(value: str) -> bytes:
-    """The same as bytes again."""
-    return value.encode("utf-8", "surrogateescape")

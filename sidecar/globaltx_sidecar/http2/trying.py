@@ -21,9 +21,9 @@ from globaltx_sidecar.http.outcomes import late
 from globaltx_sidecar.http.proxy import contain
 from globaltx_sidecar.http.tries import ANSWER_BYTES_MAX, Answered, done_before, operation_of
 from globaltx_sidecar.http.upstream import UpstreamError
+from globaltx_sidecar.http1.heads import as_text, encoded
 from globaltx_sidecar.http2.answers import GRPC_OK, OK
 from globaltx_sidecar.http2.conduct import Held
-from globaltx_sidecar.http2.metadata import decoded, encoded
 from globaltx_sidecar.http2.outbox import Data, Head
 
 if TYPE_CHECKING:
@@ -103,18 +103,18 @@ class Trying(Held):
     def head(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
         """See `Held`."""
         super().head(pairs)
-        self._given.headers.extend(_texts(pairs))
+        self._given.headers.extend(as_text(pairs))
 
     def body(self, data: bytes) -> None:
         """See `Held`."""
         super().body(data)
-        if self._held <= ANSWER_BYTES_MAX:
+        if self._key and self._held <= ANSWER_BYTES_MAX:
             self._given.body += data
 
     def trailers(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
         """See `Held`."""
         super().trailers(pairs)
-        self._given.trailers.extend(_texts(pairs))
+        self._given.trailers.extend(as_text(pairs))
 
     # What becomes of it.
 
@@ -201,10 +201,6 @@ def sent(answer: Answered) -> list[Head | Data]:
     items += [Head(_pairs(answer.trailers))] if answer.trailers else []
     items[-1].end = True
     return items
-
-
-def _texts(pairs: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
-    return [(decoded(name), decoded(value)) for name, value in pairs]
 
 
 def _pairs(headers: CIMultiDict[str]) -> Pairs:
