@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 from bench.durable import database
 from bench.load import Work, serving
-from bench.shop import Control, cpu_of
+from bench.shop import Control
 from dev.waiting import wait_for
 from globaltx.coordinator.policy import Propagation, Route, Saga, Tcc
 from globaltx.manifest.settings import SidecarSettings
@@ -24,6 +24,7 @@ from tests.sidecar.programs import get, http_settings
 
 if TYPE_CHECKING:
     from bench.processes import Place
+    from bench.spending import Spent
     from tests.sidecar.programs import SidecarProgram
 
 ACCOUNTS = 64
@@ -100,13 +101,9 @@ class Bank:
         settled = [_sum(each, "globaltx_sidecar_branches_settled_total") for each in self._banks]
         return begun > 0 and all(each >= begun for each in settled)
 
-    def cpu_seconds(self) -> float:
-        """The CPU time that the sidecars and the operator have taken together."""
-        return cpu_of((*self._banks, self._front, self._control.operator))
-
-    def etcd_seconds(self) -> float:
-        """The CPU time that the store's own etcd has taken."""
-        return self._control.etcd_seconds()
+    def spent(self) -> Spent:
+        """The CPU time that the sidecars, the operator, and the store's own etcd have taken."""
+        return self._control.spent((*self._banks, self._front))
 
 
 def _sum(sidecar: SidecarProgram, metric: str) -> float:

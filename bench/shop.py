@@ -20,6 +20,7 @@ import psutil
 from bench.durable import OPTIONS
 from bench.load import Work, serving
 from bench.processes import cpu_seconds
+from bench.spending import Spent, cpu_of
 from bench.stores import Kubernetes, OwnEtcd
 from dev.cluster.cluster import Cluster
 from dev.databases import MariaDB
@@ -39,7 +40,7 @@ from tests.sidecar.programs import (
 from tests.sidecar.shop.stage import SQL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from bench.stores import Measured
 
@@ -94,9 +95,10 @@ class Control:
         settings = replace(settings, control_port=free_port(), etcd=etcd)
         return SidecarProgram(settings, self._folder, self.cluster.kubeconfig, _ACCOUNT)
 
-    def etcd_seconds(self) -> float:
-        """The CPU time that the store's own etcd has taken; none where there is none."""
-        return sum(cpu_seconds(each.pid) for each in self.etcd.processes()) if self.etcd else 0.0
+    def spent(self, sidecars: Iterable[SidecarProgram]) -> Spent:
+        """The CPU time that these, the operator, and the store's own etcd have taken."""
+        etcd = self.etcd.processes() if self.etcd else ()
+        return Spent(cpu_of((*sidecars, self.operator)), sum(cpu_seconds(each.pid) for each in etcd))
 
 
 def _operator(folder: Path, cluster: Cluster, etcd: Etcd | None) -> Program:
@@ -133,14 +135,14 @@ class Shop:
         self.database: MariaDB
         self.measured: Measured
         self.operator: Program
-        self.etcd_seconds: Callable[[], float]
+        self._control: Control
         self.direct = self.hinted = ""
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            control = stack.enter_context(Control(folder, self._store))
-            self._sidecar, self.etcd_seconds = control.sidecar, control.etcd_seconds
+            self._control = control = stack.enter_context(Control(folder, self._store))
+            self._sidecar = control.sidecar
             self.cluster, self.measured, self.operator = control.cluster, control.measured, control.operator
             sql = SQL + _PRODUCTS_SQL
             self.database = stack.enter_context(MariaDB.up(f"{NAME}-shop", sql=sql, options=OPTIONS))
@@ -193,20 +195,15 @@ class Shop:
     def _left(self) -> int:
         return int(self.database.execute(self.LEFT))
 
-    def cpu_seconds(self) -> float:
-        """The CPU time that the sidecars and the operator have taken together."""
-        return cpu_of((self.order, self.product, self.front, self.operator))
+    def spent(self) -> Spent:
+        """The CPU time that the sidecars, the operator, and the store's own etcd have taken."""
+        return self._control.spent((self.order, self.product, self.front))
 
     def resident_mib(self, program: Program) -> float:
         """The memory that one of the programs keeps."""
         if program.process is None:  # a bug: they were started
             raise RuntimeError
         return float(psutil.Process(program.process.pid).memory_info().rss) / 2**20
-
-
-def cpu_of(programs: Iterable[Program]) -> float:
-    """The CPU time that programs that were started have taken together, in seconds."""
-    return sum(cpu_seconds(each.process.pid) for each in programs if each.process is not None)
 
 
 def _is_up(sidecar: SidecarProgram, part: str) -> bool:

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 from bench.bank import Bank
 from bench.figures import Figure, ratio, slowdown
 from bench.load import send
+from bench.spending import cpu_figures
 from dev.progress import step
 
 if TYPE_CHECKING:
     from bench.load import Report
     from bench.options import Options
+    from bench.spending import Spent
 
 CLIENTS = (1, 8, 16)
 LEFT_MIN = {"etcd": {("saga", 16): 0.26, ("tcc", 16): 0.12}}
@@ -48,25 +50,19 @@ def _beside(bank: Bank, options: Options, mode: str, clients: int) -> list[Figur
     direct: list[Report] = []
     local: list[Report] = []
     ours: list[Report] = []
-    cpu: list[float] = []
-    etcd: list[float] = []
+    spent: list[Spent] = []
     for seconds in (min(1.0, options.seconds), *[options.seconds] * options.rounds):  # the first one warms
         direct.append(send(bank.payments("pay/plain", paid=False, clients=clients, seconds=seconds)))
         local.append(send(bank.payments("local", paid=False, clients=clients, seconds=seconds)))
-        before, etcd_before = bank.cpu_seconds(), bank.etcd_seconds()
+        before = bank.spent()
         ours.append(send(bank.payments(f"pay/{mode}", paid=True, clients=clients, seconds=seconds)))
         bank.settle()
-        cpu.append((bank.cpu_seconds() - before) / ours[-1].done * 1000)
-        etcd.append((bank.etcd_seconds() - etcd_before) / ours[-1].done * 1000)
-    figures = _figures(options, mode, clients, (direct[1:], local[1:], ours[1:]), cpu[1:])
-    if any(etcd):
-        name = f"{clients} {'client' if clients == 1 else 'clients'}"
-        figures.append(Figure(f"{name}: CPU of etcd, each", "ms", tuple(etcd[1:])))
-    return figures
+        spent.append(bank.spent().each(before, ours[-1].done))
+    return _figures(options, mode, clients, (direct[1:], local[1:], ours[1:]), spent[1:])
 
 
 def _figures(
-    options: Options, mode: str, clients: int, seen: tuple[list[Report], ...], cpu: list[float]
+    options: Options, mode: str, clients: int, seen: tuple[list[Report], ...], spent: list[Spent]
 ) -> list[Figure]:
     direct, _, ours = seen
     rates = [[each.per_second for each in reports] for reports in seen]
@@ -83,5 +79,5 @@ def _figures(
         Figure(f"{name}: p50", "ms", tuple(each.p50_ms for each in ours)),
         Figure(f"{name}: p99", "ms", tuple(each.p99_ms for each in ours)),
         slowdown(f"{name}: p50 of direct", [each.p50_ms for each in ours], [each.p50_ms for each in direct]),
-        Figure(f"{name}: CPU of the three sidecars and the operator, each", "ms", tuple(cpu)),
+        *cpu_figures(name, spent),
     ]

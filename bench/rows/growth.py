@@ -12,6 +12,7 @@ from bench.figures import Figure
 from bench.load import send
 from bench.rows.coordination import begin
 from bench.shop import Shop
+from bench.spending import cpu_figures
 from dev.progress import step
 from globaltx.transaction.model import BranchId, Mode
 
@@ -58,12 +59,12 @@ def _send(shop: Shop, count: int, clients: int = CLIENTS) -> Report:
 
 
 def _stretch(shop: Shop, when: str) -> list[Figure]:
-    before = shop.cpu_seconds()
+    before = shop.spent()
     report = _send(shop, _STRETCH)
-    cpu = (shop.cpu_seconds() - before) / report.done * 1000
+    spent = shop.spent().each(before, report.done)
     return [
         Figure(f"{when}: orders", "/s", (report.per_second,), more_is_better=True),
-        Figure(f"{when}: CPU of the sidecars and the operator, each", "ms", (cpu,)),
+        *cpu_figures(when, [spent]),
         Figure(f"{when}: memory of the sidecar of order", "MiB", (shop.resident_mib(shop.order),)),
         Figure(
             f"{when}: memory of the operator",

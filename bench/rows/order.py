@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 from bench.figures import Figure, ratio, slowdown
 from bench.load import send
 from bench.shop import Shop
+from bench.spending import cpu_figures
 from dev.progress import step
 
 if TYPE_CHECKING:
     from bench.load import Report
     from bench.options import Options
+    from bench.spending import Spent
 
 CLIENTS = (1, 8, 16, 32)
 PER_SECOND_MIN = {"kubernetes": {8: 40.0}}
@@ -76,18 +78,16 @@ def _writes(shop: Shop, options: Options) -> float:
 def _beside(shop: Shop, options: Options, path: str, clients: int, title: str) -> list[Figure]:
     direct: list[Report] = []
     ours: list[Report] = []
-    cpu: list[float] = []
-    etcd: list[float] = []
+    spent: list[Spent] = []
     asked: dict[str, Any] = {"path": path, "clients": clients, "seconds": options.seconds}
     with step(f"order: {title}, {clients} clients"):
         _warm(shop, asked)
         for _ in range(options.rounds):
             direct.append(send(shop.orders(hinted=False, **asked)))
-            before, etcd_before = shop.cpu_seconds(), shop.etcd_seconds()
+            before = shop.spent()
             ours.append(send(shop.orders(hinted=True, **asked)))
             shop.settle()
-            cpu.append((shop.cpu_seconds() - before) / ours[-1].done * 1000)
-            etcd.append((shop.etcd_seconds() - etcd_before) / ours[-1].done * 1000)
+            spent.append(shop.spent().each(before, ours[-1].done))
     name = f"{title}, {clients} {'client' if clients == 1 else 'clients'}"
     store, commits = options.store, title == "commit"
     least = PER_SECOND_MIN.get(store, {}).get(clients) if commits else None
@@ -114,8 +114,7 @@ def _beside(shop: Shop, options: Options, path: str, clients: int, title: str) -
             [each.p50_ms for each in direct],
             most=most,
         ),
-        Figure(f"{name}: CPU of the three sidecars and the operator, each", "ms", tuple(cpu)),
-        *([Figure(f"{name}: CPU of etcd, each", "ms", tuple(etcd))] if any(etcd) else []),
+        *cpu_figures(name, spent),
     ]
 
 

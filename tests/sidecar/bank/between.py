@@ -81,14 +81,7 @@ class Between:
         def forward() -> Answer:
             return _forward(self._upstream_port, handler, body)
 
-        with self._lock:
-            self.calls[operation] += 1
-            waiting = self._faults.get(operation)
-            fault = waiting.pop(0) if waiting else None
-        try:
-            answer = forward() if fault is None else fault(forward)
-        except (OSError, http.client.HTTPException):
-            answer = None
+        answer = self._told(operation, forward)
         if answer is None:
             handler.close_connection = True
             return
@@ -97,6 +90,17 @@ class Between:
             handler.send_header(name, value)
         handler.end_headers()
         handler.wfile.write(answer.body)
+
+    def _told(self, operation: str, forward: Forward) -> Answer | None:
+        """What the sidecar is told, by the fault that waits for such a request if there is one."""
+        with self._lock:
+            self.calls[operation] += 1
+            waiting = self._faults.get(operation)
+            fault = waiting.pop(0) if waiting else None
+        try:
+            return forward() if fault is None else fault(forward)
+        except (OSError, http.client.HTTPException):
+            return None
 
 
 def _forward(port: int, handler: BaseHTTPRequestHandler, body: bytes) -> Answer:

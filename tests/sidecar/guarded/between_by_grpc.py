@@ -10,7 +10,7 @@ import asyncio
 import threading
 from collections import defaultdict
 from contextlib import suppress
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import grpc
 from h2.config import H2Configuration
@@ -18,9 +18,6 @@ from h2.connection import H2Connection
 from h2.events import DataReceived, RequestReceived, StreamEnded
 
 from tests.sidecar.bank.between import OPERATION, SECONDS, Answer, Between
-
-if TYPE_CHECKING:
-    from tests.sidecar.bank.between import Fault
 
 STATUSES = {0: 200, 1: 499, 3: 400, 4: 504, 8: 413, 10: 409, 12: 501, 13: 500, 14: 502}
 """What the codes of gRPC are over HTTP/1.1, as far as they come up."""
@@ -93,7 +90,10 @@ class GrpcBetween(Between):
         head: dict[str, str],
         body: bytes,
     ) -> None:
-        answer = await asyncio.to_thread(self._told, head, body)
+        message = body[PREFIX_BYTES:]
+        answer = await asyncio.to_thread(
+            self._told, head.get(OPERATION, ""), lambda: self._forward(head, message)
+        )
         if answer is None:
             writer.transport.abort()
             return
@@ -102,22 +102,6 @@ class GrpcBetween(Between):
         connection.send_data(stream, b"\0" + len(answer.body).to_bytes(4, "big") + answer.body)
         connection.send_headers(stream, [("grpc-status", str(code))], end_stream=True)
         writer.write(connection.data_to_send())
-
-    def _told(self, head: dict[str, str], body: bytes) -> Answer | None:
-        def forward() -> Answer:
-            return self._forward(head, body[PREFIX_BYTES:])
-
-        fault = self._next_fault(head.get(OPERATION, ""))
-        try:
-            return forward() if fault is None else fault(forward)
-        except OSError:
-            return None
-
-    def _next_fault(self, operation: str) -> Fault | None:
-        with self._lock:
-            self.calls[operation] += 1
-            waiting = self._faults.get(operation)
-            return waiting.pop(0) if waiting else None
 
     def _forward(self, head: dict[str, str], message: bytes) -> Answer:
         metadata = [

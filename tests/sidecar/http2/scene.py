@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -91,6 +92,22 @@ async def fails(request: bytes, context: Any) -> bytes:
     """Answer with another status."""
     await context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"no {request.decode()}")
     raise AssertionError
+
+
+class Hangs:
+    """Does not answer a call until that is cancelled."""
+
+    def __init__(self) -> None:
+        self.arrived, self.cancelled = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, _: bytes, __: Any) -> bytes:
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.arrived.set()
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
 
 
 @dataclass

@@ -23,7 +23,7 @@ from globaltx_sidecar.http.filter import Filter
 from globaltx_sidecar.traces import Traces
 from tests.sidecar.eventually import eventually
 from tests.sidecar.http.scene import FaultyStore
-from tests.sidecar.http2.scene import BEGINS, ROUTES, bank, fails
+from tests.sidecar.http2.scene import BEGINS, ROUTES, Hangs, bank, fails
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -130,23 +130,13 @@ async def test_the_answer_comes_after_the_outcome() -> None:
 
 
 async def test_a_client_that_gives_up_rolls_back() -> None:
-    arrived, cancelled = asyncio.Event(), asyncio.Event()
-
-    async def hangs(_: bytes, __: Any) -> bytes:
-        arrived.set()
-        try:
-            await asyncio.sleep(60)
-        except asyncio.CancelledError:
-            cancelled.set()
-            raise
-        raise AssertionError
-
+    hangs = Hangs()
     async with bank(hangs) as scene:
         call = scene.channel.unary_unary("/bank/Begins")(b"")
-        await arrived.wait()
+        await hangs.arrived.wait()
         call.cancel()
         await scene.store.until(lambda: bool(scene.store.decided))
-        await asyncio.wait_for(cancelled.wait(), 10)
+        await asyncio.wait_for(hangs.cancelled.wait(), 10)
     assert scene.outcomes() == ["Rollback RequestAborted"]
 
 

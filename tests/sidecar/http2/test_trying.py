@@ -28,7 +28,7 @@ from globaltx_sidecar.http2.outbox import Data, Head
 from globaltx_sidecar.http2.trying import is_one_message, sent
 from tests.sidecar.eventually import eventually
 from tests.sidecar.http.scene import FaultyStore
-from tests.sidecar.http2.scene import GrpcScene, bank, fails, fine
+from tests.sidecar.http2.scene import GrpcScene, Hangs, bank, fails, fine
 
 if TYPE_CHECKING:
     from globaltx.transaction.model import Branch
@@ -363,22 +363,12 @@ async def test_what_a_guard_row_says_of_a_try_stands_above_its_answer(
 
 
 async def test_a_client_that_gives_up_leaves_a_branch_and_tells_the_application() -> None:
-    arrived, cancelled = asyncio.Event(), asyncio.Event()
-
-    async def hangs(_: bytes, __: Any) -> bytes:
-        arrived.set()
-        try:
-            await asyncio.sleep(60)
-        except asyncio.CancelledError:
-            cancelled.set()
-            raise
-        raise AssertionError
-
+    hangs = Hangs()
     async with bank(hangs, ROUTES, store=await known()) as scene:
         call = scene.channel.unary_unary("/bank/Debit")(b"", metadata=[CARRIED])
-        await arrived.wait()
+        await hangs.arrived.wait()
         call.cancel()
-        await asyncio.wait_for(cancelled.wait(), 10)
+        await asyncio.wait_for(hangs.cancelled.wait(), 10)
         await eventually(lambda: scene.http.proxy.under_way.count == 0)
         branch = await branch_of(scene)
         await eventually(lambda: not scene.http.proxy.tries.under_way(branch.id))
@@ -407,12 +397,8 @@ async def test_a_client_that_gives_up_before_its_branch_is_durable_is_not_passed
 
 
 async def test_the_route_s_time_ends_a_try() -> None:
-    async def hangs(_: bytes, __: Any) -> bytes:
-        await asyncio.sleep(60)
-        raise AssertionError
-
     hasty = Filter([replace(DEBIT, timeout=timedelta(milliseconds=300))])
-    async with bank(hangs, hasty, store=await known()) as scene:
+    async with bank(Hangs(), hasty, store=await known()) as scene:
         answered = await scene.call("Debit", b"", CARRIED)
         await eventually(lambda: scene.http.proxy.under_way.count == 0)
     assert (answered.code, "0.3 s" in answered.details) == (grpc.StatusCode.DEADLINE_EXCEEDED, True)
