@@ -19,6 +19,7 @@ from globaltx.transaction.model import BranchId, Mode
 if TYPE_CHECKING:
     from bench.load import Report
     from bench.options import Options
+    from bench.spending import Spent
     from globaltx.stores.base import Store
 
 CLIENTS = 8
@@ -33,7 +34,7 @@ OPERATOR_MIB_MAX = 180.0
 
 
 def measure(options: Options) -> list[Figure]:
-    """Orders until there are so many, then a measured stretch; at last with many that are still undecided."""
+    """Orders until there are so many, then measured stretches; at last with many that are still undecided."""
     figures: list[Figure] = []
     done = 0
     with Shop(options.store) as shop:
@@ -44,11 +45,11 @@ def measure(options: Options) -> list[Figure]:
                     left = -(-(wanted - done) // _FILLING_CLIENTS)
                     done += _send(shop, min(_PORTION, left), _FILLING_CLIENTS).done
                     running.tell(f"{done} are there")
-                figures += _stretch(shop, f"at {done}")
-                done += _STRETCH * CLIENTS
+                figures += _stretches(shop, f"at {done}", options.rounds)
+                done += options.rounds * _STRETCH * CLIENTS
         with step(f"growth: {options.open_branches} undecided branches"):
             asyncio.run(_open(shop, options.open_branches))
-            figures += _stretch(shop, f"with {options.open_branches} branches open")
+            figures += _stretches(shop, f"with {options.open_branches} branches open", options.rounds)
     return figures
 
 
@@ -58,13 +59,11 @@ def _send(shop: Shop, count: int, clients: int = CLIENTS) -> Report:
     return report
 
 
-def _stretch(shop: Shop, when: str) -> list[Figure]:
-    before = shop.spent()
-    report = _send(shop, _STRETCH)
-    spent = shop.spent().each(before, report.done)
+def _stretches(shop: Shop, when: str, rounds: int) -> list[Figure]:
+    rates, spent = zip(*(_stretch(shop) for _ in range(rounds)), strict=True)
     return [
-        Figure(f"{when}: orders", "/s", (report.per_second,), more_is_better=True),
-        *cpu_figures(when, [spent]),
+        Figure(f"{when}: orders", "/s", rates, more_is_better=True),
+        *cpu_figures(when, spent),
         Figure(f"{when}: memory of the sidecar of order", "MiB", (shop.resident_mib(shop.order),)),
         Figure(
             f"{when}: memory of the operator",
@@ -73,6 +72,12 @@ def _stretch(shop: Shop, when: str) -> list[Figure]:
             OPERATOR_MIB_MAX,
         ),
     ]
+
+
+def _stretch(shop: Shop) -> tuple[float, Spent]:
+    before = shop.spent()
+    report = _send(shop, _STRETCH)
+    return report.per_second, shop.spent().each(before, report.done)
 
 
 async def _open(shop: Shop, count: int) -> None:
