@@ -134,7 +134,15 @@ class Found:
     finding: Finding
 
 
+@dataclass(frozen=True, slots=True)
+class Began:
+    """Tell what a call has committed its work with; not answered."""
+
+    call: Guarded
+    work: int
+
+
 Answered: TypeAlias = (
     HasJoined | Join | Describe | LookUp | Pause | Now | SecureDatabase | SecureClient | ShowKey | Decipher
 )
-Command: TypeAlias = ToClient | ToDatabase | Close | Register | Refused | Committed | Found | Answered
+Command: TypeAlias = ToClient | ToDatabase | Close | Register | Refused | Committed | Found | Began | Answered

@@ -77,6 +77,12 @@ class Guards(Protocol):
     def found(self, call: Guarded, finding: Finding) -> None:
         """A guard row has said that a call's work is not to be done, for good."""
 
+    def began(self, call: Guarded, work: int) -> None:
+        """A call has committed; ``work`` tells its first statement from others."""
+
+    def goes_on(self, call: Guarded, work: int) -> bool:
+        """Whether a call whose row is there is no repeat, but wants to do more than it has committed."""
+
 
 class Meter(Protocol):
     """Where the MySQL side counts; ``resource`` is a datasource's name."""

@@ -178,10 +178,15 @@ class Tries:
         try:
             await self._register(this, route, path, request)
         except UnknownTryError:
-            if self._rows is None or not await self._rows.done(Guarded.of(this.id, operation_of(route))):
+            if not await self._was_done(Guarded.of(this.id, operation_of(route))):
                 raise
             await self.completed(this, route)
             this.answer = done_before()
+
+    async def _was_done(self, call: Guarded) -> bool:
+        """Whether its guard row says so, and tells all."""
+        torn = self._guards is not None and self._guards.is_torn(call)
+        return not torn and self._rows is not None and await self._rows.done(call)
 
     async def _register(self, this: Try, route: Route, path: str, request: Request) -> None:
         rules = route.tries

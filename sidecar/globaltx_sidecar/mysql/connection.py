@@ -16,6 +16,7 @@ from pymysql.err import MySQLError
 
 from globaltx.stores.base import StoreError
 from globaltx_sidecar.commands import (
+    Began,
     Close,
     Committed,
     Decipher,
@@ -73,7 +74,7 @@ class Connection(asyncio.Protocol):
             rows_max=datasource.rows_max,
             guards=datasource.guards_local_writes,
             traces=environment.traces,
-            guard_owner=environment.guards.owner if environment.guards else "",
+            calls=environment.guards,
         )
         self._loop = asyncio.get_running_loop()
         self._client: asyncio.Transport | None = None
@@ -263,6 +264,8 @@ class Connection(asyncio.Protocol):
                 environment.meter.statement_refused(environment.datasource.name, command.reason)
             case Found() if environment.guards is not None:
                 environment.guards.found(command.call, command.finding)
+            case Began() if environment.guards is not None:
+                environment.guards.began(command.call, command.work)
             case Committed():
                 self._count_commit(command)
             case Close():

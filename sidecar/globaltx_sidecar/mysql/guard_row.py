@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from globaltx_sidecar.mysql.packets import Ok
     from globaltx_sidecar.mysql.steps import Step
     from globaltx_sidecar.mysql.trains import Arrival
+    from globaltx_sidecar.ports import Guards
 
 
 def read(text: str | None) -> Guarded | None:
@@ -58,8 +59,13 @@ def check_alone(xid: Xid | None) -> None:
         raise _mixed()
 
 
-def enter(standing: Standing, call: Guarded) -> Generator[Step, Any, None]:
+def enter(
+    standing: Standing, call: Guarded, work: int, *, opening: tuple[bytes, ...] = ()
+) -> Generator[Step, Any, None]:
     """Write the guard row of the local transaction, unless it has it; return if its work is to be done.
+
+    ``opening`` is what begins the local transaction, if the application did not; ``work`` tells the statement
+    that comes next from others.
 
     Raises:
         RefusedError: it is not to be done, or the guard would not be exact here.
@@ -67,13 +73,15 @@ def enter(standing: Standing, call: Guarded) -> Generator[Step, Any, None]:
     """
     if standing.guarded == call:
         return
-    _check_place(standing, call)
-    inserted = (
-        yield from _run(standing, guard_insert(standing.schema, standing.guard_owner, call))
-    ).affected_rows
+    calls = _check_place(standing, call, begins=bool(opening))
+    insert = guard_insert(standing.schema, calls.owner, call)
+    inserted = (yield from _run(standing, *opening, insert)).affected_rows
     if inserted == 0:
-        made_by = yield from _maker(standing, call)
-        yield from _end(standing, call, judge(call, inserted, made_by))
+        finding = judge(call, inserted, (yield from _maker(standing, calls.owner, call)))
+        if finding is Finding.REPEATED and calls.goes_on(call, work):
+            standing.ended()
+            raise _goes_on(call)
+        yield from _end(standing, call, finding)
     elif judge(call, inserted) is Finding.EMPTY:
         yield from _run(standing, COMMIT)
         yield from _end(standing, call, Finding.EMPTY)
@@ -91,8 +99,8 @@ def _end(standing: Standing, call: Guarded, finding: Finding) -> Generator[Step,
     raise errors.guarded(call, finding)
 
 
-def _check_place(standing: Standing, call: Guarded) -> None:
-    if not standing.guard_owner:
+def _check_place(standing: Standing, call: Guarded, *, begins: bool) -> Guards:
+    if standing.calls is None:
         details = "its datasource does not guard calls; set guardCalls in the policy"
         raise _misplaced(details)
     if standing.guarded is not None:
@@ -100,23 +108,21 @@ def _check_place(standing: Standing, call: Guarded) -> None:
         raise _misplaced(details)
     if standing.local is not None or standing.carried is not None:
         raise _mixed()
-    if standing.autocommits:
-        details = "there is no local transaction; begin one, so that row and work are one"
-        raise _misplaced(details)
-    if standing.wrote_unhinted or standing.savepoints:
+    if not begins and (standing.wrote_unhinted or standing.savepoints):
         what = "a savepoint was set" if standing.savepoints else "something was written"
         details = f"{what} in the local transaction before; begin it with the guarded statement"
         raise _misplaced(details)
+    return standing.calls
 
 
-def _maker(standing: Standing, call: Guarded) -> Generator[Step, Any, bytes]:
+def _maker(standing: Standing, owner: str, call: Guarded) -> Generator[Step, Any, bytes]:
     """Roll back, and ask who has written the row that is there.
 
     Raises:
         RefusedError: nobody has committed one: it was this local transaction's own.
     """
     yield from roll_back(standing)
-    arrived = yield from _arrived(standing, maker_query(standing.schema, standing.guard_owner, call))
+    arrived = yield from _arrived(standing, maker_query(standing.schema, owner, call))
     yield from roll_back(standing)
     rows = arrived.results[-1].rows
     made_by = rows[0][0] if rows else None
@@ -126,12 +132,12 @@ def _maker(standing: Standing, call: Guarded) -> Generator[Step, Any, bytes]:
     return bytes(made_by)
 
 
-def _run(standing: Standing, statement: bytes) -> Generator[Step, Any, Ok]:
-    return end_of((yield from _arrived(standing, statement)))
+def _run(standing: Standing, *statements: bytes) -> Generator[Step, Any, Ok]:
+    return end_of((yield from _arrived(standing, *statements)))
 
 
-def _arrived(standing: Standing, statement: bytes) -> Generator[Step, Any, Arrival]:
-    arrived = yield from run(standing, [statement])
+def _arrived(standing: Standing, *statements: bytes) -> Generator[Step, Any, Arrival]:
+    arrived = yield from run(standing, statements)
     error = arrived.error
     if error is None:
         return arrived
@@ -142,6 +148,14 @@ def _arrived(standing: Standing, statement: bytes) -> Generator[Step, Any, Arriv
 
 def _mixed() -> errors.RefusedError:
     details = "the local transaction has an xid by which globaltx undoes it; a call undoes itself"
+    return _misplaced(details)
+
+
+def _goes_on(call: Guarded) -> errors.RefusedError:
+    details = (
+        f"{call} has committed other work already, and one row cannot stand for both; do all of its work in"
+        " one local transaction. What was committed stays, and the call does not count as done"
+    )
     return _misplaced(details)
 
 

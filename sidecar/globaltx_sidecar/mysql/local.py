@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from globaltx.undo.sqlmode import SqlMode
     from globaltx_sidecar.mysql.aftermath import Aftermath
     from globaltx_sidecar.mysql.results import Follower
-    from globaltx_sidecar.ports import Traces
+    from globaltx_sidecar.ports import Guards, Traces
 
 
 _IN_TRANS = int(Status.IN_TRANS)
@@ -79,8 +79,8 @@ class Standing:
     """Where set, statements may take part by the trace that a comment of theirs names."""
     aftermath: Aftermath | None = None
     """What is to be said of the last statement; None: what the server says."""
-    guard_owner: str = ""
-    """Whose guard rows are written; empty: the datasource holds none."""
+    calls: Guards | None = None
+    """What is known of calls whose guard rows are written; None: the datasource holds none."""
     guarded: Guarded | None = None
     """The call whose guard row the open local transaction has written."""
     savepoints: bool = False

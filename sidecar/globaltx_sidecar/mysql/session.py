@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from globaltx_sidecar.commands import Command as SessionCommand
-    from globaltx_sidecar.ports import Traces
+    from globaltx_sidecar.ports import Guards, Traces
 
 _IN_TRANS: Final = int(Status.IN_TRANS)
 _STATEMENTS: Final = frozenset({Command.QUERY, Command.STMT_PREPARE})
@@ -71,8 +71,8 @@ class Session:
 
     ``resource``, ``schema``, ``rows_max`` and ``guards`` are the datasource's; ``lock_wait_seconds``
     bounds how long a local commit waits for another global transaction's row. ``terms`` are those of TLS;
-    ``traces`` tell the xids of statements that name their trace. ``guard_owner``: whose guard rows are
-    written; empty: nobody's.
+    ``traces`` tell the xids of statements that name their trace. ``calls`` are those
+    whose guard rows are written; None: none are.
     """
 
     def __init__(  # noqa: PLR0913  each is a setting of its own, most have a default
@@ -85,7 +85,7 @@ class Session:
         rows_max: int = DEFAULT_ROWS,
         guards: bool = False,
         traces: Traces | None = None,
-        guard_owner: str = "",
+        calls: Guards | None = None,
     ) -> None:
         self.phase = Phase.LOGIN
         self._login = Login(terms)
@@ -99,7 +99,7 @@ class Session:
         self._standing = Standing(
             resource, schema, lock_wait_seconds, self._follower, rows_max, guards, traces=traces
         )
-        self._standing.guard_owner = guard_owner
+        self._standing.calls = calls
         self._begin(self._standing)
 
     def _begin(self, standing: Standing, *, deprecate_eof: bool = False) -> None:

@@ -27,6 +27,7 @@ TEXT_BYTES_MAX: Final = 4 * 1024 * 1024
 LONG_DATA_BYTES_MAX: Final = 64 * 1024 * 1024
 _STATEMENT_ID_END: Final = 5
 _PIECE: Final = 512 * 1024
+_PARAMETERS_AT: Final = 10
 _LONG_DATA_AT: Final = 7
 """Behind command 1, statement id 4, parameter index 2."""
 
@@ -74,6 +75,11 @@ class Prepared:
         self.note_types(payload)
         long_data = {index: bytes(data) for index, data in self.long_data.items()}
         return read_parameters(payload, self.parameters, self.types, charset, long_data)
+
+    def work(self, payload: bytes) -> int:
+        """Tell an execute from others: the same statement with the same values is the same work."""
+        self.note_types(payload)
+        return hash((self.sql, with_types(payload, self.parameters, self.types)[_PARAMETERS_AT:]))
 
     def keep_long_data(self, payload: bytes) -> None:
         """Keep what a COM_STMT_SEND_LONG_DATA adds to a parameter.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from globaltx.undo.sqlmode import SqlMode
 from globaltx.values import dataclass
 from globaltx_sidecar.commands import (
+    Began,
     Committed,
     Describe,
     Found,
@@ -83,6 +84,7 @@ Step: TypeAlias = (
     | Refused
     | Committed
     | Found
+    | Began
 )
 Work: TypeAlias = Generator[Step, Any, None]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from globaltx_sidecar.commands import Committed, Found, Refused, Register, ToClient, ToDatabase
+from globaltx_sidecar.commands import Began, Committed, Found, Refused, Register, ToClient, ToDatabase
 from globaltx_sidecar.mysql import phase_one
 from globaltx_sidecar.mysql.packets import PAYLOAD_LENGTH_MAX, PacketError, frame
 from globaltx_sidecar.mysql.steps import Answer, Ask, PassOn, Relay
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from globaltx_sidecar.mysql.trains import Train
 
 _ANSWERS = (Answer, Relay)
-_TOLD = (Register, Refused, Committed, Found)
+_TOLD = (Register, Refused, Committed, Found, Began)
 """What is not answered. (Kinds joined by `|` would be joined anew each time.)"""
 
 

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from globaltx.modes.guard_row import create_guard_table
 from globaltx_sidecar.branch import registrar
+from globaltx_sidecar.guards import Guards
+from tests.sidecar.mysql.guarding import Guarding
 from tests.sidecar.mysql.harness import WAIT_SECONDS, Place, Proxy, write_credentials
 from tests.sidecar.mysql.meter import TripMeter
 
@@ -57,4 +60,13 @@ def metered(
 @pytest.fixture
 def proxy(place: Place, credentials: Path) -> Iterator[Proxy]:
     with Proxy(place, credentials) as running:
+        yield running
+
+
+@pytest.fixture
+def bank(place: Place, credentials: Path) -> Iterator[Guarding]:
+    place.run(create_guard_table(place.schema))
+    heard = Guards("shop", "bank")
+    with Guarding(place, credentials, guards=heard, guards_calls=True) as running:
+        running.heard = heard
         yield running

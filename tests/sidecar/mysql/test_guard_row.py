@@ -9,69 +9,28 @@ from typing import TYPE_CHECKING, Any
 import pymysql
 import pytest
 
-from globaltx.modes.guard_row import Finding, Guarded, create_guard_table
+from globaltx.modes.guard_row import Finding
 from globaltx.modes.tcc import Operation
 from globaltx.transaction.model import BranchId
-from globaltx.transaction.xid import Xid
-from globaltx_sidecar.guards import Guards
+from tests.sidecar.mysql.guarding import (
+    ADD,
+    BRANCH,
+    DONE_BEFORE,
+    GIVE_WAY,
+    NOTHING_TO_TAKE_BACK,
+    REFUSED,
+    TOO_LATE,
+    Guarding,
+    guarded,
+)
 from tests.sidecar.mysql.harness import Proxy, hint, in_transaction, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from tests.sidecar.mysql.harness import Place
 
 pytestmark = pytest.mark.database
 
-BRANCH = BranchId(Xid("shop", "01jd5x7y2mtry0000000"), "bank", "debit.1")
-DONE_BEFORE, NOTHING_TO_TAKE_BACK, TOO_LATE, REFUSED, GIVE_WAY = 29901, 29902, 29903, 1105, 1213
-ADD = "UPDATE {hint} item SET amount = amount + 1 WHERE id = 1"
 PAIRS = [("try", "cancel"), ("step", "compensate")]
-
-
-class Guarding(Proxy):
-    """A sidecar whose datasource guards calls; ``heard`` is what its HTTP side would hear."""
-
-    heard: Guards
-
-    def work(self, operation: str, sql: str = ADD, *, branch: BranchId = BRANCH) -> int:
-        """Do a call's work in a local transaction; give the error's number, 0 for none."""
-        with self.connect(autocommit=False) as connection, connection.cursor() as cursor:
-            try:
-                cursor.execute(sql.format(hint=guarded(operation, branch)))
-            except pymysql.MySQLError as error:
-                assert not in_transaction(connection)
-                return int(error.args[0])
-            connection.commit()
-        return 0
-
-    def said(self, operation: str) -> Finding:
-        """What the HTTP side would hear of a call."""
-        return self.heard.taken(BRANCH, Operation(operation))
-
-    @property
-    def amount(self) -> int:
-        ((amount,),) = self.place.rows("SELECT amount FROM item WHERE id = 1")
-        return int(amount) - 100
-
-    @property
-    def guard_rows(self) -> list[tuple[str, str]]:
-        rows = self.place.rows("SELECT operation, made_by FROM globaltx_guard ORDER BY operation")
-        return [(operation.decode(), made_by.decode()) for operation, made_by in rows]
-
-
-def guarded(operation: str, branch: BranchId = BRANCH) -> str:
-    return f"/*+ XidGuard('{Guarded.of(branch, Operation(operation))}') */"
-
-
-@pytest.fixture
-def bank(place: Place, credentials: Path) -> Iterator[Guarding]:
-    place.run(create_guard_table(place.schema))
-    heard = Guards("shop", "bank")
-    with Guarding(place, credentials, guards=heard, guards_calls=True) as running:
-        running.heard = heard
-        yield running
 
 
 @pytest.mark.parametrize("operation", list(Operation))
@@ -204,7 +163,7 @@ def test_prepared_statements_are_guarded(bank: Guarding) -> None:
 
 
 MISPLACED = [
-    (["SET autocommit = 1", ADD], "begin one"),
+    (["SET autocommit = 1", "SELECT {hint} 1"], "begin a local transaction"),
     (["INSERT INTO item (name) VALUES ('x')", ADD], "written"),
     (["SAVEPOINT a", ADD], "savepoint"),
     ([ADD, ADD.replace("{hint}", guarded("try"))], "already"),
