@@ -25,7 +25,7 @@ from tests.sidecar.programs import get, http_settings
 if TYPE_CHECKING:
     from bench.processes import Place
     from bench.spending import Spent
-    from tests.sidecar.programs import SidecarProgram
+    from tests.sidecar.programs import Program, SidecarProgram
 
 ACCOUNTS = 64
 _SQL = f"""
@@ -98,15 +98,14 @@ class Bank:
 
     def _is_settled(self) -> bool:
         begun = _sum(self._front, "globaltx_sidecar_transactions_total")
-        settled = [_sum(each, "globaltx_sidecar_branches_settled_total") for each in self._banks]
-        return begun > 0 and all(each >= begun for each in settled)
+        return 0 < begun <= _sum(self._control.operator, "globaltx_ended_total")
 
     def spent(self) -> Spent:
         """The CPU time that the sidecars, the operator, and the store's own etcd have taken."""
         return self._control.spent((*self._banks, self._front))
 
 
-def _sum(sidecar: SidecarProgram, metric: str) -> float:
-    """A counter of a sidecar over all of its labels."""
-    lines = get(sidecar.ready.replace("/readyz", "/metrics"))[1].splitlines()
+def _sum(program: Program, metric: str) -> float:
+    """A counter of one of the programs over all of its labels."""
+    lines = get(program.ready.replace("/readyz", "/metrics"))[1].splitlines()
     return sum(float(each.rpartition(" ")[2]) for each in lines if each.startswith(metric))

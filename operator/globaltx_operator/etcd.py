@@ -27,7 +27,8 @@ from globaltx.manifest.projected import Wanted
 from globaltx.stores.base import StoreError
 from globaltx.stores.etcd.client import Listing
 from globaltx.stores.etcd.errors import EtcdError
-from globaltx.stores.etcd.keys import InvalidRecordError, Record
+from globaltx.stores.etcd.keys import InvalidRecordError
+from globaltx.stores.etcd.record import Record
 from globaltx.stores.etcd.watcher import Watcher
 from globaltx.transaction.conflict import with_new
 from globaltx.transaction.states import State
@@ -247,7 +248,7 @@ class EtcdKeeper:
         statuses = {xid: each.status for xid, each in self._known.items()}
         self._known.clear()
         for found in listing.found:
-            self._put(found.key, found.value)
+            self._put(found.key, found.value, found.revision)
         for xid in self._over:
             self._known.pop(xid, None)
         for xid, known in self._known.items():
@@ -263,14 +264,14 @@ class EtcdKeeper:
 
     def _apply(self, change: Change) -> Xid | None:
         found = change.key_value
-        return self._put(found.key, None if change.deleted else found.value)
+        return self._put(found.key, None if change.deleted else found.value, found.revision)
 
-    def _put(self, key: str, value: str | None) -> Xid | None:
+    def _put(self, key: str, value: str | None, revision: int) -> Xid | None:
         """Take one key in; the xid that it is of, None if it is another's."""
         namespace, (kind, *rest) = self._store.keys.parts(key)
         if kind == "tx" and len(rest) in {2, 4}:  # NAME/begin, NAME/branch/APP/RESOURCE
             xid = Xid(namespace, rest[0])
-            self._of(xid).record.put(rest[1:], value)
+            self._of(xid).record.put(rest[1:], value, revision)
         elif kind == "open" and len(rest) == 3:  # noqa: PLR2004  APP/NAME/RESOURCE
             xid = Xid(namespace, rest[1])
             branch = (unquote(rest[0]), unquote(rest[2]))

@@ -7,7 +7,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from globaltx.stores.etcd.keys import Keys, Record
+from globaltx.stores.etcd.keys import Keys
+from globaltx.stores.etcd.record import Record
 from globaltx.transaction.states import State
 from globaltx.transaction.xid import Xid
 

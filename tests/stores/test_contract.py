@@ -192,17 +192,30 @@ async def test_start_comes_too_late_once_the_branch_was_told(harness: Harness) -
     assert not found.started
 
 
-async def test_a_step_is_noted_as_done_at_its_place(harness: Harness) -> None:
+async def test_steps_are_noted_as_done_each_above_those_before(harness: Harness) -> None:
     xid = await begun(harness)
     calls = replace(CALLS, on_commit="", step=Step("debit", Order.DEPENDENCIES, ("hold", "look")))
-    await harness.client().join(branch(xid), Mode.SAGA, calls)
-    for place in (1, 1, 2):
-        await harness.client().complete(branch(xid), place)
+    apps = ("shop", "flight", "hotel", "never")
+    for app in apps:
+        await harness.client().join(branch(xid, app), Mode.SAGA, calls)
+    for app in ("hotel", "shop", "flight"):
+        await harness.client().complete(branch(xid, app))
+    found = {each.id.app: each for each in (await harness.client().read(xid)).branches}
+    assert [found[app].completed for app in apps] == [2, 3, 1, 0]
     await harness.client().decide(xid, ROLLBACK)
     await harness.stamp(xid)
     (seen,) = await first(harness.client(), "shop", 1)
-    (found,) = (await harness.client().read(xid)).branches
-    assert (seen.calls, seen.completed, found.calls, found.completed) == (calls, 2, calls, 2)
+    assert (seen.calls, seen.completed, found["shop"].calls) == (calls, 2, calls)
+
+
+async def test_a_step_that_is_noted_once_more_stays_behind_those_before(harness: Harness) -> None:
+    xid = await begun(harness)
+    for app in ("shop", "flight"):
+        await harness.client().join(branch(xid, app), Mode.SAGA, CALLS)
+        await harness.client().complete(branch(xid, app))
+    await harness.client().complete(branch(xid, "flight"))
+    flight, shop = (await harness.client().read(xid)).branches
+    assert 0 < shop.completed < flight.completed
 
 
 async def test_the_order_of_steps_stands_once_the_branch_was_told(harness: Harness) -> None:
@@ -211,7 +224,7 @@ async def test_the_order_of_steps_stands_once_the_branch_was_told(harness: Harne
     await harness.client().decide(xid, ROLLBACK)
     await harness.stamp(xid)
     with pytest.raises(AlreadyDecidedError):
-        await harness.client().complete(branch(xid), 1)
+        await harness.client().complete(branch(xid))
     (found,) = (await harness.client().read(xid)).branches
     assert not found.completed
 
@@ -219,7 +232,7 @@ async def test_the_order_of_steps_stands_once_the_branch_was_told(harness: Harne
 async def test_completing_what_never_joined_is_told(harness: Harness) -> None:
     xid = await begun(harness)
     with pytest.raises(UnknownTransactionError):
-        await harness.client().complete(branch(xid), 1)
+        await harness.client().complete(branch(xid))
 
 
 async def test_start_of_what_never_joined_is_told(harness: Harness) -> None:

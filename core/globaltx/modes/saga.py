@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from globaltx.transaction.calls import Calls, Step
     from globaltx.transaction.model import Branch, BranchId
 
-__all__ = ["conflict", "duty", "ordered", "place", "reached", "waits_for"]
+__all__ = ["STANDS", "conflict", "duty", "ordered", "place", "reached", "waits_for"]
+
+STANDS = Settlement(State.COMMITTED, str(State.COMMITTED), "what the step did stands")
+"""The end of a step that was let through, when its transaction commits."""
 
 _T = TypeVar("_T")
 
@@ -42,7 +45,7 @@ _T = TypeVar("_T")
 def duty(branch: Branch) -> Call | Settlement:
     """Say what the outcome asks of a step that was told one: a compensation, or nothing."""
     if branch.outcome is Outcome.COMMIT and branch.started:
-        return Settlement(State.COMMITTED, str(State.COMMITTED), "what the step did stands")
+        return STANDS
     asked = tcc.duty(branch)
     return replace(asked, operation=Operation.COMPENSATE) if isinstance(asked, Call) else asked
 

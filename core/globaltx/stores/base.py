@@ -103,10 +103,11 @@ class Store(Protocol):
             UnknownTransactionError: there is no such branch.
         """
 
-    async def complete(self, branch: BranchId, place: int) -> None:
-        """Note, durable on return, that a step was done, and at which place among the steps.
+    async def complete(self, branch: BranchId) -> None:
+        """Note, durable on return, that a step was done, at a place above all that were noted before.
 
-        Refused like `start`. A repeat with another place takes that.
+        So of two steps of which one began when the other was noted, the later has the greater place,
+        whatever clocks say. Refused like `start`. A repeat may take a later place.
 
         Raises:
             AlreadyDecidedError: too late; the order of the steps stands.

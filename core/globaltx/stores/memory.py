@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from globaltx.modes import saga
 from globaltx.stores.base import (
     AlreadyDecidedError,
     StoreRefusedError,
@@ -91,9 +92,9 @@ class MemoryStore:
         """See `Store.start`."""
         await self._step("start", lambda: self._note(branch, started=True))
 
-    async def complete(self, branch: BranchId, place: int) -> None:
+    async def complete(self, branch: BranchId) -> None:
         """See `Store.complete`."""
-        await self._step("complete", lambda: self._note(branch, completed=place))
+        await self._step("complete", lambda: self._note(branch, completed=saga.place(self._of(branch.xid))))
 
     async def decide(self, xid: Xid, decision: Decision) -> Decision:
         """See `Store.decide`; the branches are told in the same step."""

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Protocol
 from multidict import CIMultiDict
 
 from globaltx.coordinator.reasons import Reason
-from globaltx.modes import saga
 from globaltx.modes import tcc as mode
 from globaltx.modes.guard_row import Finding, Guarded
 from globaltx.modes.tcc import Operation
@@ -208,10 +207,7 @@ class Tries:
         self._metrics.joins.labels("Joined").inc()
 
     async def completed(self, this: Try, route: Route) -> None:
-        """Note at which place a step was done, durable on return, if that is its order.
-
-        The place is above that of every step that is known to be done: so of two steps of which one began
-        when the other was answered, the later has the greater one, whatever clocks say.
+        """Note that a step was done, durable on return, if the order of completion is its order.
 
         Raises:
             NotLetThroughError: the store does not say, so that nobody knows the order.
@@ -219,9 +215,7 @@ class Tries:
         if route.saga is None or route.saga.order is not Order.REVERSE:
             return
         try:
-            snapshot = await insist(lambda: self._store.read(this.id.xid), self._wait_seconds)
-            place = saga.place(snapshot.branches)
-            await insist(lambda: self._store.complete(this.id, place), self._wait_seconds)
+            await insist(lambda: self._store.complete(this.id), self._wait_seconds)
         except AlreadyDecidedError:
             return  # it is compensated with the first, if it is
         except StoreError as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from globaltx.coordinator.reasons import Reason
 from globaltx.manifest.notify import read_notify
 from globaltx.manifest.schemas.calls import DEPENDS_SENTENCE, HEADERS_SENTENCE, may_repeat
-from globaltx.modes import saga, tcc
+from globaltx.modes import tcc
 from globaltx.stores.base import StoreError
 from globaltx.transaction.calls import BODY_BYTES_MAX, Calls, Order, Request, Step
 from globaltx.transaction.model import Mode
@@ -158,13 +158,16 @@ class LocalService:
             RefusedError: it was not noted, or nobody knows: roll back.
         """
         try:
-            snapshot = await insist(lambda: self._store.read(xid), self._wait_seconds)
-            branch = self._step_of(snapshot, name)
-            place = branch.completed or saga.place(snapshot.branches)
-            await insist(lambda: self._store.complete(branch.id, place), self._wait_seconds)
+            branch = await self._step(xid, name)
+            if not branch.completed:  # else the place of the first time stands
+                await insist(lambda: self._store.complete(branch.id), self._wait_seconds)
+                branch = await self._step(xid, name)
         except StoreError as error:
             raise _refused(error, xid) from error
-        return {"xid": str(xid), "branch": name, "place": place}
+        return {"xid": str(xid), "branch": name, "place": branch.completed}
+
+    async def _step(self, xid: Xid, name: str) -> Branch:
+        return self._step_of(await insist(lambda: self._store.read(xid), self._wait_seconds), name)
 
     def _step_of(self, snapshot: Snapshot, name: str) -> Branch:
         xid, mine = snapshot.transaction.xid, (name, self._initiator.origin.app)

@@ -211,7 +211,7 @@ async def saga_of(stage: Stage, name: str, places: dict[str, int]) -> None:
         await stage.store.join(branch, Mode.SAGA, calls)
         await stage.store.start(branch)
         if place:
-            await stage.store.complete(branch, place)
+            await stage.store.complete(branch)
     await stage.store.decide(xid, Decision(Outcome.ROLLBACK, Reason.REQUEST_FAILED))
 
 

@@ -102,9 +102,9 @@ class FaultyStore(MemoryStore):
         self._lose("start", self.lost_calls)
         await super().start(branch)
 
-    async def complete(self, branch: BranchId, place: int) -> None:
+    async def complete(self, branch: BranchId) -> None:
         self._lose("complete", self.lost_calls)
-        await super().complete(branch, place)
+        await super().complete(branch)
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Wait until something is true of the calls that came in."""

@@ -11,6 +11,7 @@ from globaltx.stores.etcd.access import EtcdAccess
 from globaltx.stores.etcd.batches import BYTES_TOGETHER_MAX, TOGETHER_MAX, Batches
 from globaltx.stores.etcd.errors import EtcdRefusedError, EtcdUnavailableError
 from globaltx.stores.etcd.requests import Txn, absent, get, put
+from globaltx.transaction.calls import Calls
 from globaltx.transaction.model import Mode
 from globaltx.transaction.states import Outcome
 from tests.stores.harness import COMMIT, ENDED, HookedEtcdClient, any_xid, branch, eventually, transaction
@@ -236,3 +237,24 @@ async def test_an_order_costs_four_requests(in_etcd: EtcdHarness, monkeypatch: p
     for each in ends[-2:]:
         each.cancel()
     await asyncio.gather(*ends[:-2])
+
+
+async def test_a_saga_that_commits_costs_six_requests(in_etcd: EtcdHarness) -> None:
+    """Begin, two steps and their being done, the outcome; nothing after that."""
+    requests, sagas, calls = 0, 10, Calls("", "/compensate")
+
+    async def count(_call: str, when: str) -> None:
+        nonlocal requests
+        requests += when == "before"
+
+    front, *apps = (in_etcd.client(count) for _ in range(3))
+    for _ in range(sagas):
+        xid = any_xid("t")
+        await front.begin(transaction(xid))
+        for store, app in zip(apps, ("flight", "hotel"), strict=True):
+            await store.join(branch(xid, app), Mode.SAGA, calls, started=True)
+            await store.complete(branch(xid, app))
+        await front.decide(xid, COMMIT)
+        await front.close(grace=60)
+    assert requests == 6 * sagas
+    assert all(each.settled for each in (await front.read(xid)).branches)

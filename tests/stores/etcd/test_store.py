@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from globaltx.modes import notify
-from globaltx.stores.base import AlreadyDecidedError, StoreUnavailableError
+from globaltx.stores.base import AlreadyDecidedError, StoreRefusedError, StoreUnavailableError
 from globaltx.stores.etcd.access import EtcdAccess
 from globaltx.stores.etcd.client import EtcdClient
 from globaltx.stores.etcd.requests import Txn, put
 from globaltx.stores.etcd.store import EtcdStore
+from globaltx.transaction.calls import Calls
 from globaltx.transaction.conflict import CarriedOut, Remedy, Resolution
 from globaltx.transaction.model import Branch, Mode
 from globaltx.transaction.notification import Notify
@@ -124,6 +125,42 @@ async def test_branches_that_are_told_late_are_not_opened_again(
     await slow.close(grace=60)
     left = [each.key for each in (await client.list(prefix)).found if "/open/" in each.key]
     assert left == []
+
+
+@pytest.mark.parametrize("apart", [False, True])
+async def test_a_step_that_was_let_through_ends_with_its_commit(
+    in_etcd: EtcdHarness, client: EtcdClient, prefix: str, *, apart: bool
+) -> None:
+    store, xid, calls = in_etcd.client(), any_xid("t"), Calls("", "/compensate")
+    await store.begin(transaction(xid))
+    await store.join(branch(xid, "never"), Mode.SAGA, calls)
+    for app in ("flight", "hotel"):
+        await store.join(branch(xid, app), Mode.SAGA, calls, started=not apart)
+        if apart:
+            await store.start(branch(xid, app))
+    await store.decide(xid, COMMIT)
+    await store.stamp(xid)
+    found = {each.id.app: each.state for each in (await store.read(xid)).branches}
+    assert found == {"flight": State.COMMITTED, "hotel": State.COMMITTED, "never": State.ACTIVE}
+    assert len([each for each in (await client.list(prefix)).found if "/open/" in each.key]) == 1
+    with pytest.raises(StoreRefusedError, match="1 of 3"):
+        await store.forget(xid)
+    await store.settle(branch(xid, "hotel"), ENDED[Outcome.COMMIT])  # as one that knows less may do
+    await store.settle(branch(xid, "never"), ENDED[Outcome.COMMIT])
+    assert all(each.settled for each in (await store.read(xid)).branches)
+    await store.forget(xid)
+    assert (await client.list(prefix)).found == ()
+
+
+async def test_a_step_is_told_a_rollback(in_etcd: EtcdHarness) -> None:
+    store, xid, calls = in_etcd.client(), any_xid("t"), Calls("", "/compensate")
+    await store.begin(transaction(xid))
+    await store.join(branch(xid), Mode.SAGA, calls, started=True)
+    await store.complete(branch(xid))
+    await store.decide(xid, ROLLBACK)
+    (found,) = await first(store, "shop", 1)
+    assert found == (await store.read(xid)).branches[0]
+    assert (found.calls, found.started, found.completed, found.settled) == (calls, True, 1, False)
 
 
 async def test_telling_again_does_not_hide_a_conflict(in_etcd: EtcdHarness) -> None:

@@ -5,9 +5,9 @@ transaction is below another, so that one range reads it as of one revision and 
 
     PREFIX NAMESPACE /tx/ NAME /begin                    who began it, when, for how long
                                /decision                 the outcome
-                               /branch/ APP / RESOURCE   somebody joined
-                               /started/ APP / RESOURCE  its work was let through
-                               /completed/ APP / RESOURCE  at which place it was done, if it is a step
+                               /branch/ APP / RESOURCE   somebody joined, with or without its work let through
+                               /started/ APP / RESOURCE  its work was let through after that
+                               /completed/ APP / RESOURCE  it was done, if it is a step: by its revision
                                /end/ APP / RESOURCE      it has followed the outcome
                                /conflict/ APP / RESOURCE it could not, or not yet if it is a notification
                                /resolutions/ APP / RESOURCE  what people have decided about that
@@ -20,7 +20,6 @@ Values are JSON, but an outcome and an end begin with their word, because that i
 from __future__ import annotations
 
 import json
-from dataclasses import field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
@@ -35,7 +34,7 @@ from globaltx.manifest.conflicts import (
 )
 from globaltx.manifest.notify import read_notification, read_notify, write_notification, write_notify
 from globaltx.manifest.times import format_time, parse_time
-from globaltx.transaction.model import Branch, BranchId, Decision, GlobalTransaction, Mode, Snapshot
+from globaltx.transaction.model import Branch, BranchId, Decision, GlobalTransaction, Mode
 from globaltx.transaction.states import UNDER_WAY, Outcome, State
 from globaltx.transaction.xid import Xid
 from globaltx.values import dataclass
@@ -175,8 +174,17 @@ def read_decision(xid: Xid, value: str) -> Decision:
 
 
 def write_branch(branch: Branch) -> str:
-    """Write that somebody joined, and what was left for the end."""
-    return _json(_joined(branch))
+    """Write that somebody joined, whether that lets its work through, and what was left for the end."""
+    return _json(_joined(branch) | ({"started": True} if branch.started else {}))
+
+
+def read_mode(value: str) -> tuple[str, bool]:
+    """The mode of a branch, and whether joining let its work through; no mode if that is no branch."""
+    try:
+        told = json.loads(value)
+        return told["mode"], told.get("started", False)
+    except (KeyError, TypeError, ValueError):
+        return "", False
 
 
 def read_branch(id_: BranchId, value: str) -> Branch:
@@ -191,6 +199,7 @@ def read_branch(id_: BranchId, value: str) -> Branch:
             id_,
             Mode(told["mode"]),
             calls=read_calls(told.get("calls")),
+            started=told.get("started", False),
             notification=read_notification(told.get("notification")),
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -233,6 +242,20 @@ def write_open(branch: Branch) -> str:
     return _json({"outcome": str(branch.outcome), "state": str(branch.state)} | rest | _joined(branch))
 
 
+def write_told(joined: str, outcome: str, *, started: bool, completed: int) -> str:
+    """The same of a branch that is told just now, made of what `write_branch` has written.
+
+    Raises:
+        ValueError: `write_branch` has not.
+    """
+    told: Json = json.loads(joined)
+    told |= {"outcome": outcome, "state": str(State.ACTIVE), "reason": "", "message": ""}
+    told["started"] = started or told.get("started", False)
+    if completed:
+        told["completed"] = completed
+    return _json(told)
+
+
 def read_open(keys: Keys, found: KeyValue) -> Branch:
     """Read it.
 
@@ -259,120 +282,6 @@ def read_open(keys: Keys, found: KeyValue) -> Branch:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidRecordError(found.key, error) from error
-
-
-@dataclass(slots=True)
-class Record:
-    """The keys of one transaction by what they are: values as they were read."""
-
-    xid: Xid
-    begin: str | None = None
-    decision: str | None = None
-    branches: dict[tuple[str, str], str] = field(default_factory=dict)
-    started: dict[tuple[str, str], str] = field(default_factory=dict)
-    completed: dict[tuple[str, str], str] = field(default_factory=dict)
-    ends: dict[tuple[str, str], str] = field(default_factory=dict)
-    conflicts: dict[tuple[str, str], str] = field(default_factory=dict)
-    resolutions: dict[tuple[str, str], str] = field(default_factory=dict)
-
-    def put(self, parts: list[str], value: str | None) -> None:
-        """Take in one key, by its parts behind the transaction's name; None: it was removed."""
-        what = parts[0]
-        if what == BEGIN:
-            self.begin = value
-        elif what == DECISION:
-            self.decision = value
-        elif (of := self._kind(what)) is not None:
-            branch = (unquote(parts[1]), unquote(parts[2]))
-            if value is None:
-                of.pop(branch, None)
-            else:
-                of[branch] = value
-
-    def _kind(self, what: str) -> dict[tuple[str, str], str] | None:
-        kinds = {
-            BRANCH: self.branches,
-            STARTED: self.started,
-            COMPLETED: self.completed,
-            END: self.ends,
-            CONFLICT: self.conflicts,
-            RESOLUTIONS: self.resolutions,
-        }
-        return kinds.get(what)
-
-    def rows(self, branch: BranchId) -> Json:
-        """The rows in conflict of a branch, and what became of decisions, as fields of a Branch's status."""
-        of = (branch.app, branch.resource)
-        _, _, rest = (self.ends.get(of) or self.conflicts.get(of) or "").partition(" ")
-        told: Json = json.loads(rest or "{}")
-        return {name: told[name] for name in ("conflictRows", "conflicts", "resolutions") if name in told}
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing of the transaction is there."""
-        return self.begin is None and self.decision is None and not self.branches and not self.ends
-
-    @property
-    def unsettled(self) -> int:
-        """How many branches have not followed the outcome."""
-        return sum(branch not in self.ends for branch in self.branches)
-
-    def snapshot(self) -> Snapshot | None:
-        """What they mean; None where no transaction was begun.
-
-        Raises:
-            InvalidRecordError: one of them is not what we write.
-        """
-        if self.begin is None:
-            return None
-        decision = None if self.decision is None else read_decision(self.xid, self.decision)
-        branches = sorted((self._branch(each, decision) for each in self.branches), key=lambda each: each.id)
-        return Snapshot(read_begin(self.xid, self.begin, decision), tuple(branches))
-
-    def _branch(self, of: tuple[str, str], decision: Decision | None) -> Branch:
-        joined = read_branch(BranchId(self.xid, *of), self.branches[of])
-        outcome = None if decision is None else decision.outcome
-        known = replace(
-            joined,
-            outcome=outcome,
-            started=of in self.started,
-            completed=int(self.completed.get(of, 0)),
-            resolutions=self._resolutions(joined.id),
-        )
-        settled = self.ends.get(of) or self.conflicts.get(of)
-        if settled is None:
-            return known
-        word, _, rest = settled.partition(" ")
-        try:
-            told = json.loads(rest)
-            return replace(
-                known,
-                state=State(word),
-                reason=told["reason"],
-                message=told["message"],
-                carried_out=read_carried_out(told),
-                attempts=told.get("attempts", 0),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            what = f"the end of branch {joined.id.name}"
-            raise InvalidRecordError(what, error) from error
-
-    def _resolutions(self, branch: BranchId) -> tuple[Resolution, ...]:
-        value = self.resolutions.get((branch.app, branch.resource))
-        try:
-            return () if value is None else read_resolutions({"resolutions": json.loads(value)})
-        except (KeyError, TypeError, ValueError) as error:
-            what = f"the decisions about branch {branch.name}"
-            raise InvalidRecordError(what, error) from error
-
-
-def record_of(keys: Keys, xid: Xid, found: Iterable[KeyValue]) -> Record:
-    """Sort the keys of one transaction."""
-    record = Record(xid)
-    start = len(keys.transaction(xid))
-    for each in found:
-        record.put(each.key[start:].split("/"), each.value)
-    return record
 
 
 _json = json.JSONEncoder(separators=(",", ":")).encode

@@ -52,7 +52,6 @@ from globaltx.stores.etcd.keys import (
     Keys,
     read_branch,
     read_open,
-    record_of,
     write_begin,
     write_branch,
     write_decision,
@@ -60,6 +59,7 @@ from globaltx.stores.etcd.keys import (
     write_resolutions,
     write_settlement,
 )
+from globaltx.stores.etcd.record import record_of
 from globaltx.stores.etcd.requests import (
     Txn,
     absent,
@@ -78,21 +78,20 @@ from globaltx.stores.etcd.requests import (
 from globaltx.stores.etcd.watcher import Watcher
 from globaltx.stores.kubernetes.faults import Patience
 from globaltx.transaction.conflict import with_new
-from globaltx.transaction.model import Branch
+from globaltx.transaction.model import Branch, BranchId
 from globaltx.transaction.states import ENDS, Outcome, State
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 
     from globaltx.stores.etcd.client import EtcdClient
-    from globaltx.stores.etcd.keys import Record
     from globaltx.stores.etcd.messages import Changes
+    from globaltx.stores.etcd.record import Record
     from globaltx.stores.etcd.requests import Answer, KeyValue
     from globaltx.stores.kubernetes.watcher import Health
     from globaltx.transaction.calls import Calls
     from globaltx.transaction.conflict import Resolution
     from globaltx.transaction.model import (
-        BranchId,
         Decision,
         GlobalTransaction,
         Mode,
@@ -110,6 +109,9 @@ TELL_PATIENCE = 0.005
 SETTLE_PATIENCE = 0.05
 """The same of an end: the work is done, and nobody waits for its being known."""
 _POLL_FIRST, _POLL_MOST = 0.005, 0.1
+
+Told = tuple[BranchId, str]
+"""A branch, and what `keys.read_open` reads of it."""
 
 _log = logging.getLogger(__name__)
 
@@ -148,9 +150,13 @@ def _steps(txns: list[Txn]) -> Iterator[list[Txn]]:
 def _unsettled(record: Record, branch: BranchId) -> Branch | None:
     """A branch as the keys of its transaction tell; None if it has ended, or is none."""
     found = record.snapshot()
-    if found is None or (branch.app, branch.resource) in record.ends:
+    if found is None:
         return None
-    return next((each for each in found.branches if each.id == branch), None)
+    return next((each for each in found.branches if each.id == branch and not each.settled), None)
+
+
+def _untold(found: Snapshot) -> list[Told]:
+    return [(each.id, write_open(each)) for each in found.branches if not each.settled]
 
 
 class EtcdStore:
@@ -217,19 +223,19 @@ class EtcdStore:
     async def start(self, branch: BranchId) -> None:
         """See `Store.start`; one request."""
         self._own(branch.xid)
-        await self._patience.with_call(lambda: self._note(branch, STARTED, ""))
+        await self._patience.with_call(lambda: self._note(branch, STARTED))
 
-    async def complete(self, branch: BranchId, place: int) -> None:
-        """See `Store.complete`; one request."""
+    async def complete(self, branch: BranchId) -> None:
+        """See `Store.complete`; one request: its revision is the place."""
         self._own(branch.xid)
-        await self._patience.with_call(lambda: self._note(branch, COMPLETED, str(place)))
+        await self._patience.with_call(lambda: self._note(branch, COMPLETED))
 
     async def decide(self, xid: Xid, decision: Decision) -> Decision:
         """See `Store.decide`; one request, and those that tell the branches are not waited for."""
         self._own(xid)
         stands, untold = await self._patience.with_call(lambda: self._decide(xid, decision))
         if untold:
-            task = asyncio.create_task(self._tell_quietly(untold), name=f"tell {xid}")
+            task = asyncio.create_task(self._tell_quietly(untold, stands.outcome), name=f"tell {xid}")
             self._telling.add(task)
             task.add_done_callback(self._telling.discard)
         return stands
@@ -315,9 +321,8 @@ class EtcdStore:
     async def _join(self, branch: Branch) -> Branch:
         xid, key = branch.id.xid, self.keys.of_branch(branch.id, BRANCH)
         begin, decision = self.keys.begin(xid), self.keys.decision(xid)
-        mark = self.keys.of_branch(branch.id, STARTED)
-        made = (put(key, write_branch(branch)), *([put(mark, "")] if branch.started else []))
-        first = nested(Txn((absent(key),), made, (get(key), get(mark))))
+        there = (get(key), get(self.keys.of_branch(branch.id, STARTED)))
+        first = nested(Txn((absent(key),), (put(key, write_branch(branch)),), there))
         txn = Txn((exists(begin), absent(decision)), (first,), (get(begin), get(decision)))
         until, delay = self._clock() + self._begin_wait, _POLL_FIRST
         with as_store_errors(f"join {xid} as {branch.id.app}/{branch.id.resource}"):
@@ -330,7 +335,8 @@ class EtcdStore:
             (mine,) = answer.nested(1)
             if mine.succeeded:
                 return branch
-            return replace(read_branch(branch.id, mine.found(0)[0].value), started=bool(mine.found(1)))
+            stands = read_branch(branch.id, mine.found(0)[0].value)
+            return replace(stands, started=stands.started or bool(mine.found(1)))
 
     async def _register(self, branch: Branch) -> None:
         key = self.keys.of_branch(branch.id, BRANCH)
@@ -339,11 +345,11 @@ class EtcdStore:
         with as_store_errors(f"register {branch.id.name}"):
             await self._batches.txn(branch.id.xid, txn)
 
-    async def _note(self, branch: BranchId, what: str, value: str) -> None:
+    async def _note(self, branch: BranchId, what: str) -> None:
         xid = branch.xid
         begin, decision = self.keys.begin(xid), self.keys.decision(xid)
         compare = (exists(self.keys.of_branch(branch, BRANCH)), absent(decision))
-        txn = Txn(compare, (put(self.keys.of_branch(branch, what), value),), (get(begin), get(decision)))
+        txn = Txn(compare, (put(self.keys.of_branch(branch, what), ""),), (get(begin), get(decision)))
         with as_store_errors(f"note {what} {branch.name}"):
             answer = await self._batches.txn(xid, txn)
             if not answer.succeeded:
@@ -356,7 +362,7 @@ class EtcdStore:
         if found is not None and found.transaction.decision is not None:
             raise AlreadyDecidedError(xid, found.transaction.decision)
 
-    async def _decide(self, xid: Xid, decision: Decision) -> tuple[Decision, list[Branch]]:
+    async def _decide(self, xid: Xid, decision: Decision) -> tuple[Decision, list[Told]]:
         key, stands = self.keys.decision(xid), replace(decision, at=self._utc())
         everything = get_all(self.keys.transaction(xid))
         txn = Txn(
@@ -366,39 +372,41 @@ class EtcdStore:
         )
         with as_store_errors(f"decide {xid}"):
             answer = await self._batches.txn(xid, txn)
-            found = self._known(xid, record_of(self.keys, xid, answer.found(1 if answer.succeeded else 0)))
+            if answer.succeeded:
+                return stands, record_of(self.keys, xid, answer.found(1)).untold()
+            found = self._known(xid, record_of(self.keys, xid, answer.found(0)))
         if found.transaction.decision is None:
             # An attempt whose answer was lost, or a rival, has been and gone: the next one will tell.
             message = f"decide {xid}: it was being decided"
             raise StoreUnavailableError(message)
-        return found.transaction.decision, [each for each in found.branches if not each.settled]
+        return found.transaction.decision, _untold(found)
 
-    async def _tell_quietly(self, branches: list[Branch]) -> None:
+    async def _tell_quietly(self, branches: list[Told], outcome: Outcome) -> None:
         try:
-            await self._patience.with_call(lambda: self._tell(branches))
+            await self._patience.with_call(lambda: self._tell(branches, outcome))
         except StoreError as error:
             _log.warning("the operator has to tell the branches: %s", error)
 
-    async def _tell(self, branches: list[Branch]) -> None:
-        xid = branches[0].id.xid
-        patience = TELL_PATIENCE if branches[0].outcome is Outcome.COMMIT else 0.0
+    async def _tell(self, branches: list[Told], outcome: Outcome) -> None:
+        xid = branches[0][0].xid
+        patience = TELL_PATIENCE if outcome is Outcome.COMMIT else 0.0
         with as_store_errors(f"tell the branches of {xid}"):
-            for step in _steps([self._telling_of(each) for each in branches]):
+            for step in _steps([self._telling_of(*each) for each in branches]):
                 await self._batches.txn(xid, all_of(step), patience)
 
-    def _telling_of(self, branch: Branch) -> Txn:
-        key = self.keys.open(branch.id)
-        there, ended = self.keys.of_branch(branch.id, BRANCH), self.keys.of_branch(branch.id, END)
-        return Txn((exists(there), absent(ended), absent(key)), (put(key, write_open(branch)),))
+    def _telling_of(self, branch: BranchId, told: str) -> Txn:
+        key = self.keys.open(branch)
+        there, ended = self.keys.of_branch(branch, BRANCH), self.keys.of_branch(branch, END)
+        return Txn((exists(there), absent(ended), absent(key)), (put(key, told),))
 
     async def _stamp(self, xid: Xid) -> int:
         with as_store_errors(f"stamp {xid}"):
             found = (await self._record(xid)).snapshot()
         if found is None or found.transaction.decision is None:
             return 0
-        untold = [each for each in found.branches if not each.settled]
+        untold = _untold(found)
         if untold:
-            await self._tell(untold)
+            await self._tell(untold, found.transaction.decision.outcome)
         return len(untold)
 
     async def _settle(self, branch: BranchId, settlement: Settlement) -> None:
@@ -426,8 +434,8 @@ class EtcdStore:
         of = (branch.app, branch.resource)
         if of not in found.branches:
             _log.info("branch %s was forgotten before it was settled", branch.name)
-        elif of not in found.ends:
-            outcome = (found.decision or "not taken").partition(" ")[0]
+        elif not found.ended(of):
+            outcome = found.outcome or "not taken"
             message = f"{branch.name} cannot be {settlement.state}: its outcome is {outcome}"
             raise StoreRefusedError(message)
 

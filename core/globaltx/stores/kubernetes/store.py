@@ -44,6 +44,7 @@ from globaltx.manifest.resources import (
     transaction_to_resource,
     write_decision,
 )
+from globaltx.modes import saga
 from globaltx.stores.base import (
     AlreadyDecidedError,
     StoreRefusedError,
@@ -135,10 +136,13 @@ class KubernetesStore:
         self._own(branch.xid)
         await self._patience.with_call(lambda: self._note(branch, started_status(self._utc()), "start"))
 
-    async def complete(self, branch: BranchId, place: int) -> None:
-        """See `Store.complete`; one write, and a read when it is too late."""
+    async def complete(self, branch: BranchId) -> None:
+        """See `Store.complete`; a read, a write, and a read more when it is too late.
+
+        Of two steps that are noted side by side both may get the same place.
+        """
         self._own(branch.xid)
-        await self._patience.with_call(lambda: self._note(branch, completed_status(place), "complete"))
+        await self._patience.with_call(lambda: self._complete(branch))
 
     async def decide(self, xid: Xid, decision: Decision) -> Decision:
         """See `Store.decide`; one write, and a read when another outcome stands."""
@@ -203,6 +207,12 @@ class KubernetesStore:
             stands = await self._records.add_branch(branch, owner)
             await self._undecided(xid, 0)
             return stands
+
+    async def _complete(self, branch: BranchId) -> None:
+        with as_store_errors(f"complete {branch.name}"):
+            known = await self._records.branches(branch.xid)
+        place = saga.place(each.branch for each in known)
+        await self._note(branch, completed_status(place), "complete")
 
     async def _note(self, branch: BranchId, status: dict[str, Any], what: str) -> None:
         patch = {"status": status}
