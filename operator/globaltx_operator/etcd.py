@@ -24,7 +24,7 @@ from globaltx.coordinator.conditions import Status
 from globaltx.coordinator.decide import decide
 from globaltx.coordinator.observed import Observed, ObservedBranch, Weight
 from globaltx.manifest.projected import Wanted
-from globaltx.stores.base import StoreError
+from globaltx.stores.base import StoreError, UnknownTransactionError
 from globaltx.stores.etcd.client import Listing
 from globaltx.stores.etcd.errors import EtcdError
 from globaltx.stores.etcd.keys import InvalidRecordError
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 
     from globaltx.coordinator.observed import Plan
     from globaltx.stores.etcd.client import EtcdClient
-    from globaltx.stores.etcd.messages import Change, Changes
+    from globaltx.stores.etcd.messages import Changes
+    from globaltx.stores.etcd.requests import KeyValue
     from globaltx.stores.etcd.store import EtcdStore
     from globaltx.transaction.model import Branch, Snapshot
     from globaltx_operator.metrics import Metrics
@@ -65,7 +66,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Known:
-    """A transaction's keys, which of its branches are open, and what was made of them last."""
+    """A transaction's keys, which of its branches were told, and what was made of them last."""
 
     record: Record
     open: set[tuple[str, str]]
@@ -105,7 +106,7 @@ class EtcdKeeper:
         metrics.kept(self.states)
 
     def _new_watcher(self) -> Watcher:
-        return Watcher(self._client, self._store.keys.prefix, rest=REST_SECONDS)
+        return Watcher(self._client, self._store.keys.prefix, rest=REST_SECONDS, deletes=False)
 
     def states(self) -> Counter[State]:
         """How many transactions stand where, as far as they are followed."""
@@ -153,6 +154,9 @@ class EtcdKeeper:
         try:
             await self._resolve(snapshot)
             await self._carry_out(xid, known, observed, plan)
+        except UnknownTransactionError:
+            self._drop(xid)  # somebody has removed it by hand, which we do not hear of
+            return None
         except StoreError as error:
             _log.warning("%s: %s", xid, error)
             return TELL_AFTER
@@ -221,13 +225,17 @@ class EtcdKeeper:
         if left > timedelta():
             return left
         try:
-            await self._store.forget(xid)
+            await self._store.remove(xid)
         except StoreError as error:
             _log.warning("%s: %s", xid, error)
             return TELL_AFTER
         del self._over[xid]
         self._hide(xid)
         return None
+
+    def _drop(self, xid: Xid) -> None:
+        self._known.pop(xid, None)
+        self._hide(xid)
 
     def _hide(self, xid: Xid) -> None:
         if self._projector is not None:
@@ -248,9 +256,7 @@ class EtcdKeeper:
         statuses = {xid: each.status for xid, each in self._known.items()}
         self._known.clear()
         for found in listing.found:
-            self._put(found.key, found.value, found.revision)
-        for xid in self._over:
-            self._known.pop(xid, None)
+            self._put(found)
         for xid, known in self._known.items():
             known.status = statuses.get(xid, known.status)
             queue.add(xid)
@@ -258,42 +264,29 @@ class EtcdKeeper:
             self._projector.listed(self._knows)
 
     def _changed(self, queue: WorkQueue[Xid], changes: Changes) -> None:
-        for xid in {self._apply(each) for each in changes.changes}:
-            if xid is not None and xid in self._known and xid not in self._over:
+        for xid in {self._put(each.key_value) for each in changes.changes}:
+            if xid is not None and xid in self._known:
                 _queue_up(queue, xid, self._known[xid].record)
 
-    def _apply(self, change: Change) -> Xid | None:
-        found = change.key_value
-        return self._put(found.key, None if change.deleted else found.value, found.revision)
-
-    def _put(self, key: str, value: str | None, revision: int) -> Xid | None:
-        """Take one key in; the xid that it is of, None if it is another's."""
-        namespace, (kind, *rest) = self._store.keys.parts(key)
+    def _put(self, found: KeyValue) -> Xid | None:
+        """Take one key in; the xid that it is of, None if it is another's, or of what is over."""
+        namespace, (kind, *rest) = self._store.keys.parts(found.key)
         if kind == "tx" and len(rest) in {2, 4}:  # NAME/begin, NAME/branch/APP/RESOURCE
             xid = Xid(namespace, rest[0])
-            self._of(xid).record.put(rest[1:], value, revision)
+            if (known := self._of(xid)) is not None:
+                known.record.put(rest[1:], found.value, found.revision)
         elif kind == "open" and len(rest) == 3:  # noqa: PLR2004  APP/NAME/RESOURCE
             xid = Xid(namespace, rest[1])
-            branch = (unquote(rest[0]), unquote(rest[2]))
-            self._note_open(xid, branch, there=value is not None)
+            if (known := self._of(xid)) is not None:
+                known.open.add((unquote(rest[0]), unquote(rest[2])))
         else:
             return None
-        known = self._known.get(xid)
-        if known is not None and known.record.empty and not known.open:
-            del self._known[xid]
-            if xid not in self._over:
-                self._hide(xid)
         return xid
 
-    def _note_open(self, xid: Xid, branch: tuple[str, str], *, there: bool) -> None:
-        if there:
-            self._of(xid).open.add(branch)
-        elif xid in self._known:
-            self._known[xid].open.discard(branch)
-
-    def _of(self, xid: Xid) -> _Known:
+    def _of(self, xid: Xid) -> _Known | None:
+        """What is known of a transaction; None if that is over, and only waits to be forgotten."""
         known = self._known.get(xid)
-        if known is None:
+        if known is None and xid not in self._over:
             known = self._known[xid] = _Known(Record(xid), set(), Status())
         return known
 

@@ -166,6 +166,17 @@ async def test_it_forgets_what_has_ended_and_nothing_else(
     assert (await client.list(prefix)).found == ()
 
 
+async def test_what_was_removed_by_hand_is_followed_no_more(
+    client: EtcdClient, store: EtcdStore, prefix: str
+) -> None:
+    xid = any_xid("t")
+    await store.begin(lasting(xid, timedelta(seconds=1)))
+    async with leading(client, prefix) as keeper:
+        await eventually(lambda: keeper.states()[State.ACTIVE] == 1)
+        await client.txn(Txn(success=(delete(store.keys.begin(xid)),)))
+        await eventually(lambda: not keeper.states())
+
+
 async def test_it_tells_whether_its_watch_goes_on(tmp_path: Path, prefix: str) -> None:
     with Etcd.up(folder=tmp_path / "etcd", durable=False) as own:
         async with (

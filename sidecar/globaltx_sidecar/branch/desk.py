@@ -208,13 +208,13 @@ class Desk(ABC):
                     _tally(job, datetime.now(UTC))
                 self._wake.set()  # the next ones need not wait until the store has heard of these
                 done = [job for job in jobs if job.settlement is not None]
-                ends = await asyncio.gather(*(self._settle(job) for job in done), return_exceptions=True)
+                ends = await self._settle_all(done)
         except Exception as error:  # noqa: BLE001  whatever it is, the branches are tried again, and it is told
             self._failed(jobs, error)
         else:
             self._failures = 0
             for job, end in zip(done, ends, strict=True):
-                if isinstance(end, Exception):
+                if end is not None:
                     self._failed([job], end)
             if not any(job.failures for job in self._jobs.values()):
                 self._health.ok(self._part)
@@ -222,6 +222,18 @@ class Desk(ABC):
             for job in jobs:
                 job.busy = 0
             self._changed()
+
+    async def _settle_all(self, jobs: list[Job]) -> list[Exception | None]:
+        """Tell the ends; what has failed, each."""
+        if len(jobs) > 1:
+            told = await asyncio.gather(*map(self._settle, jobs), return_exceptions=True)
+            return [each if isinstance(each, Exception) else None for each in told]
+        try:
+            for job in jobs:  # one is told without a task of its own
+                await self._settle(job)
+        except Exception as error:  # noqa: BLE001  as above
+            return [error]
+        return [None] * len(jobs)
 
     async def _settle(self, job: Job) -> None:
         settlement = job.settlement

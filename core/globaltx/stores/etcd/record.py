@@ -61,19 +61,15 @@ class Record:
     conflicts: dict[Of, str] = field(default_factory=dict)
     resolutions: dict[Of, str] = field(default_factory=dict)
 
-    def put(self, parts: list[str], value: str | None, revision: int = 0) -> None:
-        """Take in one key, by its parts behind the transaction's name; None: it was removed."""
+    def put(self, parts: list[str], value: str, revision: int = 0) -> None:
+        """Take in one key, by its parts behind the transaction's name."""
         what = parts[0]
         if what == BEGIN:
             self.begin = value
         elif what == DECISION:
             self.decision = value
         elif (of := self._kind(what)) is not None:
-            branch = (unquote(parts[1]), unquote(parts[2]))
-            if value is None:
-                of.pop(branch, None)
-            else:
-                of[branch] = revision if what == COMPLETED else value
+            of[unquote(parts[1]), unquote(parts[2])] = revision if what == COMPLETED else value
 
     def _kind(self, what: str) -> dict[Of, Any] | None:
         kinds: dict[str, dict[Of, Any]] = {

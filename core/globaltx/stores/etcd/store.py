@@ -24,7 +24,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -120,17 +120,28 @@ def _utc() -> datetime:
     return datetime.now(UTC)
 
 
-@contextmanager
-def as_store_errors(what: str) -> Iterator[None]:
-    """Raise what time heals as `StoreUnavailableError`, the rest as `StoreRefusedError`."""
-    try:
-        yield
-    except (EtcdUnavailableError, CompactedError) as error:
-        message = f"{what}: {error}"
-        raise StoreUnavailableError(message) from error
-    except (EtcdError, InvalidRecordError) as error:
-        message = f"{what}: {error}"
-        raise StoreRefusedError(message) from error
+class StoreErrors:
+    """Raises, in a ``with``, what time heals as `StoreUnavailableError`, the rest as `StoreRefusedError`.
+
+    What was being done is told by its parts, since mostly nobody asks. (A generator that is made a context
+    takes several times as long, in each call of the store.)
+    """
+
+    __slots__ = ("_what",)
+
+    def __init__(self, *what: str | Xid | BranchId) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """End; an error of etcd's goes on as one of the store."""
+        if error is not None and isinstance(error, (EtcdError, InvalidRecordError)):
+            what = " ".join(each.name if isinstance(each, BranchId) else str(each) for each in self._what)
+            passing = isinstance(error, (EtcdUnavailableError, CompactedError))
+            told = f"{what}: {error}"
+            raise (StoreUnavailableError if passing else StoreRefusedError)(told) from error
 
 
 def _steps(txns: list[Txn]) -> Iterator[list[Txn]]:
@@ -283,6 +294,11 @@ class EtcdStore:
         self._own(xid)
         await self._patience.with_call(lambda: self._forget(xid))
 
+    async def remove(self, xid: Xid) -> None:
+        """The same of what the caller knows to be settled, which it stays; one request."""
+        self._own(xid)
+        await self._patience.with_call(lambda: self._remove(xid))
+
     async def watch(self, app: str) -> AsyncGenerator[Branch, None]:
         """See `Store.watch`; etcd sends only what the app has to do."""
         watcher = Watcher(self._client, self.keys.opened_by(self._whose(), app), deletes=False)
@@ -308,7 +324,7 @@ class EtcdStore:
     async def _begin(self, born: GlobalTransaction) -> None:
         key = self.keys.begin(born.xid)
         txn = Txn((absent(key),), (put(key, write_begin(born)),), (get_all(self.keys.transaction(born.xid)),))
-        with as_store_errors(f"begin {born.xid}"):
+        with StoreErrors("begin", born.xid):
             answer = await self._batches.txn(born.xid, txn)
             if answer.succeeded:
                 return
@@ -325,7 +341,7 @@ class EtcdStore:
         first = nested(Txn((absent(key),), (put(key, write_branch(branch)),), there))
         txn = Txn((exists(begin), absent(decision)), (first,), (get(begin), get(decision)))
         until, delay = self._clock() + self._begin_wait, _POLL_FIRST
-        with as_store_errors(f"join {xid} as {branch.id.app}/{branch.id.resource}"):
+        with StoreErrors("join", branch.id):
             while not (answer := await self._batches.txn(xid, txn)).succeeded:
                 self._refuse_decided(xid, answer)
                 if self._clock() + delay > until:
@@ -342,7 +358,7 @@ class EtcdStore:
         key = self.keys.of_branch(branch.id, BRANCH)
         made = (put(key, write_branch(branch)), put(self.keys.open(branch.id), write_open(branch)))
         txn = Txn((exists(self.keys.decision(branch.id.xid)), absent(key)), made)
-        with as_store_errors(f"register {branch.id.name}"):
+        with StoreErrors("register", branch.id):
             await self._batches.txn(branch.id.xid, txn)
 
     async def _note(self, branch: BranchId, what: str) -> None:
@@ -350,7 +366,7 @@ class EtcdStore:
         begin, decision = self.keys.begin(xid), self.keys.decision(xid)
         compare = (exists(self.keys.of_branch(branch, BRANCH)), absent(decision))
         txn = Txn(compare, (put(self.keys.of_branch(branch, what), ""),), (get(begin), get(decision)))
-        with as_store_errors(f"note {what} {branch.name}"):
+        with StoreErrors("note", what, branch):
             answer = await self._batches.txn(xid, txn)
             if not answer.succeeded:
                 self._refuse_decided(xid, answer)
@@ -370,7 +386,7 @@ class EtcdStore:
             (put(key, write_decision(stands)), everything),
             (everything,),
         )
-        with as_store_errors(f"decide {xid}"):
+        with StoreErrors("decide", xid):
             answer = await self._batches.txn(xid, txn)
             if answer.succeeded:
                 return stands, record_of(self.keys, xid, answer.found(1)).untold()
@@ -390,7 +406,7 @@ class EtcdStore:
     async def _tell(self, branches: list[Told], outcome: Outcome) -> None:
         xid = branches[0][0].xid
         patience = TELL_PATIENCE if outcome is Outcome.COMMIT else 0.0
-        with as_store_errors(f"tell the branches of {xid}"):
+        with StoreErrors("tell the branches of", xid):
             for step in _steps([self._telling_of(*each) for each in branches]):
                 await self._batches.txn(xid, all_of(step), patience)
 
@@ -400,7 +416,7 @@ class EtcdStore:
         return Txn((exists(there), absent(ended), absent(key)), (put(key, told),))
 
     async def _stamp(self, xid: Xid) -> int:
-        with as_store_errors(f"stamp {xid}"):
+        with StoreErrors("stamp", xid):
             found = (await self._record(xid)).snapshot()
         if found is None or found.transaction.decision is None:
             return 0
@@ -415,7 +431,7 @@ class EtcdStore:
         over = (delete(self.keys.open(branch)), delete(self.keys.of_branch(branch, CONFLICT)))
         compare = (exists(there), absent(end), self._outcome_is(branch.xid, settlement.state))
         txn = Txn(compare, (done, *over), (get_all(self.keys.transaction(branch.xid)),))
-        with as_store_errors(f"settle {branch.name}"):
+        with StoreErrors("settle", branch):
             answer = await self._batches.txn(branch.xid, txn, SETTLE_PATIENCE)
             if answer.succeeded:
                 return
@@ -440,7 +456,7 @@ class EtcdStore:
             raise StoreRefusedError(message)
 
     async def _contest(self, branch: BranchId, settlement: Settlement) -> None:
-        with as_store_errors(f"settle {branch.name}"):
+        with StoreErrors("settle", branch):
             record = await self._record(branch.xid)
             mine = _unsettled(record, branch)
             if mine is None:
@@ -459,7 +475,7 @@ class EtcdStore:
             await self._over_what_was_read(record, branch, puts)
 
     async def _resolve(self, branch: BranchId, resolutions: Sequence[Resolution]) -> None:
-        with as_store_errors(f"resolve {branch.name}"):
+        with StoreErrors("resolve", branch):
             record = await self._record(branch.xid)
             mine = _unsettled(record, branch)
             if mine is None or mine.state is not State.CONFLICT:
@@ -490,7 +506,7 @@ class EtcdStore:
             raise EtcdUnavailableError(message)
 
     async def _read(self, xid: Xid) -> Snapshot:
-        with as_store_errors(f"read {xid}"):
+        with StoreErrors("read", xid):
             return self._known(xid, await self._record(xid))
 
     async def _record(self, xid: Xid) -> Record:
@@ -504,14 +520,18 @@ class EtcdStore:
         return found
 
     async def _forget(self, xid: Xid) -> None:
-        with as_store_errors(f"forget {xid}"):
+        with StoreErrors("forget", xid):
             found = await self._record(xid)
             if found.empty:
                 return
             if found.decision is None or found.unsettled:
                 message = f"{xid} is not settled: {found.unsettled} of {len(found.branches)} branches are not"
                 raise StoreRefusedError(message)
-            gone = Txn((exists(self.keys.decision(xid)),), (delete_all(self.keys.transaction(xid)),))
+        await self._remove(xid)
+
+    async def _remove(self, xid: Xid) -> None:
+        gone = Txn((exists(self.keys.decision(xid)),), (delete_all(self.keys.transaction(xid)),))
+        with StoreErrors("forget", xid):
             await self._batches.txn(xid, gone)
 
     def _whose(self) -> str:
