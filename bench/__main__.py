@@ -23,7 +23,7 @@ from bench.figures import Figure, table
 from bench.options import Options
 from bench.page import PAGE, filled
 from bench.picture import svg
-from bench.rows import calls, coordination, growth, http, local, order, plain, settle
+from bench.rows import calls, coordination, growth, http, local, order, plain, settle, shown
 from bench.stores import KINDS
 from dev.folders import locked, state_root
 from dev.progress import say, step
@@ -47,6 +47,7 @@ ROWS: dict[str, Callable[[Options], list[Figure]]] = {
     "tcc": calls.tcc,
     "saga": calls.saga,
     "settle": settle.measure,
+    "shown": shown.measure,
     "growth": growth.measure,
 }
 
