@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from dev.cluster import processes
 from dev.cluster.binaries import binaries
-from dev.cluster.certificates import authority, issue
 from dev.cluster.ports import by_chance, choose_ports, is_free
 from dev.errors import ToolError
+from dev.etcd.certificates import make_certificates
 from dev.folders import locked, state_root
 from dev.progress import step
 from dev.shell import tail
@@ -84,10 +84,16 @@ class Member:
         """Let it go on."""
         self._signal(signal.SIGCONT)
 
-    def start(self, *, wait: bool = True) -> None:
-        """Start it, and wait until it takes part."""
+    def lose(self) -> None:
+        """End it as a crash does, and lose its data."""
+        self.crash()
+        shutil.rmtree(self._etcd.folder / self.name, ignore_errors=True)
+
+    def start(self, *, wait: bool = True, joins: bool = False) -> None:
+        """Start it, and wait until it takes part; ``joins``: the others have been told that it is new."""
         if self.process is None:
-            processes.spawn(self._etcd.command(self), self._log)
+            state = ["--initial-cluster-state=existing"] if joins else []
+            processes.spawn([*self._etcd.command(self), *state], self._log)
         if wait:
             wait_for(f"etcd {self.name} (log: {self._log})", self._answers, seconds=_READY_SECONDS)
 
@@ -107,6 +113,11 @@ class Member:
         with urllib.request.urlopen(request, timeout=_ASK_SECONDS, context=self._etcd.trust()) as answer:  # noqa: S310
             found: Json = json.load(answer)
         return found
+
+    @property
+    def log(self) -> str:
+        """What it has said so far, in all its lives."""
+        return self._log.read_text()
 
     @property
     def leads(self) -> bool:
@@ -244,6 +255,10 @@ class Etcd:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.with_name(self.folder.name + ".lock").unlink(missing_ok=True)
 
+    def renew(self) -> None:
+        """Make another authority, and all that it signs; members trust it from their next start on."""
+        make_certificates(self.folder / "pki", self.credentials)
+
     def processes(self) -> list[processes.Process]:
         """The members that run."""
         return processes.owned(self.folder, ["etcd"])
@@ -260,7 +275,7 @@ class Etcd:
 
     def command(self, member: Member) -> list[str]:
         """How a member is called."""
-        peers = {each.name: f"http://127.0.0.1:{each.peer}" for each in self.members}
+        peers = {each.name: f"{self.scheme}://127.0.0.1:{each.peer}" for each in self.members}
         made = [
             str(binaries() / "etcd"),
             f"--name={member.name}",
@@ -276,6 +291,8 @@ class Etcd:
             pki = self.folder / "pki"
             made += [f"--cert-file={pki}/server.crt", f"--key-file={pki}/server.key"]
             made += [f"--trusted-ca-file={pki}/ca.crt", "--client-cert-auth"]
+            made += [f"--peer-cert-file={pki}/server.crt", f"--peer-key-file={pki}/server.key"]
+            made += [f"--peer-trusted-ca-file={pki}/ca.crt", "--peer-client-cert-auth"]
         return [*made, *([] if self.shape.durable else ["--unsafe-no-fsync"]), *self.shape.options]
 
     def _start(self) -> None:
@@ -311,17 +328,8 @@ class Etcd:
         if self.shape.password:
             (self.credentials / "username").write_text(USER)
             (self.credentials / "password").write_text(self.shape.password)
-        pki = self.folder / "pki"
-        if not self.shape.tls or pki.exists():
-            return
-        pki.mkdir()
-        ca = authority("etcd")
-        ca.write(pki, "ca")
-        issue(ca, "server", hosts=["127.0.0.1", "localhost"]).write(pki, "server")
-        issue(ca, "somebody").write(self.credentials, "tls")
-        # Its gateway takes no client's certificate that has a common name, which it would take for a user.
-        issue(ca, "", groups=["globaltx"]).write(pki, "asking")
-        shutil.copy(pki / "ca.crt", self.credentials / "ca.crt")
+        if self.shape.tls and not (self.folder / "pki").exists():
+            self.renew()
 
     def _lock_up(self) -> None:
         """Let only root in; where that is so already, its password does."""
