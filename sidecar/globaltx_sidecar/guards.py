@@ -37,12 +37,16 @@ class Guards:
         """Remember, until the call is answered, what it has committed."""
         _remember(self._began, call, work)
 
+    def is_other(self, call: Guarded, work: int) -> bool:
+        """Whether a call that is not answered yet has begun with another statement than this."""
+        return self._began.get(call, work) != work
+
     def goes_on(self, call: Guarded, work: int) -> bool:
         """Whether a call whose row is there is no repeat, but wants to do more than it has committed.
 
         Its row says nothing from then on: the rest of its work was not done, and never will be.
         """
-        if self._began.get(call, work) != work:
+        if self.is_other(call, work):
             _remember(self._torn, call, None)
         return self.is_torn(call)
 

@@ -67,6 +67,9 @@ class Traces(Protocol):
     def xid_of(self, trace: str) -> Xid | None:
         """The transaction that a trace id (32 hexadecimal digits, lower case) belongs to, if any."""
 
+    def call_of(self, trace: str) -> Guarded | None:
+        """The call of this application that it belongs to, if any."""
+
 
 class Guards(Protocol):
     """What guard rows say, for whoever makes the calls."""
@@ -79,6 +82,9 @@ class Guards(Protocol):
 
     def began(self, call: Guarded, work: int) -> None:
         """A call has committed; ``work`` tells its first statement from others."""
+
+    def is_other(self, call: Guarded, work: int) -> bool:
+        """Whether a call that is not answered yet has begun with another statement than this."""
 
     def goes_on(self, call: Guarded, work: int) -> bool:
         """Whether a call whose row is there is no repeat, but wants to do more than it has committed."""

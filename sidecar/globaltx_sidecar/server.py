@@ -115,7 +115,8 @@ class Sidecar:
         self._metrics = Metrics()
         self._health = Health(self._metrics)
         joins_by_trace = settings.http is not None and settings.http.joins_by_trace
-        self._traces = Traces(time.monotonic) if joins_by_trace else None
+        guards_calls = any(each.datasource.guards_calls for each in settings.datasources)
+        self._traces = Traces(time.monotonic, of_calls=guards_calls) if joins_by_trace else None
         self._guards = Guards(settings.namespace, settings.app)
         self._client = KubernetesClient(surroundings.access)
         self._etcd = (
@@ -167,6 +168,7 @@ class Sidecar:
                 *(self._store, self._settings.app, self._around.pod, self._metrics),
                 guards=self._guards,
                 rows=databases,
+                traced=self._traces is not None and self._traces.of_calls,
             )
             proxy = (
                 None
@@ -269,7 +271,7 @@ class Sidecar:
             databases.carriers if databases else {},
             self._health,
             self._metrics,
-            caller=None if upstream is None else HttpCaller(upstream, tries, self._guards),
+            caller=None if upstream is None else HttpCaller(upstream, tries, self._guards, self._traces),
             sweep_seconds=self._around.sweep_seconds,
             sender=self._sender,
             guard_rows=databases.guard_rows if databases else None,

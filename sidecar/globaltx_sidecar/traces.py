@@ -6,6 +6,9 @@ forgotten it. A request that brings a trace id of somebody else's goes on with a
 https://www.w3.org/TR/trace-context/ calls to restart a trace; so no statement is ever counted to another
 transaction, however many there are in one trace.
 
+A request that is a branch by itself (a try, a step, and the calls at its end) owns its trace alone, as that
+call, where statements write guard rows by it.
+
 A trace is remembered for a while after its last request: a statement that comes late belongs to a
 transaction that has ended, and is refused by it, instead of passing without one.
 """
@@ -15,9 +18,10 @@ from __future__ import annotations
 import re
 import secrets
 from collections import OrderedDict
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, TypeAlias
 
+from globaltx.modes.guard_row import Guarded
 from globaltx.values import dataclass
 
 if TYPE_CHECKING:
@@ -41,6 +45,10 @@ _PARENT = re.compile(
 )
 _INVALID_VERSION = "ff"
 _FIRST_VERSION = "00"
+
+
+Owner: TypeAlias = "Xid | Guarded | None"
+"""Whom a trace belongs to: a transaction, one call of the application, or requests without any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,58 +78,73 @@ def read_parent(headers: CIMultiDict[str]) -> Parent | None:
 
 
 @dataclass(slots=True)
-class _Owner:
+class _Owned:
     """Whom a trace belongs to, and how many requests of it are under way."""
 
-    xid: Xid | None
+    by: Owner
     under_way: int = 0
 
 
 class Traces:
-    """The traces of one pod; ``now`` tells seconds of a clock that only goes forward."""
+    """The traces of one pod; ``now`` tells seconds of a clock that only goes forward.
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    ``of_calls``: there are guard rows, so that calls own their traces.
+    """
+
+    def __init__(self, now: Callable[[], float], *, of_calls: bool = False) -> None:
+        self.of_calls = of_calls
         self._now = now
-        self._owners: dict[str, _Owner] = {}
+        self._owners: dict[str, _Owned] = {}
         self._over: OrderedDict[str, float] = OrderedDict()
         """Of those whose requests are over, when each is forgotten."""
 
     def xid_of(self, trace: str) -> Xid | None:
         """The transaction that a trace (lower case) belongs to here."""
-        owner = self._owners.get(trace)
-        return None if owner is None or self._is_forgotten(trace) else owner.xid
+        owner = self._owner(trace)
+        return None if isinstance(owner, Guarded) else owner
+
+    def call_of(self, trace: str) -> Guarded | None:
+        """The call of the application that a trace (lower case) belongs to here."""
+        owner = self._owner(trace)
+        return owner if isinstance(owner, Guarded) else None
+
+    def _owner(self, trace: str) -> Owner:
+        found = self._owners.get(trace)
+        return None if found is None or self._is_forgotten(trace) else found.by
 
     @contextmanager
-    def entered(self, headers: CIMultiDict[str], xid: Xid | None) -> Iterator[None]:
-        """Keep the trace of a request for its transaction, while it is under way.
+    def entered(self, headers: CIMultiDict[str], owner: Owner) -> Iterator[None]:
+        """Keep the trace of a request for its owner, while it is under way.
 
-        ``headers`` are those that it goes on with: with an xid they name a trace that is sampled, since
+        ``headers`` are those that it goes on with: with an owner they name a trace that is sampled, since
         who does not record a statement does not comment it either. A trace of somebody else's is replaced.
         """
         self._forget()
         parent = read_parent(headers)
-        if parent is None and xid is None:
+        if isinstance(owner, Guarded) and not self.of_calls:
+            owner = None
+        if parent is None and owner is None:
             yield  # what the application begins by itself nobody else knows
             return
-        if parent is None or not self._is_free(parent.trace, xid):
+        if parent is None or not self._is_free(parent.trace, owner):
             parent = Parent(secrets.token_hex(16), secrets.token_hex(8), parent.flags if parent else 0)
             headers.popall(STATE_HEADER, None)
-        if xid is not None:
+        if owner is not None:
             parent = Parent(parent.trace, parent.span, parent.flags | _SAMPLED)
         headers[PARENT_HEADER] = str(parent)
-        owner = self._owners.setdefault(parent.trace, _Owner(xid))
-        owner.under_way += 1
+        found = self._owners.setdefault(parent.trace, _Owned(owner))
+        found.under_way += 1
         self._over.pop(parent.trace, None)
         try:
             yield
         finally:
-            owner.under_way -= 1
-            if not owner.under_way:
+            found.under_way -= 1
+            if not found.under_way:
                 self._over[parent.trace] = self._now() + LINGER_SECONDS
 
-    def _is_free(self, trace: str, xid: Xid | None) -> bool:
-        owner = self._owners.get(trace)
-        return owner is None or owner.xid == xid
+    def _is_free(self, trace: str, owner: Owner) -> bool:
+        found = self._owners.get(trace)
+        return found is None or found.by == owner
 
     def _is_forgotten(self, trace: str) -> bool:
         until = self._over.get(trace)
@@ -135,3 +158,8 @@ class Traces:
                 return
             del self._over[trace]
             del self._owners[trace]
+
+
+def owned(traces: Traces | None, headers: CIMultiDict[str], owner: Owner) -> AbstractContextManager[None]:
+    """Keep the trace of a request for its owner, where traces matter."""
+    return nullcontext() if traces is None else traces.entered(headers, owner)

@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 import pytest
 from multidict import CIMultiDict
 
+from globaltx.modes.guard_row import Guarded
+from globaltx.modes.tcc import Operation
 from globaltx.transaction.xid import Xid
-from globaltx_sidecar.traces import LINGER_SECONDS, OVER_MAX, Parent, Traces, read_parent
+from globaltx_sidecar.traces import LINGER_SECONDS, OVER_MAX, Owner, Parent, Traces, read_parent
 
 ONE, OTHER = Xid("shop", "one"), Xid("shop", "other")
+TRY, CONFIRM = (Guarded(ONE, "debit.1", each) for each in (Operation.TRY, Operation.CONFIRM))
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
@@ -21,9 +24,9 @@ class Pod:
     traces: Traces = field(init=False)
 
     def __post_init__(self) -> None:
-        self.traces = Traces(lambda: self.now)
+        self.traces = Traces(lambda: self.now, of_calls=True)
 
-    def enter(self, stack: ExitStack, xid: Xid | None, trace: str = TRACE, flags: int = 0) -> str:
+    def enter(self, stack: ExitStack, xid: Owner, trace: str = TRACE, flags: int = 0) -> str:
         """Let a request in; the trace that it goes on with."""
         headers = CIMultiDict(traceparent=f"00-{trace}-{SPAN}-{flags:02x}", tracestate="a=1")
         stack.enter_context(self.traces.entered(headers, xid))
@@ -128,3 +131,34 @@ def test_of_too_many_the_oldest_that_are_over_go_first(pod: Pod) -> None:
 )
 def test_only_what_the_standard_says_is_a_trace(lines: list[str], parent: Parent | None) -> None:
     assert read_parent(CIMultiDict([("traceparent", line) for line in lines])) == parent
+
+
+def test_each_call_owns_its_trace_alone(pod: Pod) -> None:
+    """Also against its own transaction, whose other statements are undone by globaltx."""
+    with ExitStack() as stack:
+        assert pod.enter(stack, TRY) == TRACE
+        assert (pod.traces.call_of(TRACE), pod.traces.xid_of(TRACE)) == (TRY, None)
+        others = {pod.enter(stack, each) for each in (CONFIRM, ONE, None)}
+        assert TRACE not in others
+        assert {pod.traces.call_of(each) for each in others} == {CONFIRM, None}
+        assert pod.enter(stack, TRY) == TRACE  # a repeat
+    pod.now += LINGER_SECONDS
+    assert pod.traces.call_of(TRACE) is None
+
+
+def test_a_call_without_a_trace_gets_one_that_is_sampled(pod: Pod) -> None:
+    headers: CIMultiDict[str] = CIMultiDict()
+    with pod.traces.entered(headers, CONFIRM):
+        parent = read_parent(headers)
+        assert parent is not None
+        assert (pod.traces.call_of(parent.trace), parent.flags) == (CONFIRM, 1)
+
+
+def test_without_guard_rows_calls_are_requests_of_no_transaction() -> None:
+    traces, headers = Traces(lambda: 0.0), CIMultiDict(traceparent=f"00-{TRACE}-{SPAN}-00")
+    with traces.entered(headers, TRY):
+        assert headers["traceparent"] == f"00-{TRACE}-{SPAN}-00"
+        assert traces.call_of(TRACE) is None
+    bare: CIMultiDict[str] = CIMultiDict()
+    with traces.entered(bare, TRY):
+        assert not bare

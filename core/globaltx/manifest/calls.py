@@ -21,6 +21,8 @@ def write_calls(calls: Calls) -> dict[str, Any]:
     )
     if calls.step is not None:
         more["step"] = _write_step(calls.step)
+    if calls.traced:
+        more["guardByTrace"] = True
     return more | {
         "onCommit": calls.on_commit,
         "onRollback": calls.on_rollback,
@@ -57,6 +59,7 @@ def read_calls(raw: Mapping[str, Any] | None) -> Calls | None:
         by=raw.get("registeredBy", ""),
         reservation=_reservation(raw.get("reservation")),
         step=_step(raw.get("step")),
+        traced=raw.get("guardByTrace", False),
     )
 
 

@@ -110,3 +110,5 @@ class Calls:
     """Set where what was tried ends by itself."""
     step: Step | None = None
     """Set where the branch is a step of a saga."""
+    traced: bool = False
+    """Whether statements that name the trace of its request, or of a call, write its guard rows."""

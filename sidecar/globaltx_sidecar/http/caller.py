@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from multidict import CIMultiDict
 
 from globaltx.coordinator.reasons import Reason
-from globaltx.modes.guard_row import DONE
+from globaltx.modes.guard_row import DONE, Guarded
 from globaltx_sidecar.branch.call_desk import CallFailedError
 from globaltx_sidecar.http.headers import carry_branch, carry_xid
 from globaltx_sidecar.http.upstream import UpstreamError
+from globaltx_sidecar.traces import owned
 
 if TYPE_CHECKING:
     from globaltx.modes.guard_row import Finding
@@ -22,15 +23,19 @@ if TYPE_CHECKING:
     from globaltx_sidecar.guards import Guards
     from globaltx_sidecar.http.tries import Tries
     from globaltx_sidecar.http.upstream import Upstream
+    from globaltx_sidecar.traces import Traces
 
 
 class HttpCaller:
     """Implements `globaltx_sidecar.branch.call_desk.Caller` over the application's port on loopback."""
 
-    def __init__(self, upstream: Upstream, tries: Tries, guards: Guards) -> None:
+    def __init__(
+        self, upstream: Upstream, tries: Tries, guards: Guards, traces: Traces | None = None
+    ) -> None:
         self._upstream = upstream
         self._tries = tries
         self._guards = guards
+        self._traces = traces
 
     async def call(self, branch: BranchId, call: Call, attempt: int) -> int | Finding:
         """Make a call; a guarded branch's try that is still under way here is waited for.
@@ -47,8 +52,11 @@ class HttpCaller:
         headers = CIMultiDict(request.headers)
         carry_xid(headers, branch.xid)
         carry_branch(headers, branch, call.operation, attempt)
+        # A row of this call says something only where what it takes back has written one by the same way.
+        traces = self._traces if call.calls.traced else None
         try:
-            status = await self._send(call, headers)
+            with owned(traces, headers, Guarded.of(branch, call.operation)):
+                status = await self._send(call, headers)
         except UpstreamError as error:
             finding = self._guards.taken(branch, call.operation)
             if finding in DONE:

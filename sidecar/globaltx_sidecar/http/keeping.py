@@ -30,7 +30,9 @@ class NotLetThroughError(UpstreamError):
         self.reason = reason
 
 
-def calls_of(rules: Rules, route: Route, path: str, request: Request, by: str) -> Calls:
+def calls_of(
+    rules: Rules, route: Route, path: str, request: Request, by: str, *, traced: bool = False
+) -> Calls:
     """What a try's branch asks for at its end, by the rules of now."""
     found = variables(route, path) if route.path_template else {}
     reservation = rules.reservation
@@ -43,6 +45,7 @@ def calls_of(rules: Rules, route: Route, path: str, request: Request, by: str) -
         refusals_max=rules.refusals_max,
         guarded=rules.guarded,
         by=by,
+        traced=traced,
         step=Step(route.name, rules.order, rules.depends_on) if isinstance(rules, Saga) else None,
         reservation=reservation and replace(reservation, state=filled(reservation.state, found)),
     )

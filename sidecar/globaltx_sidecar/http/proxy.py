@@ -17,6 +17,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar, get_args
 
 from globaltx.coordinator.reasons import Reason
+from globaltx.modes.guard_row import Guarded
 from globaltx.values import dataclass
 from globaltx_sidecar.http import tunnel
 from globaltx_sidecar.http.answers import Response, refusal
@@ -41,6 +42,7 @@ from globaltx_sidecar.http.tries import (
 )
 from globaltx_sidecar.http.under_way import REQUESTS_MAX, UnderWay
 from globaltx_sidecar.http.upstream import UpstreamError
+from globaltx_sidecar.traces import owned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -167,12 +169,12 @@ class Proxy:
     ) -> AbstractContextManager[None]:
         """Keep the request's trace for its transaction.
 
-        A try or a step is the application's own affair: it undoes what its statements did by itself.
+        A try or a step is the application's own affair: it undoes what its statements did by itself. Its
+        trace is that of a call, once that has its branch.
         """
-        if self.traces is None:
+        if route is not None and route.tries is not None:
             return nullcontext()
-        own = route is not None and route.tries is not None
-        return self.traces.entered(asked.headers, None if own else xid)
+        return owned(self.traces, asked.headers, xid)
 
     async def _pass_on(self, asked: Asked) -> Response | None:
         if asked.upgrade:
@@ -245,7 +247,8 @@ class Proxy:
     async def _send_try(self, asked: Asked, this: Try, body: bytes, route: Route) -> Reply:
         operation = operation_of(route)
         carry_branch(asked.headers, this.id, operation, 1)
-        response = await self.upstream.send(asked.request, asked.target, asked.headers, body)
+        with owned(self.traces, asked.headers, Guarded.of(this.id, operation)):
+            response = await self.upstream.send(asked.request, asked.target, asked.headers, body)
         try:
             self.tries.heard(this, operation)
         except NotLetThroughError:

@@ -101,7 +101,7 @@ class Try:
 class Tries:
     """The tries of this application that go through this sidecar."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  most have a default
         self,
         store: Store,
         app: str,
@@ -111,6 +111,7 @@ class Tries:
         wait_seconds: float = WAIT_SECONDS,
         guards: Guards | None = None,
         rows: Rows | None = None,
+        traced: bool = False,
     ) -> None:
         self._store = store
         self._app = app
@@ -120,6 +121,8 @@ class Tries:
         self._known: dict[BranchId, Try] = {}
         self._guards = guards
         self._rows = rows
+        self._traced = traced
+        """Whether statements write guard rows by the trace that they name."""
 
     def under_way(self, branch: BranchId) -> bool:
         """Whether the application has not answered this try yet."""
@@ -191,7 +194,8 @@ class Tries:
         rules = route.tries
         if rules is None:  # a bug: only such routes have tries
             raise RuntimeError
-        calls = calls_of(rules, route, path, request, f"{self._pod}/{secrets.token_hex(8)}")
+        by = f"{self._pod}/{secrets.token_hex(8)}"
+        calls = calls_of(rules, route, path, request, by, traced=self._traced)
         try:
             stands = await insist(
                 lambda: self._store.join(this.id, rules.mode, calls, started=rules.guarded),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from h2.errors import ErrorCodes
 
 from globaltx.coordinator.reasons import Reason
+from globaltx.modes.guard_row import Guarded
 from globaltx_sidecar.http.answers import Refusal
 from globaltx_sidecar.http.filter import Begin, Refuse, TakePart, path_of
 from globaltx_sidecar.http.headers import carry_branch, carry_xid, drop_xid
@@ -19,6 +20,7 @@ from globaltx_sidecar.http2.conduct import Transaction
 from globaltx_sidecar.http2.metadata import with_xid
 from globaltx_sidecar.http2.outbox import Data, Head, Outbox
 from globaltx_sidecar.http2.trying import Trying, unsupported
+from globaltx_sidecar.traces import owned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from globaltx_sidecar.http2.conduct import Held
     from globaltx_sidecar.http2.metadata import Request
     from globaltx_sidecar.http2.side import Side
+    from globaltx_sidecar.traces import Owner
 
 WAITING_BYTES_ALL = 16 * 1024 * 1024
 """How much of all bodies may wait here together; past it, whose body has to wait is reset."""
@@ -166,7 +169,7 @@ class Exchange:
         if self._over:
             return
         carry_branch(self.request.headers, branch, operation, 1)
-        self._pass_on()  # what its statements do the application undoes itself
+        self._pass_on(Guarded.of(branch, operation))  # what its statements do the application undoes itself
         self._between.write()
 
     async def _once_it_exists(self, xid: Xid) -> None:
@@ -178,11 +181,10 @@ class Exchange:
             self._pass_on(xid)
         self._between.write()
 
-    def _pass_on(self, xid: Xid | None = None) -> None:
+    def _pass_on(self, owner: Owner = None) -> None:
         if self._over:
             return
-        if self._proxy.traces is not None:
-            self._stack.enter_context(self._proxy.traces.entered(self.request.headers, xid))
+        self._stack.enter_context(owned(self._proxy.traces, self.request.headers, owner))
         if self._held is None:
             self.down.start()
         self._between.admit(self)

@@ -60,12 +60,12 @@ def check_alone(xid: Xid | None) -> None:
 
 
 def enter(
-    standing: Standing, call: Guarded, work: int, *, opening: tuple[bytes, ...] = ()
+    standing: Standing, call: Guarded, work: int, *, opening: tuple[bytes, ...] = (), reads: bool = False
 ) -> Generator[Step, Any, None]:
     """Write the guard row of the local transaction, unless it has it; return if its work is to be done.
 
     ``opening`` is what begins the local transaction, if the application did not; ``work`` tells the statement
-    that comes next from others.
+    that comes next from others. ``reads``: it does nothing, so that behind the call's work it may go without.
 
     Raises:
         RefusedError: it is not to be done, or the guard would not be exact here.
@@ -76,7 +76,9 @@ def enter(
     calls = _check_place(standing, call, begins=bool(opening))
     insert = guard_insert(standing.schema, calls.owner, call)
     inserted = (yield from _run(standing, *opening, insert)).affected_rows
-    if inserted == 0:
+    if not inserted and reads and calls.is_other(call, work):
+        return
+    if not inserted:
         finding = judge(call, inserted, (yield from _maker(standing, calls.owner, call)))
         if finding is Finding.REPEATED and calls.goes_on(call, work):
             standing.ended()

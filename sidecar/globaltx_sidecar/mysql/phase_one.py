@@ -7,7 +7,6 @@ connection. A packet that turns out to have nothing to tell is passed on as it c
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from globaltx.undo.literal import Text
 from globaltx.undo.reading import locking_read
 from globaltx.undo.statement import Control, Delete, Insert, Joined, Select, Set, Setting, Update, Verb
 from globaltx_sidecar.commands import Refused
-from globaltx_sidecar.mysql import aftermath, batch, errors, guard, guard_alone, guard_row
+from globaltx_sidecar.mysql import aftermath, batch, errors, guard, guarding
 from globaltx_sidecar.mysql.change import Wanted, carry_out, pin
 from globaltx_sidecar.mysql.local_commit import commit
 from globaltx_sidecar.mysql.locking_read import Asked, select
@@ -44,7 +43,6 @@ from globaltx_sidecar.mysql.travel import returns_rows
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from globaltx.modes.guard_row import Guarded
     from globaltx.undo.literal import Value
     from globaltx.undo.sqlmode import SqlMode
     from globaltx.undo.statement import Statement
@@ -92,7 +90,7 @@ def _query(standing: Standing, packet: Packet) -> Work:
     packet = asked
     taken = hint.take(packet.payload[1:], settings.mode)
     taken, xid = _whose(standing, taken, settings.mode)
-    guarded = yield from _guarded_query(standing, packet, taken, xid, settings)
+    guarded = yield from guarding.query(standing, packet, taken, xid, settings)
     if guarded is None:
         return
     packet = guarded
@@ -129,28 +127,6 @@ def _whose(standing: Standing, taken: hint.Taken, mode: SqlMode) -> tuple[hint.T
     if xid is None and standing.traces is not None:
         return _of_trace(standing.traces, taken, mode)
     return taken, xid
-
-
-def _guarded_query(
-    standing: Standing, packet: Packet, taken: hint.Taken, xid: Xid | None, settings: Settings
-) -> Generator[Step, Any, Packet | None]:
-    """Write the guard row, if the statement asks for one; give the packet without the hint.
-
-    None: it is answered already, because row and statement are all of their local transaction.
-
-    Raises:
-        RefusedError, ServerError: the answer instead.
-    """
-    call = guard_row.read(taken.guard)
-    if call is None:
-        return packet
-    guard_row.check_alone(xid)
-    if standing.autocommits:
-        yield from guard_alone.query(standing, call, taken.sql, settings)
-        return None
-    yield from guard_row.enter(standing, call, hash(taken.sql))
-    payload = bytes((Command.QUERY,)) + taken.sql
-    return replace(packet, payload=payload, raw=frame(payload, packet.sequence))
 
 
 def _change(standing: Standing, wanted: Wanted) -> Work:
@@ -297,11 +273,9 @@ def _prepare(standing: Standing, packet: Packet) -> Work:
     xid = _xid(taken.xid)
     if xid is None and standing.traces is not None:
         taken, xid = _of_trace(standing.traces, taken, settings.mode)
-    call = guard_row.read(taken.guard)
-    if call is not None:
-        guard_row.check_alone(xid)
-        cleaned = frame(bytes((Command.STMT_PREPARE,)) + taken.sql, packet.sequence)
-        yield PassOn(cleaned, Prepared(taken.sql, guard=call))
+    guarded = guarding.prepared(standing, taken, xid, settings.mode)
+    if guarded is not None:
+        yield PassOn(frame(bytes((Command.STMT_PREPARE,)) + guarded.sql, packet.sequence), guarded)
         return
     sets_xid = XID_VARIABLE in taken.sql.lower() and _sets_xid(taken.sql, settings)
     if xid is None and not (sets_xid or taken.global_lock):
@@ -341,7 +315,8 @@ def _execute(standing: Standing, packet: Packet) -> Work:
         return
     _check_kept(prepared)
     xid = prepared.xid or standing.carried or standing.pinned
-    if prepared.guard is not None and (yield from _is_done_alone(standing, prepared, prepared.guard, packet)):
+    call = prepared.guard
+    if call is not None and (yield from guarding.execute(standing, prepared, call, packet)):
         return
     if xid is None and not (prepared.sets_xid or prepared.global_lock):
         yield from _execute_without_xid(standing, prepared, packet)
@@ -364,18 +339,6 @@ def _execute(standing: Standing, packet: Packet) -> Work:
         yield from select(standing, asked, _read_with(statement, prepared, packet, settings), prepared=True)
     else:
         yield PassOn(packet.raw)
-
-
-def _is_done_alone(
-    standing: Standing, prepared: Prepared, call: Guarded, packet: Packet
-) -> Generator[Step, Any, bool]:
-    """Write the guard row of an execute; whether it was answered with that."""
-    if not standing.autocommits:
-        yield from guard_row.enter(standing, call, prepared.work(packet.payload))
-        return False
-    settings = yield from settings_of(standing)
-    yield from guard_alone.execute(standing, call, prepared, packet.payload, settings)
-    return True
 
 
 def _execute_without_xid(standing: Standing, prepared: Prepared, packet: Packet) -> Work:

@@ -18,6 +18,7 @@ from globaltx_sidecar.mysql.statements import Prepared
 
 if TYPE_CHECKING:
     from globaltx_sidecar.mysql.local import Standing
+    from globaltx_sidecar.ports import Traces
 
 HEAD_LENGTH_MAX: Final = 160 * 1024
 """So much of a command tells all that is looked at (an execute carries at most 65,535 types)."""
@@ -138,11 +139,11 @@ class Road:
         return False
 
     def _is_tied(self, text: bytes) -> bool:
-        """Whether a statement in lower case may name a trace that belongs to a transaction."""
+        """Whether a statement in lower case may name a trace that belongs to somebody."""
         traces = self._traces
         if traces is None or text.find(_TRACE) < 0:
             return False
-        return any(traces.xid_of(each) is not None for each in named(text))
+        return any(is_owned(self._standing, traces, each) for each in named(text))
 
     def _note(self, command: int, packet: bytes, prepared: Prepared | None) -> None:
         standing = self._standing
@@ -242,6 +243,13 @@ class Road:
                 prepared.reset()
             else:
                 prepared.long_data_at_server = True
+
+
+def is_owned(standing: Standing, traces: Traces, trace: str) -> bool:
+    """Whether a trace belongs to a transaction, or to a call whose guard row may be written here."""
+    if traces.xid_of(trace) is not None:
+        return True
+    return standing.calls is not None and traces.call_of(trace) is not None
 
 
 def _may_name_xid(text: bytes) -> bool:

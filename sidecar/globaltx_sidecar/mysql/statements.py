@@ -50,7 +50,9 @@ class Prepared:
     global_lock: bool = False
     """Its hint asks to respect others' locks."""
     guard: Guarded | None = None
-    """The call that its hint asks to guard."""
+    """The call that its hint asks to guard, or the trace that it names."""
+    traced: bool = False
+    """Nobody has asked for the guard: it is written where it belongs."""
     lost: bool = False
     """Its text could not be kept, only that it has to do with an xid."""
 

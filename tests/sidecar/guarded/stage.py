@@ -86,6 +86,7 @@ class Guarded(Stage):
     _program = "account"
     _routes: tuple[Route, ...] = ROUTES
     _between: Callable[[int, int], Between] = Between
+    _joins_by_trace = False
 
     def __init__(self, site: Site, server: Server, schema: str, *, guards: bool = True) -> None:
         super().__init__(site)
@@ -98,7 +99,9 @@ class Guarded(Stage):
         settings = SidecarSettings(
             namespace=site.namespace,
             app="account",
-            http=HttpSettings(between, self._routes, free_port(), LOOPBACK),
+            http=HttpSettings(
+                between, self._routes, free_port(), LOOPBACK, joins_by_trace=self._joins_by_trace
+            ),
             datasources=(source,),
             control_port=free_port(),
             local_port=local,
@@ -110,7 +113,7 @@ class Guarded(Stage):
         ready = self._ready_port(port)
         self.service = Program(
             name="account",
-            command=[sys.executable, "-m", f"tests.sidecar.guarded.{self._program}"],
+            command=[sys.executable, *self._words()],
             ready=f"http://{LOOPBACK}:{ready}/",
             log=site.folder / "account.log",
             environment={
@@ -130,14 +133,20 @@ class Guarded(Stage):
         """Where the participant tells that it is up."""
         return port
 
+    def _words(self) -> list[str]:
+        """What Python is started with."""
+        return ["-m", f"tests.sidecar.guarded.{self._program}"]
+
     def wait_for_table(self) -> None:
         """Wait until the sidecar has made its tables."""
         part = "undo table of money"
         wait_for(part, lambda: bool(self.sidecar.parts().get(part, {}).get("up")), seconds=60)
 
-    def ask(self, operation: str, xid: str, key: str = "", through: SidecarProgram | None = None) -> int:
-        """Send a try or a step, and give the status; 0 when there was no answer."""
-        headers = {"globaltx-xid": xid} | ({"Idempotency-Key": key} if key else {})
+    def ask(
+        self, operation: str, xid: str, key: str = "", through: SidecarProgram | None = None, **more: str
+    ) -> int:
+        """Send a try or a step with ``more`` headers, and give the status; 0 when there was no answer."""
+        headers = {"globaltx-xid": xid} | ({"Idempotency-Key": key} if key else {}) | more
         url = (through or self.sidecar).url + PATHS[operation]
         return get(url, method="POST", body=b"{}", headers=headers, seconds=60)[0]
 
@@ -179,6 +188,18 @@ class Guarded(Stage):
         )
 
 
+class GuardedByTrace(Guarded):
+    """The same with an application that knows nothing of guards, only its stock OpenTelemetry."""
+
+    _program = "account_traced"
+    _joins_by_trace = True
+
+    def _words(self) -> list[str]:
+        """As the example without code is started."""
+        program = Path(__file__).with_name(f"{self._program}.py")
+        return [str(ROOT / "examples" / "06-no-code" / "services" / "tracing.py"), str(program)]
+
+
 class GuardedByGrpc(Guarded):
     """The same, asked by gRPC."""
 
@@ -190,9 +211,11 @@ class GuardedByGrpc(Guarded):
         del port  # that of gRPC
         return free_port()
 
-    def ask(self, operation: str, xid: str, key: str = "", through: SidecarProgram | None = None) -> int:
+    def ask(
+        self, operation: str, xid: str, key: str = "", through: SidecarProgram | None = None, **more: str
+    ) -> int:
         """Send a try or a step, and give what its grpc-status is over HTTP."""
-        metadata = [("globaltx-xid", xid), *([("idempotency-key", key)] if key else [])]
+        metadata = [("globaltx-xid", xid), *([("idempotency-key", key)] if key else []), *more.items()]
         address = (through or self.sidecar).url.removeprefix("http://")
         with grpc.insecure_channel(address, options=[("grpc.enable_retries", 0)]) as channel:
             call = channel.unary_unary(f"/account.Account/{operation.capitalize()}")

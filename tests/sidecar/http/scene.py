@@ -209,13 +209,16 @@ async def in_front_of(
     async with asyncio.TaskGroup() as tasks, Upstream(port) as upstream:
         initiator = Initiator(store, origin, tasks, wait_seconds=0.3)
         guards = Guards("shop", "order")
-        tries = Tries(store, "order", "order-1", metrics, wait_seconds=0.3, guards=guards, rows=rows)
+        traced = traces is not None and traces.of_calls
+        own = (store, "order", "order-1", metrics)
+        tries = Tries(*own, wait_seconds=0.3, guards=guards, rows=rows, traced=traced)
         requests = Requests(store, origin, wait_seconds=0.3)
         filtering = Filter(ROUTES) if routes is None else routes
         proxy = Proxy(upstream, initiator, tries, requests, tasks, metrics, filtering, traces=traces)
         front = await server.serve(proxy, "127.0.0.1", 0)
         try:
-            yield Scene(store, proxy, front, front.address[1], HttpCaller(upstream, tries, guards), guards)
+            caller = HttpCaller(upstream, tries, guards, traces)
+            yield Scene(store, proxy, front, front.address[1], caller, guards)
         finally:
             await front.stop(timedelta(seconds=5))
 

@@ -34,6 +34,9 @@ class Known(dict[str, "Xid"]):
     def xid_of(self, trace: str) -> Xid | None:
         return self.get(trace)
 
+    def call_of(self, trace: str) -> None:
+        """There are no calls."""
+
 
 @pytest.fixture
 def known() -> Known:

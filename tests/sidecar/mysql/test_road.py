@@ -48,6 +48,9 @@ class Traces:
     def xid_of(self, trace: str) -> Xid | None:
         return Xid("shop", "a") if trace == TRACE else None
 
+    def call_of(self, trace: str) -> None:
+        """There are no calls."""
+
 
 def made(
     *, multi_statements: bool = False, wrote: bool = False, guards: bool = False, traced: bool = False

@@ -169,6 +169,7 @@ def calls() -> Schema:
                 "After how many refusals in a row the branch is in Conflict.", 1, REFUSALS_MAX
             ),
             "guard": flag("Whether the calls are left out when the request was never let through."),
+            "guardByTrace": flag("Whether statements write its guard rows by the trace that they name."),
             "registeredBy": text("Tells one registration from another.", 320),
             "request": request(),
             "reservation": reservation(),
