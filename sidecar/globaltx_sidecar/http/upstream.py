@@ -88,6 +88,8 @@ class Upstream:
                 body, trailers = request.body.take(), request.body.trailers
             else:
                 streamed = request.body
+        elif body is not None and request.body.trailers:
+            chunked, trailers = True, request.body.trailers  # there is no other place for them
         call = self._call(request.method, target, headers, body, chunked=chunked, trailers=trailers)
         call.streamed = streamed
         call.upgrade, call.announce = upgrade, announce

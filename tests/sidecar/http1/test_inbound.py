@@ -14,6 +14,7 @@ from globaltx_sidecar.http1 import inbound
 from globaltx_sidecar.http1 import server as http1_server
 from tests.sidecar.eventually import eventually
 from tests.sidecar.http.scene import Seen, answering, staged
+from tests.sidecar.http.test_tries import begun, called
 from tests.sidecar.http1.test_connections import (
     CREATE,
     GET,
@@ -100,6 +101,35 @@ async def test_trailers_of_a_request_reach_the_application_but_none_that_means_s
         assert (await answered(reader))[1] == b"ok"
     assert raw.endswith(b"2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n")
     assert b"\r\nTrailer: X-Sum\r\n" in raw
+
+
+@pytest.mark.parametrize("xid", [b"", b"\r\nxid: shop.t1"])
+@pytest.mark.parametrize("sum_", [b"X-Sum: 1\r\n", b""])
+async def test_trailers_of_a_try_go_on_with_it_and_with_no_call_at_its_end(xid: bytes, sum_: bytes) -> None:
+    raw: list[bytes] = []
+
+    async def application(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer):
+            got = await reader.readuntil(b"\r\n\r\n")
+            while not got.endswith((b"0\r\n" + sum_ + b"\r\n", b"\r\n\r\n30")):
+                got += await reader.readexactly(1)
+            raw.append(got)
+            writer.write(OK)
+
+    head = (CHUNKED % b"/accounts/7/debit").replace(b"Host: shop", b"Host: shop\r\nTrailer: X-Sum" + xid)
+    async with staged(application) as scene, asking(scene) as (reader, writer):
+        await begun(scene)
+        named = sum_ and sum_ + b"xid: shop.t2\r\n"
+        writer.write(head + b"1\r\n3\r\n1\r\n0\r\n0\r\n" + named + b"\r\n")
+        assert (await answered(reader))[1] == b"ok"
+        if xid:
+            assert await called(scene, Outcome.ROLLBACK) == 200
+    whole = b"2\r\n30\r\n0\r\nX-Sum: 1\r\n\r\n" if sum_ else b"\r\n\r\n30"
+    assert raw[0].endswith(whole)
+    assert (b"\r\nTrailer: X-Sum\r\n" in raw[0]) is bool(sum_)
+    assert (b"chunked" in raw[0], b"Content-Length" in raw[0]) == (bool(sum_), not sum_)
+    assert all(each.endswith(b"\r\n\r\n30") for each in raw[1:])
+    assert len(raw) == (2 if xid else 1)
 
 
 async def test_a_body_behind_an_offer_of_http_2_is_passed_on() -> None:
