@@ -56,7 +56,10 @@ class Guards:
 
     def taken(self, branch: BranchId, operation: Operation) -> Finding:
         """What was said of a call that is answered now, and forget it; FIRST if nothing was."""
-        call = Guarded.of(branch, operation)
+        return self.taken_of(Guarded.of(branch, operation))
+
+    def taken_of(self, call: Guarded) -> Finding:
+        """The same."""
         self._began.pop(call, None)
         finding = self._findings.pop(call, Finding.FIRST)
         return Finding.FIRST if self.is_torn(call) else finding

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from globaltx.manifest.settings import SidecarSettings
     from globaltx.stores.base import Store
     from globaltx.stores.kubernetes.access import Access
+    from globaltx_sidecar.branch.guard_rows import Reads
     from globaltx_sidecar.databases import Databases
     from globaltx_sidecar.etcd import Etcd
     from globaltx_sidecar.http.server import HttpServer
@@ -276,6 +277,7 @@ class Sidecar:
             sender=self._sender,
             guard_rows=databases.guard_rows if databases else None,
             guard_seconds=guard_seconds(settings),
+            guarded_in=self._guarded_in() if databases else None,
         )
         beside = [each for each in (self._notifier(), conductor) if each is not None]
         if beside:
@@ -284,6 +286,14 @@ class Sidecar:
         if databases is None and not any(route.tries for route in routes):
             return [lead_once_needed(leader, elector, self._health, self._store, settings.app)]
         return [lead(leader, elector, self._health)]
+
+    def _guarded_in(self) -> Reads | None:
+        """Where transactions are that guard rows speak of; declared sagas are in Kubernetes always."""
+        if self._etcd is None:
+            return None
+        from globaltx_sidecar.branch.guard_rows import Either  # noqa: PLC0415  see `_open_databases`
+
+        return Either(self._store, KubernetesStore(self._client, self._settings.namespace))
 
     def _notifier(self) -> Leader | None:
         """Tells outcomes of what is kept in Kubernetes whatever the store is: declared sagas."""

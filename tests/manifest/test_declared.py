@@ -41,6 +41,7 @@ progress = st.builds(
     result=st.text(max_size=100),
     place=st.integers(0, 32),
     heeded=st.integers(0, 64),
+    guarded=st.integers(0, 10**6),
 )
 FLIGHT: dict[str, Any] = {"name": "flight", "request": {"url": "http://flight:3000/bookings"}}
 

@@ -232,6 +232,29 @@ def test_steps_that_failed_together_do_not_come_back_together(operation: Operati
     assert due == [BEGUN + timedelta(seconds=each) for each in (4, 6)]
 
 
+def test_a_step_is_guarded_only_if_all_of_its_calls_were() -> None:
+    """Whoever conducted it before may have known no guards: a compensation with one would find no row."""
+    step = StepPlan("a", Exchange("http://x/"), Exchange("http://x/c"))
+    first = mode.called(step, Progress(), Operation.STEP, BEGUN)
+    again = mode.called(step, first, Operation.STEP, BEGUN)
+    assert all(map(mode.is_guarded, (first, again, mode.called(step, again, Operation.COMPENSATE, BEGUN))))
+    for before in (replace(first, guarded=0), replace(again, guarded=1)):
+        later = mode.called(step, before, Operation.STEP, BEGUN)
+        assert not any(
+            map(mode.is_guarded, (before, later, mode.called(step, later, Operation.COMPENSATE, BEGUN)))
+        )
+
+
+def test_what_a_guard_row_says_is_done_whatever_the_statuses_are() -> None:
+    step = StepPlan("a", Exchange("http://x/"), success_statuses=frozenset({201}))
+    progress = mode.called(step, Progress(), Operation.STEP, BEGUN)
+    told = (step, progress, Operation.STEP)
+    for found, state in ((True, StepState.DONE), (False, StepState.REFUSED)):
+        answer = Answer(200, found=found)
+        made = mode.answered(*told, answer, BEGUN, place=1, outcome=None, chance=0.0)
+        assert made.state is state
+
+
 NAMES = ("a", "b", "c", "d", "e")
 
 

@@ -86,6 +86,8 @@ def write_progress(progress: Progress) -> dict[str, Any]:
         written["place"] = progress.place
     if progress.heeded:
         written["heeded"] = progress.heeded
+    if progress.guarded:
+        written["guarded"] = progress.guarded
     for name, attempts in (("request", progress.step), ("compensation", progress.compensation)):
         if attempts != Attempts():
             written[name] = _write_attempts(attempts)
@@ -118,6 +120,7 @@ def read_progress(raw: Mapping[str, Any] | None) -> Progress:
         result=raw.get("result", ""),
         place=raw.get("place", 0),
         heeded=raw.get("heeded", 0),
+        guarded=raw.get("guarded", 0),
     )
 
 

@@ -394,16 +394,30 @@ def called(
     progress = replace(progress, heeded=max(heeded, progress.heeded))
     if operation is Operation.COMPENSATE:
         return replace(progress, compensation=made)
-    return replace(progress, state=StepState.CALLED, step=made)
+    guarded = progress.guarded + is_guarded(progress)
+    return replace(progress, state=StepState.CALLED, step=made, guarded=guarded)
+
+
+def is_guarded(progress: Progress) -> bool:
+    """Whether the calls of a step so far, if there were any, all carried its guard.
+
+    Only then may another one carry it: of a call that did not there is no guard row, and a compensation with
+    a guard would be told that nothing was done.
+    """
+    return progress.guarded == progress.step.count
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of a call; ``status`` 0 and a ``problem``: no answer. ``result`` is JSON text to be kept."""
+    """What came of a call; ``status`` 0 and a ``problem``: no answer. ``result`` is JSON text to be kept.
+
+    ``found``: a guard row says that the call was done before, or has nothing to do.
+    """
 
     status: int = 0
     result: str = ""
     problem: str = ""
+    found: bool = False
 
 
 def answered(  # noqa: PLR0913  all that bears on it, and no clock or chance of its own
@@ -424,6 +438,8 @@ def answered(  # noqa: PLR0913  all that bears on it, and no clock or chance of 
     """
     rules = Calls("", "", success_statuses=step.success_statuses)
     verdict = tcc.judge(rules, answer.status) if answer.status else Verdict.LATER
+    if answer.found:
+        verdict = Verdict.DONE
     before = attempts_of(progress, operation)
     refusals = before.refusals + 1 if verdict is Verdict.REFUSED else 0
     problem = "" if verdict is Verdict.DONE else answer.problem or f"answered with status {answer.status}"

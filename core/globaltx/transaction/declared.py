@@ -132,7 +132,8 @@ class Progress:
     """How far a step has come.
 
     ``result`` is the JSON text of its answer (empty: none is kept), ``place`` its place among the steps
-    that were done, ``heeded`` the number of the last decision of a person that a call was made for.
+    that were done, ``heeded`` the number of the last decision of a person that a call was made for,
+    ``guarded`` how many of the step's calls carried its guard.
     """
 
     state: StepState = StepState.WAITING
@@ -141,3 +142,4 @@ class Progress:
     result: str = ""
     place: int = 0
     heeded: int = 0
+    guarded: int = 0

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from globaltx.transaction.model import Branch
     from globaltx_sidecar.branch.call_desk import Caller
     from globaltx_sidecar.branch.desk import Desk, Pace
-    from globaltx_sidecar.branch.guard_rows import GuardSweeper, Kept
+    from globaltx_sidecar.branch.guard_rows import GuardSweeper, Kept, Reads
     from globaltx_sidecar.branch.sweeper import Swept
     from globaltx_sidecar.health import Health
     from globaltx_sidecar.metrics import Metrics
@@ -45,6 +45,8 @@ class Office:
     """The datasources that guard calls, by name."""
     guard_seconds: float = 0.0
     """How long their rows are kept at least."""
+    guarded_in: Reads | None = None
+    """Where it is looked whether what they speak of has ended; None: in the store."""
 
 
 class Desks:
@@ -92,7 +94,11 @@ class Desks:
 
         office = self._office
         return GuardSweeper(
-            name, office.guard_rows[name], office.store, office.health, keep_seconds=office.guard_seconds
+            name,
+            office.guard_rows[name],
+            office.guarded_in or office.store,
+            office.health,
+            keep_seconds=office.guard_seconds,
         )
 
     def _place(self, url: str) -> Desk | None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from globaltx.modes.guard_row import Guarded
-    from globaltx.stores.base import Store
+    from globaltx.transaction.model import Snapshot
     from globaltx.transaction.xid import Xid
     from globaltx_sidecar.branch.database import Database
     from globaltx_sidecar.health import Health
@@ -46,6 +46,36 @@ class Kept(Protocol):
 
     async def forget(self, xids: Sequence[Xid]) -> None:
         """Delete the rows of transactions."""
+
+
+class Reads(Protocol):
+    """Where transactions are kept."""
+
+    async def read(self, xid: Xid) -> Snapshot:
+        """Read a transaction and its branches.
+
+        Raises:
+            UnknownTransactionError: there is none.
+            StoreError: nobody knows.
+        """
+
+
+class Either:
+    """A store, and another for what the first does not know; implements `Reads`.
+
+    Declared sagas are kept in Kubernetes, whatever the store is.
+    """
+
+    def __init__(self, first: Reads, other: Reads) -> None:
+        self._first = first
+        self._other = other
+
+    async def read(self, xid: Xid) -> Snapshot:
+        """See `Reads`."""
+        try:
+            return await self._first.read(xid)
+        except UnknownTransactionError:
+            return await self._other.read(xid)
 
 
 class GuardRows:
@@ -89,7 +119,7 @@ class GuardSweeper:
         self,
         resource: str,
         rows: Kept,
-        store: Store,
+        store: Reads,
         health: Health,
         *,
         keep_seconds: float,
@@ -131,5 +161,5 @@ class GuardSweeper:
             snapshot = await self._store.read(xid)
         except UnknownTransactionError:
             return True
-        asked = [each for each in snapshot.branches if each.calls is not None]
+        asked = [each for each in snapshot.branches if each.calls is not None or each.progress is not None]
         return snapshot.transaction.decision is not None and all(each.state in ENDS for each in asked)

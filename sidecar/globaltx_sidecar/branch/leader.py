@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from globaltx.transaction.model import Branch
     from globaltx_sidecar.branch.call_desk import Caller
     from globaltx_sidecar.branch.desk import Pace
-    from globaltx_sidecar.branch.guard_rows import Kept
+    from globaltx_sidecar.branch.guard_rows import Kept, Reads
     from globaltx_sidecar.branch.sweeper import Swept
     from globaltx_sidecar.health import Health
     from globaltx_sidecar.metrics import Metrics
@@ -37,7 +37,8 @@ class Leader:
 
     ``caller`` calls the application, for the modes that work by HTTP; None where it has no HTTP side.
     ``sender`` tells outcomes; None where no policy lets it. ``only_notifications`` leaves all else to others.
-    ``guard_rows`` are the guard rows by datasource, which are kept for ``guard_seconds`` at least.
+    ``guard_rows`` are the guard rows by datasource, which are kept for ``guard_seconds`` at least, and until
+    what they speak of has ended, as ``guarded_in`` tells (the store, unless said otherwise).
     """
 
     def __init__(  # noqa: PLR0913  each is a part of its own
@@ -55,6 +56,7 @@ class Leader:
         only_notifications: bool = False,
         guard_rows: Mapping[str, Kept] | None = None,
         guard_seconds: float = 0.0,
+        guarded_in: Reads | None = None,
     ) -> None:
         self._store = store
         self._app = app
@@ -72,6 +74,7 @@ class Leader:
             sender,
             guard_rows or {},
             guard_seconds,
+            guarded_in,
         )
 
     async def lead(self, epoch: int) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote
 
 from multidict import CIMultiDict, CIMultiDictProxy, istr
 
-from globaltx.modes.guard_row import Guarded
+from globaltx.modes.guard_row import Guarded, InvalidGuardError
 from globaltx.transaction.xid import InvalidXidError, Xid
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ BRANCH_HEADERS = (BRANCH_HEADER, OPERATION_HEADER, ATTEMPT_HEADER, GUARD_HEADER)
 SAGA_HEADER = "globaltx-saga"
 """The xid of a declared saga: not an xid to take part in, because each step is complete in itself."""
 STEP_HEADER = "globaltx-step"
+FOUND_HEADER = "globaltx-found"
+"""What a guard row has said of a step's call, in the answer that is given instead of the application's."""
 KEY_HEADER = "idempotency-key"
 BAGGAGE_HEADER = "baggage"
 BAGGAGE_KEY = "globaltx-xid"
@@ -102,6 +104,24 @@ def carry_branch(headers: CIMultiDict[str], branch: BranchId, operation: Operati
     headers[OPERATION_HEADER] = operation
     headers[ATTEMPT_HEADER] = str(attempt)
     headers[GUARD_HEADER] = str(Guarded.of(branch, operation))
+
+
+def step_of(headers: CIMultiDict[str], namespace: str) -> Guarded | None:
+    """The step of a declared saga that a request calls, if its application may guard it.
+
+    A guard of another namespace is taken out: nobody here may look when that saga has ended, so that its rows
+    would be forgotten too soon.
+    """
+    if SAGA_HEADER not in headers or GUARD_HEADER not in headers:
+        return None
+    try:
+        call = Guarded.parse(headers[GUARD_HEADER])
+    except InvalidGuardError:
+        return None
+    if call.xid.namespace == namespace:
+        return call
+    headers.popall(GUARD_HEADER)
+    return None
 
 
 def drop_xid(headers: CIMultiDict[str]) -> None:

@@ -30,6 +30,7 @@ from globaltx_sidecar.http.headers import (
     carry_xid,
     drop_xid,
     end_to_end,
+    step_of,
 )
 from globaltx_sidecar.http.keeping import NotLetThroughError, kept
 from globaltx_sidecar.http.outcomes import Outcomes, late
@@ -161,8 +162,9 @@ class Proxy:
                 return await self._take_part(asked, action)
         if action.bare:
             drop_xid(asked.headers)
+        call = step_of(asked.headers, self.initiator.origin.namespace)
         with self._traced(asked):
-            return await self._pass_on(asked)
+            return await self._pass_on(asked, call)
 
     def _traced(
         self, asked: Asked, xid: Xid | None = None, route: Route | None = None
@@ -176,7 +178,7 @@ class Proxy:
             return nullcontext()
         return owned(self.traces, asked.headers, xid)
 
-    async def _pass_on(self, asked: Asked) -> Response | None:
+    async def _pass_on(self, asked: Asked, step: Guarded | None = None) -> Response | None:
         if asked.upgrade:
             tunnel.ask(asked.headers)
         response = await self.upstream.send(
@@ -186,6 +188,9 @@ class Proxy:
             upgrade=asked.upgrade,
             announce=announcer(asked.request),
         )
+        if step is not None and (told := self.tries.told(step, response.status)) is not None:
+            response.close()
+            return told
         if asked.upgrade and response.status == HTTPStatus.SWITCHING_PROTOCOLS:
             await tunnel.tunnel(asked.request, response)
         else:

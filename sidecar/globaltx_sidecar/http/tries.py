@@ -23,12 +23,14 @@ from multidict import CIMultiDict
 
 from globaltx.coordinator.reasons import Reason
 from globaltx.modes import tcc as mode
-from globaltx.modes.guard_row import Finding, Guarded
+from globaltx.modes.guard_row import DONE, Finding, Guarded
 from globaltx.modes.tcc import Operation
 from globaltx.stores.base import AlreadyDecidedError, StoreError
 from globaltx.transaction.calls import Calls, Order, Request
 from globaltx.values import dataclass
 from globaltx_sidecar.faults import reason_of
+from globaltx_sidecar.http.answers import Response, refusal
+from globaltx_sidecar.http.headers import FOUND_HEADER
 from globaltx_sidecar.http.keeping import NotLetThroughError, calls_of
 from globaltx_sidecar.insist import insist
 
@@ -236,6 +238,19 @@ class Tries:
             message = f"the {operation} was taken back before it came, and was not done"
             raise NotLetThroughError(409, Reason.ALREADY_DECIDED, message)
         this.repeated = finding is Finding.REPEATED
+
+    def told(self, step: Guarded, status: int) -> Response | None:
+        """What the caller of a declared saga's step is told instead of what its application has answered.
+
+        None: its own answer. A step that was done keeps an answer that says so, because others may use it.
+        """
+        finding = Finding.FIRST if self._guards is None else self._guards.taken_of(step)
+        if finding is Finding.LATE:
+            message = f"the {step.operation} was taken back before it came, and was not done"
+            return refusal(409, Reason.ALREADY_DECIDED, message)
+        if finding not in DONE or status < HTTPStatus.BAD_REQUEST:
+            return None
+        return Response(HTTPStatus.OK, HTTPStatus.OK.phrase, b"", CIMultiDict({FOUND_HEADER: str(finding)}))
 
     def _remember(self, this: Try) -> Try:
         if len(self._known) >= REMEMBERED_MAX:

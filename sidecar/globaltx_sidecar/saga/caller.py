@@ -10,8 +10,10 @@ from yarl import URL
 
 from globaltx.coordinator.egress import forbidden_as_written
 from globaltx.modes.declared import Answer
+from globaltx.modes.guard_row import DONE
 from globaltx.modes.templates import read_json
 from globaltx.transaction.declared import RESULT_BYTES_MAX
+from globaltx_sidecar.http.headers import FOUND_HEADER
 from globaltx_sidecar.outbound import guarded_session, limits, told
 
 if TYPE_CHECKING:
@@ -52,7 +54,8 @@ class StepCaller:
                 allow_redirects=False,
                 timeout=limits(seconds),
             ) as answer:
-                return Answer(answer.status, _kept(await _read(answer)))
+                found = answer.headers.get(FOUND_HEADER) in DONE
+                return Answer(answer.status, _kept(await _read(answer)), found=found)
         except TimeoutError:
             return Answer(problem=f"no answer within {seconds:g} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:

@@ -16,6 +16,7 @@ from globaltx.coordinator.reasons import Reason
 from globaltx.manifest.declared import problems
 from globaltx.modes import declared as mode
 from globaltx.modes.declared import CallStep, Decide, MarkPivot, Note, Register, Settle, Tell
+from globaltx.modes.guard_row import Guarded
 from globaltx.modes.tcc import Operation
 from globaltx.stores.base import StoreError, StoreUnavailableError
 from globaltx.stores.kubernetes.watcher import Backoff
@@ -24,6 +25,7 @@ from globaltx.transaction.states import Outcome, State
 from globaltx_sidecar.http.headers import (
     ATTEMPT_HEADER,
     BRANCH_HEADER,
+    GUARD_HEADER,
     KEY_HEADER,
     OPERATION_HEADER,
     SAGA_HEADER,
@@ -200,6 +202,9 @@ class Performance:
             ATTEMPT_HEADER: str(attempts.count),
             KEY_HEADER: f"{label}/{operation}",
         }
+        if mode.is_guarded(command.progress):
+            # A name may be used again, and guard rows outlive their transaction for a while.
+            headers[GUARD_HEADER] = str(Guarded(self._xid, f"{step.name}-{known.uid}", operation))
         answer = await self._caller.call(command.exchange, headers, step.timeout.total_seconds())
         told = answer.problem or f"status {answer.status}"
         _log.info("saga %s: %s %s, call %d: %s", self._xid, operation, step.name, attempts.count, told)

@@ -13,11 +13,20 @@ from globaltx.modes.tcc import Operation
 from globaltx.stores.base import StoreUnavailableError
 from globaltx.stores.memory import Memory, MemoryStore
 from globaltx.transaction.calls import Calls
-from globaltx.transaction.model import BranchId, Decision, GlobalTransaction, Mode, Settlement, Snapshot
+from globaltx.transaction.declared import Progress
+from globaltx.transaction.model import (
+    Branch,
+    BranchId,
+    Decision,
+    GlobalTransaction,
+    Mode,
+    Settlement,
+    Snapshot,
+)
 from globaltx.transaction.states import Outcome, State
 from globaltx.transaction.xid import Xid
 from globaltx_sidecar.branch import guard_rows
-from globaltx_sidecar.branch.guard_rows import GuardRows, GuardSweeper
+from globaltx_sidecar.branch.guard_rows import Either, GuardRows, GuardSweeper
 from globaltx_sidecar.branch.guard_table import GuardTableMissingError, ensure_guard_table
 from globaltx_sidecar.health import Health
 from globaltx_sidecar.metrics import Metrics
@@ -25,6 +34,7 @@ from globaltx_sidecar.metrics import Metrics
 if TYPE_CHECKING:
     from dev.databases import Server
     from globaltx_sidecar.branch.database import Database
+    from globaltx_sidecar.branch.guard_rows import Reads
 
 pytestmark = pytest.mark.database
 
@@ -64,7 +74,7 @@ class Stage:
             await self.store.settle(branch, Settlement(State.ROLLED_BACK, Reason.ROLLED_BACK))
         return xid
 
-    async def sweep(self, store: MemoryStore | None = None) -> int:
+    async def sweep(self, store: Reads | None = None) -> int:
         health = Health(Metrics())
         sweeper = GuardSweeper("bank", self.rows, store or self.store, health, keep_seconds=KEEP_SECONDS)
         return await sweeper.sweep()
@@ -99,6 +109,24 @@ async def test_rows_go_when_their_transaction_has_ended_and_they_are_old(stage: 
     left = ["shop.ended", "shop.open", "shop.undecided", "shop.young"]  # that of another app is its own
     assert await stage.left() == dict.fromkeys(left, BOTH)
     assert await stage.sweep() == 0
+
+
+@pytest.mark.parametrize("kept_here", [True, False])
+async def test_rows_of_a_declared_saga_stay_until_all_steps_have_ended(
+    stage: Stage, *, kept_here: bool
+) -> None:
+    """Also where it is kept in another store than the rest, and has its outcome for long."""
+    memory, xid = Memory(), Xid("shop", "declared")
+    store = MemoryStore(memory)
+    reads = Either(store, stage.store) if kept_here else Either(stage.store, store)
+    await store.begin(GlobalTransaction(xid, "trip", timedelta(seconds=60)))
+    branch = BranchId(xid, "trip", "book")
+    memory.branches[branch] = Branch(branch, Mode.SAGA, progress=Progress())
+    await store.decide(xid, Decision(Outcome.ROLLBACK, Reason.DECIDED_BY_PERSON))
+    await stage.write(xid, (KEEP_SECONDS + 9, KEEP_SECONDS + 9))
+    assert await stage.sweep(reads) == 0
+    await store.settle(branch, Settlement(State.ROLLED_BACK, Reason.ROLLED_BACK))
+    assert await stage.sweep(reads) == 1
 
 
 async def test_there_may_be_more_than_one_batch(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,6 +88,15 @@ async def test_what_is_sent_is_what_was_asked_for_and_our_headers_stand() -> Non
     assert b"content-type: application/json" in head.lower()
 
 
+@pytest.mark.parametrize(
+    ("said", "found"), [("repeated", True), ("empty", True), ("late", False), ("", False)]
+)
+async def test_what_a_guard_row_has_said_is_heard(said: str, *, found: bool) -> None:
+    async with server(message(200, b"", f"globaltx-found: {said}")) as (url, _), StepCaller() as caller:
+        answer = await caller.call(Exchange(f"{url}/a"), {}, SECONDS)
+    assert (answer.status, answer.found) == (200, found)
+
+
 async def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
     async with server(message(200, b"{}")) as (other, asked):
         moved = message(307, b"", f"Location: {other}/secret")

@@ -224,6 +224,7 @@ def step_status() -> Schema:
             ),
             "place": whole("Its place among the steps that were done.", 0, 10**6),
             "heeded": whole("The last decision of a person that a call was made for.", 0, 10**6),
+            "guarded": whole("How many of the calls that do it carried a guard.", 0, 2**53),
             "request": attempts("The calls that do it."),
             "compensation": attempts("The calls that take it back."),
         },
