@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import secrets
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dev.demo import deploy, manifests
 from dev.demo.cases import CASES
 from dev.demo.deploy import SYSTEM
 from dev.demo.shop import Shop
+from dev.shell import CommandError
 from dev.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -32,6 +33,13 @@ class Kept:
     place: Place
     store: Store
     shop: Shop
+    volumes: list[str] = field(default_factory=list)
+
+    def add_volume(self, folder: Path) -> None:
+        """Let one more claim of the class be met."""
+        name = f"{CLASS}-{len(self.volumes)}"
+        self.place.kubectl.apply(manifests.written([_volume(name, folder)]))
+        self.volumes.append(name)
 
     def install(self, *values: str) -> None:
         """Install or upgrade, with values besides."""
@@ -51,6 +59,14 @@ class Kept:
     def secrets(self) -> list[Any]:
         """What the operator made for it."""
         return [self.place.kubectl.json("-n", SYSTEM, f"secret/{each}")["data"] for each in SECRETS]
+
+    def changed(self, before: list[Any]) -> bool:
+        """Whether the operator has made the authorities and what the members show anew."""
+        try:
+            authorities, _, server = self.secrets()
+        except CommandError:  # one of them is not there
+            return False
+        return bool(authorities != before[0] and server != before[2])
 
     def uid(self, kind: str, name: str) -> str | None:
         """Tell one object from the next of its name."""
@@ -73,13 +89,13 @@ class Kept:
 def kept_in_etcd(place: Place, shop_namespace: str, folders: list[Path]) -> Iterator[Kept]:
     """Bring up as many members as there are folders, and the sample; put the chart back afterwards."""
     kubectl, namespace = place.kubectl, f"etcd-{secrets.token_hex(3)}"
-    volumes = [_volume(f"{CLASS}-{number}", folder) for number, folder in enumerate(folders)]
-    kubectl.apply(manifests.written(volumes))
     asked = {"storageClass": CLASS, "size": "1Gi", "replicas": len(folders)}
     store = place.own_etcd(*(f"store.etcd.bundled.{name}={value}" for name, value in asked.items()))
     made = Kept(place, store, Shop(kubectl, namespace, place.database))
     names = manifests.written(place.database_manifests).replace(shop_namespace, namespace)
     try:
+        for folder in folders:
+            made.add_volume(folder)
         made.install()
         deploy.deploy(kubectl, place.images, manifests.documents(names), namespace, store)
         yield made
@@ -88,8 +104,7 @@ def kept_in_etcd(place: Place, shop_namespace: str, folders: list[Path]) -> Iter
         deploy.install(kubectl, place.images)
         kubectl("-n", SYSTEM, "delete", "secret", *SECRETS, "--ignore-not-found")
         kubectl("-n", SYSTEM, "delete", "pvc", "--all", "--timeout=60s", timeout=70)
-        gone = [each["metadata"]["name"] for each in volumes]
-        kubectl("delete", "pv", *gone, "--ignore-not-found", "--timeout=60s", timeout=70)
+        kubectl("delete", "pv", *made.volumes, "--ignore-not-found", "--timeout=60s", timeout=70)
 
 
 def _volume(name: str, folder: Path) -> dict[str, Any]:
