@@ -17,6 +17,7 @@ from globaltx_sidecar.http.upstream import UpstreamError
 from globaltx_sidecar.http1.heads import HEADERS_MAX
 from globaltx_sidecar.http2.answers import refused as as_sent
 from globaltx_sidecar.http2.conduct import Transaction
+from globaltx_sidecar.http2.first import First
 from globaltx_sidecar.http2.metadata import with_xid
 from globaltx_sidecar.http2.outbox import Data, Head, Outbox
 from globaltx_sidecar.http2.trying import Trying, unsupported
@@ -128,8 +129,9 @@ class Exchange:
 
     def _begin(self, route: Route) -> Refusal | None:
         proxy, request = self._proxy, self.request
-        if route.tries is not None:
-            return _unsupported(_no_first(route))
+        why = "" if route.tries is None else unsupported(route, request)
+        if why:
+            return _unsupported(why)
         if route.request_id_header and route.request_id_header in request.headers:
             return _unsupported(f"{route.request_id_header} (route {route.name!r}) is for HTTP/1.1 only")
         if request.grpc_web:
@@ -137,6 +139,12 @@ class Exchange:
         initiated = proxy.initiator.begin(route)
         carry_xid(request.headers, initiated.xid)
         said = f"{request.method} {path_of(request.target)}"
+        if route.tries is not None:
+            self._keep(first := First(route, initiated, request, said))
+            proxy.tasks.create_task(
+                first.conduct_all(proxy.tries, proxy.outcomes, self), name=f"conduct {initiated.xid}"
+            )
+            return None
         self._held = transaction = Transaction(route, initiated, said, grpc=request.grpc)
         conduct = transaction.conduct(proxy.outcomes, self)
         proxy.tasks.create_task(conduct, name=f"conduct {initiated.xid}")
@@ -157,12 +165,16 @@ class Exchange:
         why = unsupported(route, self.request)
         if why:
             return _unsupported(why)
-        self._held = self._trying = Trying(route, xid, self.request)
-        if self.request.ended:
-            self._trying.asked(b"", end=True)
-        conduct = self._trying.conduct(self._proxy.tries, self)
+        self._keep(trying := Trying(route, xid, self.request))
+        conduct = trying.conduct(self._proxy.tries, self)
         self._proxy.tasks.create_task(conduct, name=f"try {route.name} of {xid}")
         return None
+
+    def _keep(self, trying: Trying) -> None:
+        """Keep the call whole until its branch is durable."""
+        self._held = self._trying = trying
+        if self.request.ended:
+            trying.asked(b"", end=True)
 
     def let_through(self, branch: BranchId, operation: Operation) -> None:
         """See `trying.Client`."""
@@ -372,10 +384,3 @@ class Exchange:
 
 def _unsupported(message: str) -> Refusal:
     return Refusal(501, Reason.REQUEST_NOT_SUPPORTED, message)
-
-
-def _no_first(route: Route) -> str:
-    return (
-        f"route {route.name!r} begins a transaction and makes a branch of the same request, which is for "
-        "HTTP/1.1 only; over gRPC let one call begin it and another be the branch"
-    )

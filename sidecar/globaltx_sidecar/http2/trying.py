@@ -79,6 +79,7 @@ class Trying(Held):
         self._xid = xid
         self._request = request
         self._key = request.headers.get(KEY_HEADER, "")
+        """What tells its repeats from others; empty: there are none."""
         self._message = bytearray()
         self._whole = asyncio.Event()
         self._given = Answered(200, "", CIMultiDict(), b"")
@@ -120,7 +121,10 @@ class Trying(Held):
 
     async def conduct(self, tries: Tries, client: Client) -> None:
         """Carry the call from its first byte to its answer."""
-        result = await contain(self._carry(tries, client))
+        self._give(await contain(self._carry(tries, client)), client)
+
+    def _give(self, result: Refusal | Answered | Exception | None, client: Client) -> None:
+        """Let the client have what came of it."""
         if isinstance(result, Answered):
             client.repeated(sent(result))
         elif isinstance(result, Exception):
@@ -134,13 +138,16 @@ class Trying(Held):
         """Return what the client is told instead of the application's answer; None if it gets that."""
         try:
             async with asyncio.timeout(self._route.timeout.total_seconds()):
-                await self._whole.wait()
-                self._check_client()
-                return await self._try(tries, client)
+                return await self._tried(tries, client)
         except UpstreamError as error:
             return Refusal(error.status, error.reason, str(error))
         except TimeoutError:
             return Refusal(504, Reason.APPLICATION_UNAVAILABLE, late(self._route))
+
+    async def _tried(self, tries: Tries, client: Client) -> Answered | None:
+        await self._whole.wait()
+        self._check_client()
+        return await self._try(tries, client)
 
     async def _try(self, tries: Tries, client: Client) -> Answered | None:
         target = self._request.target

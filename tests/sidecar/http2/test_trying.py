@@ -300,7 +300,7 @@ async def test_a_stream_of_messages_is_no_try() -> None:
 
 @pytest.mark.parametrize(
     ("routes", "method", "why"),
-    [(ROUTES, "RunsOut", "tcd"), (Filter([BEGINS]), "Begins", "another be the branch")],
+    [(ROUTES, "RunsOut", "tcd")],
 )
 async def test_what_is_for_http1_only_is_refused(routes: Filter, method: str, why: str) -> None:
     metadata = [CARRIED] if method == "RunsOut" else []
