@@ -56,6 +56,8 @@ class Guards:
 
     def taken(self, branch: BranchId, operation: Operation) -> Finding:
         """What was said of a call that is answered now, and forget it; FIRST if nothing was."""
+        if not (self._findings or self._began or self._torn):
+            return Finding.FIRST  # nothing is guarded here
         return self.taken_of(Guarded.of(branch, operation))
 
     def taken_of(self, call: Guarded) -> Finding:

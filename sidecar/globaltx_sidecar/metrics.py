@@ -6,7 +6,7 @@ path or anything else that a client could make up.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -108,7 +108,7 @@ class Metrics:
             ["resource"],
             registry=registry,
         )
-        self._committed: dict[str, Counter] = {}
+        self._children: dict[tuple[Any, ...], Counter] = {}
         self.lock_wait_seconds = Histogram(
             "globaltx_sidecar_lock_wait_seconds",
             "How long local commits waited for rows of other transactions, by datasource",
@@ -116,6 +116,13 @@ class Metrics:
             buckets=BUCKETS_SECONDS,
             registry=registry,
         )
+
+    def count(self, counter: Counter, *labels: str) -> None:
+        """Count one more; the child of these labels is looked up by the library once."""
+        known = self._children.get((counter, *labels))
+        if known is None:
+            known = self._children[(counter, *labels)] = counter.labels(*labels)
+        known.inc()
 
     # What follows is `globaltx_sidecar.ports.Meter`: the MySQL side knows no metrics library.
 
@@ -133,10 +140,7 @@ class Metrics:
 
     def branch_committed(self, resource: str) -> None:
         """See `Meter`."""
-        counter = self._committed.get(resource)
-        if counter is None:
-            counter = self._committed[resource] = self.local_commits.labels(resource)
-        counter.inc()
+        self.count(self.local_commits, resource)
 
     def lock_waited(self, resource: str, seconds: float) -> None:
         """See `Meter`."""

@@ -152,16 +152,17 @@ class Desk(ABC):
 
     async def run(self) -> None:
         """Carry out what is due, for ever."""
+        loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as tasks:
             while True:
                 self._wake.clear()
                 now = self._now()  # read once: nobody would wake for what falls due in between
                 self._start_due(tasks, now)
-                try:
-                    async with asyncio.timeout_at(self._next_due(now)):
-                        await self._wake.wait()
-                except TimeoutError:
-                    pass  # something is due
+                due = self._next_due(now)
+                alarm = None if due is None else loop.call_at(due, self._wake.set)
+                await self._wake.wait()
+                if alarm is not None:
+                    alarm.cancel()
 
     def _start_due(self, tasks: asyncio.TaskGroup, now: float) -> None:
         if now < self._paused_until:
@@ -244,7 +245,7 @@ class Desk(ABC):
             await self._store.settle(job.branch.id, settlement)
             if self._jobs.pop(job.branch.id, None) is not None:
                 self._weight -= self._weigh(job.branch)
-            self._metrics.branches_settled.labels(self._resource, settlement.state).inc()
+            self._metrics.count(self._metrics.branches_settled, self._resource, settlement.state)
             return
         if settlement != job.reported:
             _log.warning("%s is in Conflict: %s", job.branch.id.name, settlement.message)

@@ -52,7 +52,7 @@ class Outcomes:
             self._metrics.transactions.labels("Unknown", error.reason).inc()
             said = f"{error}; it is rolled back at its deadline unless the outcome was written all the same"
             return Refusal(503, error.reason, said, xid)
-        self._metrics.transactions.labels(standing.outcome, standing.reason).inc()
+        self._metrics.count(self._metrics.transactions, standing.outcome, standing.reason)
         if standing.outcome is outcome:
             return None
         said = f"another outcome was taken before: {standing.outcome} ({standing.reason}) {standing.message}"

@@ -155,7 +155,7 @@ class Tries:
         """
         mark = f"key {key}" if key else secrets.token_hex(16)
         branch = mode.branch_id(xid, self._app, route.name, mark)
-        fingerprint = hashlib.sha256(repr(request).encode()).digest()
+        fingerprint = hashlib.sha256(repr(request).encode()).digest() if key else b""
         known = self._known.get(branch)
         if known is not None and route.tries is not None and route.tries.guarded:
             await _first_over(known, fingerprint, route.timeout.total_seconds())
@@ -210,7 +210,7 @@ class Tries:
         except StoreError as error:
             self._metrics.joins.labels(reason_of(error)).inc()
             raise _refused(error) from error
-        self._metrics.joins.labels("Joined").inc()
+        self._metrics.count(self._metrics.joins, "Joined")
 
     async def completed(self, this: Try, route: Route) -> None:
         """Note that a step was done, durable on return, if the order of completion is its order.

@@ -178,15 +178,6 @@ def write_branch(branch: Branch) -> str:
     return _json(_joined(branch) | ({"started": True} if branch.started else {}))
 
 
-def read_mode(value: str) -> tuple[str, bool]:
-    """The mode of a branch, and whether joining let its work through; no mode if that is no branch."""
-    try:
-        told = json.loads(value)
-        return told["mode"], told.get("started", False)
-    except (KeyError, TypeError, ValueError):
-        return "", False
-
-
 def read_branch(id_: BranchId, value: str) -> Branch:
     """Read it: a branch without outcome.
 
@@ -242,15 +233,10 @@ def write_open(branch: Branch) -> str:
     return _json({"outcome": str(branch.outcome), "state": str(branch.state)} | rest | _joined(branch))
 
 
-def write_told(joined: str, outcome: str, *, started: bool, completed: int) -> str:
-    """The same of a branch that is told just now, made of what `write_branch` has written.
-
-    Raises:
-        ValueError: `write_branch` has not.
-    """
-    told: Json = json.loads(joined)
-    told |= {"outcome": outcome, "state": str(State.ACTIVE), "reason": "", "message": ""}
-    told["started"] = started or told.get("started", False)
+def write_told(joined: Json, outcome: str, *, started: bool, completed: int) -> str:
+    """The same of a branch that is told just now, made of what `write_branch` has written."""
+    told = joined | {"outcome": outcome, "state": str(State.ACTIVE), "reason": "", "message": ""}
+    told["started"] = started
     if completed:
         told["completed"] = completed
     return _json(told)

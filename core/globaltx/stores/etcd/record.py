@@ -26,7 +26,6 @@ from globaltx.stores.etcd.keys import (
     read_begin,
     read_branch,
     read_decision,
-    read_mode,
     write_told,
 )
 from globaltx.transaction.model import BranchId, Mode, Snapshot
@@ -106,7 +105,12 @@ class Record:
 
     def ended(self, of: Of) -> bool:
         """Whether a branch has followed the outcome."""
-        return of in self.ends or self._stands(of)
+        if of in self.ends or self.outcome != Outcome.COMMIT or of not in self.branches:
+            return of in self.ends
+        try:
+            return self._stands(of, self._joined(of))
+        except InvalidRecordError:
+            return False
 
     def untold(self) -> list[tuple[BranchId, str]]:
         """Of whom an outcome that was taken just now asks something, and what `read_open` reads of that.
@@ -115,25 +119,32 @@ class Record:
             InvalidRecordError: one of the branches is not what we write.
         """
         places = self._places()
+        joined = {of: self._joined(of) for of in self.branches if of not in self.ends}
         return [
-            (BranchId(self.xid, *of), self._told(of, places.get(of, 0)))
-            for of in self.branches
-            if not self.ended(of)
+            (BranchId(self.xid, *of), self._told(of, each, places.get(of, 0)))
+            for of, each in joined.items()
+            if not self._stands(of, each)
         ]
 
-    def _told(self, of: Of, place: int) -> str:
+    def _joined(self, of: Of) -> Json:
         try:
-            return write_told(self.branches[of], self.outcome, started=of in self.started, completed=place)
-        except (TypeError, ValueError) as error:
+            joined: Json = json.loads(self.branches[of])
+            joined["mode"] = Mode(joined["mode"])
+        except (KeyError, TypeError, ValueError) as error:
             what = f"branch {BranchId(self.xid, *of).name}"
             raise InvalidRecordError(what, error) from error
+        return joined
 
-    def _stands(self, of: Of) -> bool:
+    def _told(self, of: Of, joined: Json, place: int) -> str:
+        return write_told(joined, self.outcome, started=self._started(of, joined), completed=place)
+
+    def _started(self, of: Of, joined: Json) -> bool:
+        return of in self.started or bool(joined.get("started"))
+
+    def _stands(self, of: Of, joined: Json) -> bool:
         """Whether it is a step that was let through, of a transaction that commits."""
-        if self.outcome != Outcome.COMMIT:
-            return False
-        mode, started = read_mode(self.branches.get(of, ""))
-        return mode == Mode.SAGA and (started or of in self.started)
+        commits = self.outcome == Outcome.COMMIT
+        return commits and joined["mode"] is Mode.SAGA and self._started(of, joined)
 
     def _places(self) -> dict[Of, int]:
         """The places of the steps that were done, counted from 1."""
@@ -163,7 +174,7 @@ class Record:
             completed=place,
             resolutions=self._resolutions(joined.id),
         )
-        if self._stands(of):
+        if (known.mode, known.outcome, known.started) == (Mode.SAGA, Outcome.COMMIT, True):
             return replace(known, state=STANDS.state, reason=STANDS.reason, message=STANDS.message)
         settled = self.ends.get(of) or self.conflicts.get(of)
         return known if settled is None else _settled(known, settled)

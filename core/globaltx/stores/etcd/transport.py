@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
@@ -26,7 +26,7 @@ from globaltx.stores.etcd.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from globaltx.stores.etcd.access import EtcdAccess
     from globaltx.stores.etcd.calls import Call
@@ -83,8 +83,12 @@ class Transport:
         A member that cannot be connected to has not got the call, so the next one is asked at
         once; any other fault is told to the caller, who alone knows whether it may be repeated.
         """
-        async with self._in_time(method), self._slots:
-            return await self._authorized(method, lambda: self._whole(method, message))
+        member, began = self._member, asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(self._timeout), self._slots:
+                return await self._authorized(method, lambda: self._whole(method, message))
+        except TimeoutError as error:
+            raise self._late(method, member, began) from error
 
     async def messages(
         self, method: str, message: bytes, silence: float, read: Callable[[bytes], T]
@@ -94,10 +98,14 @@ class Transport:
         It ends by itself when the member ends it, or after so long a silence: a member that has
         stopped without a word is not to be told from one that has nothing to say. No slot is taken.
         """
-        async with self._in_time(method):
-            connection, member, call, first = await self._authorized(
-                method, lambda: self._lasting(method, message, read)
-            )
+        at_first, began = self._member, asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(self._timeout):
+                connection, member, call, first = await self._authorized(
+                    method, lambda: self._lasting(method, message, read)
+                )
+        except TimeoutError as error:
+            raise self._late(method, at_first, began) from error
         try:
             yield first
             while True:
@@ -121,10 +129,12 @@ class Transport:
         """A call whose first message has come, that message, and the member that it leads to."""
         connection, member = await self._reached(method)
         with ExitStack() as stack:
-            with self._told_if_lost(member, method):
+            try:
                 call = connection.begin(self._headers(member, method), message, BYTES_MAX, lasts=True)
                 stack.callback(connection.leave, call)
                 came = await connection.next(call)
+            except (OSError, PeerError) as error:
+                raise self._lost(member, method, error) from error
             if came is None:
                 raise self._refused(call.status, member, method)
             first = read(came)
@@ -133,18 +143,13 @@ class Transport:
 
     async def _whole(self, method: str, message: bytes) -> bytes:
         connection, member = await self._reached(method)
-        with self._told_if_lost(member, method):
+        try:
             call = await connection.ask(self._headers(member, method), message, BYTES_MAX)
+        except (OSError, PeerError) as error:
+            raise self._lost(member, method, error) from error
         if call.status is None or call.status.code != OK or not call.messages:
             raise self._refused(call.status, member, method)
         return call.messages[0]
-
-    @contextmanager
-    def _told_if_lost(self, member: int, method: str) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, PeerError) as error:
-            raise self._lost(member, method, error) from error
 
     def _refused(self, status: Status | None, member: int, method: str) -> EtcdError:
         what = self._what(member, method)
@@ -204,21 +209,16 @@ class Transport:
             raise EtcdUnavailableError(message)
         return token
 
-    @asynccontextmanager
-    async def _in_time(self, method: str) -> AsyncIterator[None]:
-        member, began = self._member, asyncio.get_running_loop().time()
-        try:
-            async with asyncio.timeout(self._timeout):
-                yield
-        except TimeoutError as error:
-            message = f"{method}: no answer within {self._timeout:g} s from {self._access.endpoints[member]}"
-            self._next(member)
-            connection = self._connections.get(member)
-            if connection is not None and connection.heard_at < began:
-                connection.abort()  # all that time it said nothing to anybody
-            # An etcd that lost its data does not refuse an old token: it waits until its history is as long.
-            self._token = None
-            raise EtcdUnavailableError(message) from error
+    def _late(self, method: str, member: int, began: float) -> EtcdUnavailableError:
+        """There was no answer in time since then, of the member that was asked first."""
+        self._next(member)
+        connection = self._connections.get(member)
+        if connection is not None and connection.heard_at < began:
+            connection.abort()  # all that time it said nothing to anybody
+        # An etcd that lost its data does not refuse an old token: it waits until its history is as long.
+        self._token = None
+        where = self._access.endpoints[member]
+        return EtcdUnavailableError(f"{method}: no answer within {self._timeout:g} s from {where}")
 
     async def _reached(self, method: str) -> tuple[Connection, int]:
         """A connection to the first member that can be connected to, and which that is."""
