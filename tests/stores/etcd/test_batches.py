@@ -96,6 +96,14 @@ async def test_what_has_patience_goes_with_what_is_sent_next(sending: Sending) -
     assert await sending.value("patient-2") == "x"
 
 
+async def test_what_comes_in_the_same_turns_of_the_loop_goes_together(sending: Sending) -> None:
+    async def late(number: int) -> None:
+        await sending.put(f"late-{number}")
+
+    await asyncio.gather(sending.put("first"), *map(late, range(3)))
+    assert sending.requests == 1
+
+
 async def test_patience_ends(sending: Sending) -> None:
     later, sooner = sending.put("later", patience=FOREVER), sending.put("sooner", patience=0.01)
     await asyncio.gather(later, sooner)

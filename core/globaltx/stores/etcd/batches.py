@@ -2,8 +2,9 @@
 
 What somebody waits for goes out at once unless a request is under way, and what has gathered meanwhile
 goes out together, each as a transaction nested in one. So one caller pays nothing, and a thousand pay a
-few requests. What nobody waits for has ``patience``: it goes with the next request
-that is made anyway, and makes one of its own only when there was none for so long.
+few requests. ("At once" is when all that came at the same time has had its turn: else the first of a dozen
+would fly alone, and the others wait for it.) What nobody waits for has ``patience``: it goes with the next
+request that is made anyway, and makes one of its own only when there was none for so long.
 
 One request is under way at a time. With two, less gathers, and etcd and we pay more than anybody is
 hastened; and etcd may do first what came last, so that two about one xid could change places.
@@ -34,6 +35,9 @@ TOGETHER_MAX = 48
 BYTES_TOGETHER_MAX = 256 * 1024
 """What the values of one request may hold, unless a single transaction holds more."""
 
+TURNS = 2
+"""How many turns of the loop the first one waits for what came at the same time by other connections."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
@@ -52,6 +56,7 @@ class Batches:
         self._waiting: deque[_Waiting] = deque()
         self._flying: asyncio.Task[None] | None = None
         self._alarm: asyncio.TimerHandle | None = None
+        self._departing: asyncio.Handle | None = None
 
     async def txn(self, about: Xid, txn: Txn, patience: float = 0.0) -> Answer:
         """Do one transaction; a caller that is cancelled may have had it done all the same.
@@ -66,7 +71,7 @@ class Batches:
 
     async def close(self) -> None:
         """End what is under way and send nothing more; whoever waits for an answer is cancelled."""
-        self._stop_alarm()
+        self._stay()
         for each in self._waiting:
             each.answer.cancel()
         self._waiting.clear()  # before the flight ends, whose landing would send it off
@@ -75,22 +80,26 @@ class Batches:
             await asyncio.wait({flying})
 
     def _fly(self) -> None:
-        self._stop_alarm()
-        if not self._waiting or self._flying is not None:
+        if not self._waiting or self._flying is not None or self._departing is not None:
             return
+        self._stop_alarm()
         loop = asyncio.get_running_loop()
         due = min(each.due for each in islice(self._waiting, TOGETHER_MAX))
         if due > loop.time() and len(self._waiting) < TOGETHER_MAX:
-            self._alarm = loop.call_at(due, self._fly_due)
+            self._alarm = loop.call_at(due, self._depart)
             return
-        self._send_off()
+        self._depart()
 
-    def _fly_due(self) -> None:
-        """Time is up for one, whatever the clock says by now: timers may ring a little early."""
-        if self._waiting and self._flying is None:
-            self._send_off()
+    def _depart(self, turns: int = TURNS) -> None:
+        """Send what there is a few turns of the loop later: what is ready to run may have more to go with it.
 
-    def _send_off(self) -> None:
+        Time is up for one then, whatever the clock says by now: timers may ring a little early.
+        """
+        self._stop_alarm()
+        if turns:
+            self._departing = asyncio.get_running_loop().call_soon(self._depart, turns - 1)
+            return
+        self._departing = None
         if batch := self._take():
             self._flying = asyncio.create_task(self._send(batch), name="etcd batch")
             self._flying.add_done_callback(lambda _: self._landed(batch))
@@ -99,6 +108,12 @@ class Batches:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
+
+    def _stay(self) -> None:
+        self._stop_alarm()
+        if self._departing is not None:
+            self._departing.cancel()
+            self._departing = None
 
     def _landed(self, batch: list[_Waiting]) -> None:
         for each in batch:
