@@ -206,7 +206,7 @@ class Desk(ABC):
                     job.resolutions = job.branch.resolutions
                 await self._carry_out(jobs)
                 for job in undone:
-                    _tally(job, datetime.now(UTC))
+                    _tally(job)
                 self._wake.set()  # the next ones need not wait until the store has heard of these
                 done = [job for job in jobs if job.settlement is not None]
                 ends = await self._settle_all(done)
@@ -293,8 +293,11 @@ def due_of(job: Job) -> float:
     return job.due
 
 
-def _tally(job: Job, now: datetime) -> None:
+def _tally(job: Job) -> None:
     """Add to an attempt's settlement what earlier ones have done about the decisions of people."""
-    if job.settlement is not None:
-        heard = job.settlement.carried_out or tuple(CarriedOut(each.number) for each in job.resolutions)
-        job.settlement = replace(job.settlement, carried_out=in_all(job.branch.carried_out, heard, now))
+    if job.settlement is None:
+        return
+    heard = job.settlement.carried_out or tuple(CarriedOut(each.number) for each in job.resolutions)
+    if heard:
+        done = in_all(job.branch.carried_out, heard, datetime.now(UTC))
+        job.settlement = replace(job.settlement, carried_out=done)

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
@@ -105,6 +106,7 @@ class Keys:
         return namespace, rest
 
 
+@lru_cache(1024)  # each branch has its parts in several keys
 def _part(text: str) -> str:
     return quote(text, safe="")
 

@@ -26,6 +26,8 @@ def varint(value: int) -> bytes:
     """Write a number that is not negative."""
     if value < 0x80:  # noqa: PLR2004  seven bits
         return _ONE_BYTE[value]
+    if value < 0x4000:  # noqa: PLR2004  fourteen, which most lengths are
+        return bytes((value & 0x7F | 0x80, value >> 7))
     out = bytearray()
     while value > 0x7F:  # noqa: PLR2004
         out.append(value & 0x7F | 0x80)
