@@ -11,7 +11,7 @@ from tests.sidecar.bank.between import lost_answer, lost_request, repeated
 from tests.sidecar.guarded.conftest import staged
 from tests.sidecar.guarded.declared import GuardedByDeclared
 from tests.sidecar.guarded.test_guarded import AMOUNT, spent
-from tests.sidecar.site import IN_KUBERNETES
+from tests.sidecar.site import IN_ETCD, IN_KUBERNETES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,11 +23,18 @@ pytestmark = [pytest.mark.control_plane, pytest.mark.database, pytest.mark.timeo
 FAULTS = [lost_request, lost_answer, repeated]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(IN_KUBERNETES, id="kubernetes"),
+        pytest.param(IN_ETCD, id="etcd", marks=[pytest.mark.etcd, pytest.mark.deep]),
+    ],
+)
 def booked(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, server: Server
 ) -> Iterator[GuardedByDeclared]:
-    with staged(request, tmp_path_factory, server, IN_KUBERNETES, kind=GuardedByDeclared) as running:
+    """The participant in each store; the sagas themselves are in Kubernetes always."""
+    with staged(request, tmp_path_factory, server, request.param, kind=GuardedByDeclared) as running:
         declared = cast("GuardedByDeclared", running)
         declared.allow()
         yield declared

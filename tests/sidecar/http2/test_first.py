@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from globaltx.modes.tcc import Call
 from globaltx.transaction.calls import BODY_BYTES_MAX
 from globaltx.transaction.model import Mode
 from globaltx_sidecar.http.filter import Filter
+from globaltx_sidecar.traces import Traces
 from tests.sidecar.http.scene import FaultyStore
 from tests.sidecar.http2.scene import GrpcScene, Hangs, bank, fails
 
@@ -78,6 +80,16 @@ async def test_one_that_fails_is_taken_back(method: str) -> None:
         assert scene.outcomes() == ["Rollback RequestFailed"]
         await ended(scene)
         assert scene.bank.seen[1]["globaltx-operation"] in {"cancel", "compensate"}
+
+
+async def test_it_owns_its_trace_and_so_does_the_call_at_its_end() -> None:
+    traces = Traces(time.monotonic, of_calls=True)
+    async with bank(fails, ROUTES, traces=traces) as scene:
+        await scene.call("Begins")
+        await ended(scene)
+    calls = [traces.call_of(each["traceparent"].split("-")[1]) for each in scene.bank.seen]
+    assert list(map(str, calls)) == [each["globaltx-guard"] for each in scene.bank.seen]
+    assert len(set(calls)) == 2
 
 
 async def test_the_answer_comes_after_the_outcome() -> None:
