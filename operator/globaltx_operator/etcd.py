@@ -27,7 +27,7 @@ from globaltx.manifest.projected import Wanted
 from globaltx.stores.base import StoreError, UnknownTransactionError
 from globaltx.stores.etcd.client import Listing
 from globaltx.stores.etcd.errors import EtcdError
-from globaltx.stores.etcd.keys import InvalidRecordError
+from globaltx.stores.etcd.keys import BEGIN, InvalidRecordError
 from globaltx.stores.etcd.record import Record
 from globaltx.stores.etcd.watcher import Watcher
 from globaltx.transaction.conflict import with_new
@@ -73,6 +73,14 @@ class _Known:
     status: Status
 
 
+@dataclass(frozen=True, slots=True)
+class _Over:
+    """A transaction that has ended: until when it is kept, and which of those that had its name it is."""
+
+    until: datetime
+    decided_in: int
+
+
 class EtcdKeeper:
     """Carries out for all transactions below the store's prefix; call `run` while leading.
 
@@ -100,7 +108,7 @@ class EtcdKeeper:
         self._compact_seconds = compact_seconds
         self._projector = projector
         self._known: dict[Xid, _Known] = {}
-        self._over: dict[Xid, datetime] = {}
+        self._over: dict[Xid, _Over] = {}
         self._queue: WorkQueue[Xid] | None = None
         self.watcher = self._new_watcher()
         metrics.kept(self.states)
@@ -217,20 +225,23 @@ class EtcdKeeper:
             known.status = plan.status
         if known.status.settled_at is not None and not known.status.telling:
             # Its keys are not needed any more, and at a thousand a second they would be too many.
-            self._over[xid] = known.status.settled_at + observed.transaction.ttl
+            until = known.status.settled_at + observed.transaction.ttl
+            self._over[xid] = _Over(until, known.record.decided_in)
             del self._known[xid]
 
     async def _forget(self, xid: Xid) -> timedelta | None:
-        left = self._over[xid] - self._utc()
+        over = self._over[xid]
+        left = over.until - self._utc()
         if left > timedelta():
             return left
         try:
-            await self._store.remove(xid)
+            await self._store.remove(xid, over.decided_in)
         except StoreError as error:
             _log.warning("%s: %s", xid, error)
             return TELL_AFTER
-        del self._over[xid]
-        self._hide(xid)
+        if self._over.get(xid) is over:  # else it was begun anew meanwhile
+            del self._over[xid]
+            self._hide(xid)
         return None
 
     def _drop(self, xid: Xid) -> None:
@@ -255,6 +266,7 @@ class EtcdKeeper:
     def _listed(self, queue: WorkQueue[Xid], listing: Listing) -> None:
         statuses = {xid: each.status for xid, each in self._known.items()}
         self._known.clear()
+        self._keep_over({each.key: each.revision for each in listing.found})
         for found in listing.found:
             self._put(found)
         for xid, known in self._known.items():
@@ -262,6 +274,13 @@ class EtcdKeeper:
             queue.add(xid)
         if self._projector is not None:
             self._projector.listed(self._knows)
+
+    def _keep_over(self, found: dict[str, int]) -> None:
+        """Of what is over keep what is still there as it was, and not something else by that name."""
+        decision = self._store.keys.decision
+        kept = {xid: over for xid, over in self._over.items() if found.get(decision(xid)) == over.decided_in}
+        self._over.clear()
+        self._over.update(kept)
 
     def _changed(self, queue: WorkQueue[Xid], changes: Changes) -> None:
         for xid in {self._put(each.key_value) for each in changes.changes}:
@@ -273,6 +292,8 @@ class EtcdKeeper:
         namespace, (kind, *rest) = self._store.keys.parts(found.key)
         if kind == "tx" and len(rest) in {2, 4}:  # NAME/begin, NAME/branch/APP/RESOURCE
             xid = Xid(namespace, rest[0])
+            if rest[1] == BEGIN:
+                self._look_for_another(xid, found)
             if (known := self._of(xid)) is not None:
                 known.record.put(rest[1:], found.value, found.revision)
         elif kind == "open" and len(rest) == 3:  # noqa: PLR2004  APP/NAME/RESOURCE
@@ -282,6 +303,14 @@ class EtcdKeeper:
         else:
             return None
         return xid
+
+    def _look_for_another(self, xid: Xid, begin: KeyValue) -> None:
+        """Let go of what had the same name before; that it was removed we do not hear."""
+        over, known = self._over.get(xid), self._known.get(xid)
+        if over is not None and begin.revision > over.decided_in:
+            del self._over[xid]
+        if known is not None and known.record.begin not in {None, begin.value}:
+            del self._known[xid]
 
     def _of(self, xid: Xid) -> _Known | None:
         """What is known of a transaction; None if that is over, and only waits to be forgotten."""

@@ -15,7 +15,7 @@ from globaltx.coordinator.reasons import Reason
 from globaltx.stores.base import UnknownTransactionError
 from globaltx.stores.etcd.access import EtcdAccess
 from globaltx.stores.etcd.client import EtcdClient
-from globaltx.stores.etcd.errors import CompactedError
+from globaltx.stores.etcd.errors import CompactedError, EtcdUnavailableError
 from globaltx.stores.etcd.requests import Txn, delete
 from globaltx.stores.etcd.store import EtcdStore
 from globaltx.transaction.calls import Calls, Reservation
@@ -26,7 +26,7 @@ from globaltx_operator.cache import Cache
 from globaltx_operator.etcd import EtcdKeeper
 from globaltx_operator.metrics import Metrics
 from tests.stores.cable import Cable
-from tests.stores.harness import COMMIT, CONFLICT, ENDED, any_xid, branch, eventually, first
+from tests.stores.harness import COMMIT, CONFLICT, ENDED, HookedEtcdClient, any_xid, branch, eventually, first
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -175,6 +175,42 @@ async def test_what_was_removed_by_hand_is_followed_no_more(
         await eventually(lambda: keeper.states()[State.ACTIVE] == 1)
         await client.txn(Txn(success=(delete(store.keys.begin(xid)),)))
         await eventually(lambda: not keeper.states())
+
+
+@pytest.mark.parametrize("decided", [True, False])
+async def test_a_name_that_is_begun_anew_while_it_is_forgotten_is_followed(
+    etcd: Etcd, store: EtcdStore, prefix: str, *, decided: bool
+) -> None:
+    """The answer to the removal is lost, and the request of that id comes again before the next attempt."""
+    xid, lives = any_xid("t"), 0
+
+    async def live(deadline: timedelta) -> None:
+        await store.begin(lasting(xid, deadline))
+        await store.join(branch(xid), Mode.AT)
+
+    async def hook(_call: str, when: str) -> None:
+        nonlocal lives
+        if when == "after" and lives == 1 and await gone(store, xid):
+            lives = 2
+            await live(HOUR if decided else timedelta(seconds=1))
+            if decided:
+                await store.decide(xid, COMMIT)
+            await eventually(lambda: keeper.states()[State.ACTIVE] == 1)
+            raise EtcdUnavailableError(xid.name)
+
+    await live(HOUR)
+    await store.decide(xid, COMMIT)
+    await store.settle(branch(xid), ENDED[Outcome.COMMIT])
+    lives = 1
+    async with (
+        HookedEtcdClient(EtcdAccess(etcd.endpoints), hook) as hooked,
+        leading(hooked, prefix, keep=timedelta()) as keeper,
+    ):
+        (told,) = await first(store, "shop", 1)
+        assert told.id == branch(xid)
+        assert told.outcome is (Outcome.COMMIT if decided else Outcome.ROLLBACK)
+        await store.settle(branch(xid), ENDED[told.outcome])
+        await eventually(lambda: gone(store, xid))
 
 
 async def test_it_tells_whether_its_watch_goes_on(tmp_path: Path, prefix: str) -> None:

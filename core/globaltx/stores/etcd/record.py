@@ -52,6 +52,8 @@ class Record:
     xid: Xid
     begin: str | None = None
     decision: str | None = None
+    decided_in: int = 0
+    """The revision of the outcome, which no other transaction has, even one begun anew by this name."""
     branches: dict[Of, str] = field(default_factory=dict)
     started: dict[Of, str] = field(default_factory=dict)
     completed: dict[Of, int] = field(default_factory=dict)
@@ -66,7 +68,7 @@ class Record:
         if what == BEGIN:
             self.begin = value
         elif what == DECISION:
-            self.decision = value
+            self.decision, self.decided_in = value, revision
         elif (of := self._kind(what)) is not None:
             of[unquote(parts[1]), unquote(parts[2])] = revision if what == COMPLETED else value
 

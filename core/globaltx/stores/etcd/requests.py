@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from globaltx.stores.etcd.protobuf import Fields
 
 _EQUAL, _GREATER, _LESS = 0, 1, 2
-_CREATED, _VALUE = 1, 3
+_CREATED, _CHANGED, _VALUE = 1, 2, 3
 _RANGE, _PUT, _DELETE, _TXN = 1, 2, 3, 4
 """What kind of operation: the field of ``RequestOp`` and of ``ResponseOp`` that it is in."""
 
@@ -120,6 +120,11 @@ def absent(key: str) -> bytes:
 def value_is(key: str, value: str | None) -> bytes:
     """Holds when the key has just this value; None: when it is not there."""
     return absent(key) if value is None else _compare(key, _EQUAL, _VALUE) + piece(7, value.encode())
+
+
+def revision_is(key: str, revision: int) -> bytes:
+    """Holds when the key was changed in this revision last."""
+    return _compare(key, _EQUAL, _CHANGED) + integer(6, revision)
 
 
 def value_below(key: str, value: str) -> bytes:

@@ -71,6 +71,7 @@ from globaltx.stores.etcd.requests import (
     get_all,
     nested,
     put,
+    revision_is,
     value_above,
     value_below,
     value_is,
@@ -294,10 +295,14 @@ class EtcdStore:
         self._own(xid)
         await self._patience.with_call(lambda: self._forget(xid))
 
-    async def remove(self, xid: Xid) -> None:
-        """The same of what the caller knows to be settled, which it stays; one request."""
+    async def remove(self, xid: Xid, decided_in: int) -> None:
+        """The same of what the caller knows to be settled, which it stays; one request.
+
+        ``decided_in`` is the revision of its outcome (`Record.decided_in`): a name may be begun anew once it
+        was forgotten, by somebody else or by an attempt whose answer was lost.
+        """
         self._own(xid)
-        await self._patience.with_call(lambda: self._remove(xid))
+        await self._patience.with_call(lambda: self._remove(xid, decided_in))
 
     async def watch(self, app: str) -> AsyncGenerator[Branch, None]:
         """See `Store.watch`; etcd sends only what the app has to do."""
@@ -527,10 +532,11 @@ class EtcdStore:
             if found.decision is None or found.unsettled:
                 message = f"{xid} is not settled: {found.unsettled} of {len(found.branches)} branches are not"
                 raise StoreRefusedError(message)
-        await self._remove(xid)
+        await self._remove(xid, found.decided_in)
 
-    async def _remove(self, xid: Xid) -> None:
-        gone = Txn((exists(self.keys.decision(xid)),), (delete_all(self.keys.transaction(xid)),))
+    async def _remove(self, xid: Xid, decided_in: int) -> None:
+        that = revision_is(self.keys.decision(xid), decided_in)
+        gone = Txn((that,), (delete_all(self.keys.transaction(xid)),))
         with StoreErrors("forget", xid):
             await self._batches.txn(xid, gone)
 
