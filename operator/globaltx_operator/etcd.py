@@ -158,7 +158,7 @@ class EtcdKeeper:
             return None  # it is being forgotten
         now = self._utc()
         observed, wait = self._observe(known, snapshot, now)
-        plan = self._as_asked(xid, observed, decide(observed, now))
+        plan = self._as_asked(observed, decide(observed, now))
         try:
             await self._resolve(snapshot)
             await self._carry_out(xid, known, observed, plan)
@@ -173,18 +173,18 @@ class EtcdKeeper:
             self._projector.show(xid, Wanted(snapshot.transaction, snapshot.branches, known.status, rows))
         return plan.requeue_after if wait is None else wait
 
-    def _as_asked(self, xid: Xid, observed: Observed, plan: Plan) -> Plan:
+    def _as_asked(self, observed: Observed, plan: Plan) -> Plan:
         """Take the outcome that a person has set at the resource, if none was taken yet."""
         if self._projector is None or observed.transaction.decision is not None:
             return plan
-        asked = self._projector.asked(xid)
+        asked = self._projector.asked(observed.transaction)
         return plan if asked is None else replace(plan, take=asked)
 
     async def _resolve(self, snapshot: Snapshot) -> None:
         """Carry what people have decided at the resources to the sidecars."""
         for each in snapshot.branches:
             if self._projector is not None and each.state is State.CONFLICT:
-                told = self._projector.resolutions(each.id)
+                told = self._projector.resolutions(snapshot.transaction, each.id)
                 if with_new(each.resolutions, told) != each.resolutions:
                     await self._store.resolve(each.id, told)
 

@@ -17,7 +17,7 @@ from globaltx.coordinator.observed import Notice, Weight
 from globaltx.coordinator.policy import Projection
 from globaltx.coordinator.reasons import SENTENCES, Reason
 from globaltx.manifest.conflicts import read_resolutions
-from globaltx.manifest.projected import Shown, Verb, Wanted, Write, asked, is_projected, next_write
+from globaltx.manifest.projected import Shown, Verb, Wanted, Write, asked, is_of, is_projected, next_write
 from globaltx.stores.kubernetes.errors import AlreadyExistsError, NotFoundError
 from globaltx.stores.kubernetes.resource import BRANCHES, TRANSACTIONS
 from globaltx_operator.cache import Cache, unmanaged
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from globaltx.stores.kubernetes.client import KubernetesClient
     from globaltx.transaction.conflict import Resolution
-    from globaltx.transaction.model import BranchId, Decision
+    from globaltx.transaction.model import BranchId, Decision, GlobalTransaction
     from globaltx.transaction.xid import Xid
     from globaltx_operator.events import Recorder
     from globaltx_operator.policies import PolicyCache
@@ -99,14 +99,15 @@ class Projector:
         for xid in tuple(self.shown.xids()):
             self._told(xid)
 
-    def asked(self, xid: Xid) -> Decision | None:
+    def asked(self, transaction: GlobalTransaction) -> Decision | None:
         """The outcome that somebody has set at the resource."""
-        return asked(self.shown.transaction(xid))
+        there = self.shown.transaction(transaction.xid)
+        return asked(there) if there is not None and is_of(there, transaction) else None
 
-    def resolutions(self, branch: BranchId) -> tuple[Resolution, ...]:
+    def resolutions(self, transaction: GlobalTransaction, branch: BranchId) -> tuple[Resolution, ...]:
         """What people have decided at the branch's resource."""
         there = self._branch(branch.xid, branch.name)
-        return () if there is None else read_resolutions(there["spec"])
+        return read_resolutions(there["spec"]) if there is not None and is_of(there, transaction) else ()
 
     def show(self, xid: Xid, wanted: Wanted) -> None:
         """Show a transaction as it stands now, if its policy asks for it, or comes to ask for it."""
@@ -147,7 +148,7 @@ class Projector:
         if xid in self._wanted:
             self._queue.add(xid)
             decided = any("resolutions" in each["spec"] for each in self.shown.branches(xid))
-            if decided or self.asked(xid) is not None:
+            if decided or asked(self.shown.transaction(xid)) is not None:
                 self._look_again(xid)
         elif self._knows is not None and not self._knows(xid):
             self.hide(xid)
@@ -228,7 +229,7 @@ class Projector:
 
     def _refuse(self, xid: Xid) -> None:
         """Somebody has set an outcome when another was taken: say so at what comes in its place."""
-        wanted, refused = self._wanted.get(xid), self.asked(xid)
+        wanted, refused = self._wanted.get(xid), asked(self.shown.transaction(xid))
         stands = wanted and wanted.transaction.decision
         if refused is None or not stands:
             return

@@ -16,6 +16,7 @@ from globaltx.manifest.projected import (
     Wanted,
     Write,
     asked,
+    is_of,
     is_projected,
     next_write,
 )
@@ -153,6 +154,19 @@ def test_an_outcome_that_came_too_late_is_replaced_by_the_one_that_stands() -> N
     assert (first.verb, first.refuses) == (Verb.DELETE, True)
     settle(server, ended())
     assert server.transaction["spec"]["outcome"] == "Commit"
+
+
+def test_what_had_the_name_before_is_not_taken_for_it() -> None:
+    server = Server()
+    settle(server, ended())
+    again = replace(TRANSACTION, begun_at=NOW + timedelta(hours=1))
+    assert server.transaction is not None
+    assert is_of(server.transaction, TRANSACTION)
+    assert not is_of(server.transaction, again)
+    assert settle(server, Wanted(again, BRANCHES, Status()))[:2] == [("delete", False), ("create", False)]
+    assert asked(server.transaction) is None
+    del server.transaction["metadata"]["annotations"]  # shown by an operator that did not say it
+    assert is_of(server.transaction, TRANSACTION)
 
 
 def test_branches_are_given_to_a_transaction_that_was_made_anew() -> None:

@@ -212,6 +212,27 @@ async def test_after_a_restart_what_is_shown_is_what_is_there(kept: Kept) -> Non
     assert (await kept.store.read(late)).transaction.decision is not None
 
 
+async def test_what_is_shown_of_one_that_had_the_name_before_decides_nothing(kept: Kept) -> None:
+    xid = await kept.begin("order")
+    await kept.shown(xid, branches=1)
+    await kept.store.decide(xid, COMMIT)
+    await kept.field.reaches(xid, State.COMMITTING)
+    await kept.operator.kill()
+    await kept.store.settle(BranchId(xid, "order", "db"), ENDED[Outcome.COMMIT])
+    await kept.store.forget(xid)
+    await kept.store.begin(
+        GlobalTransaction(xid, "order", HOUR)
+    )  # as a request does that brings its id again
+    await kept.operator.start().ready()
+
+    async def shown_anew() -> bool:
+        found = await kept.field.transaction(xid)
+        return found is not None and "outcome" not in found["spec"]
+
+    await eventually("it is shown as it stands", shown_anew)
+    assert await kept.decision(xid) is None
+
+
 async def test_whoever_works_on_resources_leaves_them_alone(kept: Kept) -> None:
     xid = await kept.begin("order")
     await kept.shown(xid, branches=1)

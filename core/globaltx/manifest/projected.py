@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 LABEL_PROJECTED = f"{GROUP}/projected"
+ANNOTATION_BEGUN = f"{GROUP}/begun-at"
+"""When the transaction began that is shown: another may begin by its name once it was forgotten."""
 NOT_PROJECTED = f"!{LABEL_PROJECTED}"
 """The label selector that leaves out what is only shown."""
 _COMPARED = ("state", "branches", "message", "resolutions", "notifications")
@@ -45,6 +47,12 @@ _ROWS = ("conflictRows", "conflicts", "resolutions")
 def is_projected(resource: Mapping[str, Any]) -> bool:
     """Whether a resource only shows what is kept elsewhere."""
     return LABEL_PROJECTED in (resource["metadata"].get("labels") or {})
+
+
+def is_of(resource: Mapping[str, Any], transaction: GlobalTransaction) -> bool:
+    """Whether a resource shows this transaction, and not one that had its name before."""
+    begun = (resource["metadata"].get("annotations") or {}).get(ANNOTATION_BEGUN)
+    return begun is None or transaction.begun_at is None or begun == format_time(transaction.begun_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +121,7 @@ def next_write(wanted: Wanted | None, shown: Shown, now: datetime) -> Write | No
         return None if wanted is None else Write(Verb.CREATE, _transaction(wanted))
     if "deletionTimestamp" in shown.transaction["metadata"]:
         return None  # it is made anew when it has gone
-    if wanted is None:
+    if wanted is None or not is_of(shown.transaction, wanted.transaction):
         return Write(Verb.DELETE)
     there = shown.transaction
     of_branches = (write for each in wanted.branches for write in _branch_writes(each, wanted, shown, now))
@@ -121,13 +129,15 @@ def next_write(wanted: Wanted | None, shown: Shown, now: datetime) -> Write | No
 
 
 def _transaction(wanted: Wanted) -> Json:
-    return _marked(transaction_to_resource(wanted.transaction))
+    return _marked(transaction_to_resource(wanted.transaction), wanted)
 
 
-def _marked(resource: Json) -> Json:
+def _marked(resource: Json, wanted: Wanted) -> Json:
     metadata = resource["metadata"]
     del metadata["finalizers"]
     metadata["labels"][LABEL_PROJECTED] = "true"
+    if wanted.transaction.begun_at is not None:
+        metadata["annotations"] = {ANNOTATION_BEGUN: format_time(wanted.transaction.begun_at)}
     return resource
 
 
@@ -155,7 +165,7 @@ def _branch_writes(branch: Branch, wanted: Wanted, shown: Shown, now: datetime) 
     assert shown.transaction is not None  # noqa: S101  it is made before its branches
     owners = [owner(shown.transaction)]
     if found is None:
-        body = _marked(branch_to_resource(branch))
+        body = _marked(branch_to_resource(branch), wanted)
         body["metadata"]["ownerReferences"] = owners
         body["spec"].get("calls", {}).pop("request", None)  # bodies of requests need not be shown
         yield Write(Verb.CREATE, body, name)
