@@ -35,7 +35,7 @@ def query(
     call, sql, traced = guard_row.read(taken.guard), taken.sql, False
     if call is None and xid is None:
         found = guard_trace.call_of(standing, sql, settings.mode)
-        traced = found is not None and guard_trace.is_meant(standing, found[1], found[0], settings.mode)
+        traced = found is not None and guard_trace.is_meant(standing, found[1], found[0], settings)
         sql, call = found if found is not None and traced else (sql, None)
     if call is None:
         return packet
@@ -44,7 +44,7 @@ def query(
         yield from guard_alone.query(standing, call, sql, settings)
         return None
     if traced:
-        yield from guard_trace.enter(standing, call, sql, hash(sql), settings.mode)
+        yield from guard_trace.enter(standing, call, sql, hash(sql), settings)
     else:
         yield from guard_row.enter(standing, call, hash(sql))
     payload = bytes((Command.QUERY,)) + sql
@@ -71,10 +71,10 @@ def execute(standing: Standing, this: Prepared, call: Guarded, packet: Packet) -
         yield from guard_row.enter(standing, call, this.work(packet.payload))
         return False
     settings = yield from settings_of(standing)
-    if this.traced and not guard_trace.is_meant(standing, call, this.sql, settings.mode):
+    if this.traced and not guard_trace.is_meant(standing, call, this.sql, settings):
         return False
     if standing.autocommits:
         yield from guard_alone.execute(standing, call, this, packet.payload, settings)
         return True
-    yield from guard_trace.enter(standing, call, this.sql, this.work(packet.payload), settings.mode)
+    yield from guard_trace.enter(standing, call, this.sql, this.work(packet.payload), settings)
     return False

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import mysql.connector
 import pymysql
 import pytest
+from pymysql.constants import CLIENT
 
 from globaltx.modes.guard_row import Finding, Guarded, create_guard_table
 from globaltx.modes.tcc import Operation
@@ -133,6 +134,25 @@ def test_in_autocommit_a_change_is_guarded_and_a_read_is_not(traced: Guarding) -
 def test_in_autocommit_what_may_write_unseen_is_refused(traced: Guarding, hidden: str) -> None:
     with traced.connect(autocommit=True) as connection:
         assert run(connection, "confirm", hidden) == REFUSED
+
+
+@pytest.mark.parametrize("text", [f"SET @a = 1; {ADD}", f"SELECT 1; {ADD}", f"BEGIN; {ADD}; COMMIT"])
+def test_work_behind_something_else_in_its_text_is_guarded_or_refused(traced: Guarding, text: str) -> None:
+    """Else its cancel would find nothing to take back."""
+    with traced.connect(client_flag=CLIENT.MULTI_STATEMENTS) as connection:
+        assert run(connection, "try", text) == REFUSED
+    assert (traced.amount, traced.guard_rows) == (0, [])
+    with traced.connect(client_flag=CLIENT.MULTI_STATEMENTS, autocommit=False) as connection:
+        assert run(connection, "try", text.removeprefix("BEGIN; "), "COMMIT") == 0
+    assert (traced.amount, traced.guard_rows) == (1, [("try", "try")])
+
+
+@pytest.mark.parametrize("text", [f"SET STATEMENT max_statement_time=60 FOR {ADD}", f"ANALYZE {ADD}"])
+def test_a_change_within_another_statement_does_not_pass_unguarded(traced: Guarding, text: str) -> None:
+    """As MariaDB has them; to others they are errors of syntax, which are not asked for here."""
+    with traced.connect() as connection:
+        assert run(connection, "try", text) == REFUSED
+    assert (traced.amount, traced.guard_rows) == (0, [])
 
 
 def test_a_repeat_that_nobody_has_answered_is_told_at_its_first_statement(traced: Guarding) -> None:
