@@ -208,6 +208,17 @@ async def test_steps_are_noted_as_done_each_above_those_before(harness: Harness)
     assert (seen.calls, seen.completed, found["shop"].calls) == (calls, 2, calls)
 
 
+async def test_a_step_that_is_noted_once_more_stays_before_those_behind_it(harness: Harness) -> None:
+    """They may have been built on it, and are compensated first."""
+    xid = await begun(harness)
+    for app in ("flight", "shop"):
+        await harness.client().join(branch(xid, app), Mode.SAGA, CALLS)
+        await harness.client().complete(branch(xid, app))
+    await harness.client().complete(branch(xid, "flight"))
+    flight, shop = (await harness.client().read(xid)).branches
+    assert 0 < flight.completed < shop.completed
+
+
 async def test_a_step_that_is_noted_once_more_stays_behind_those_before(harness: Harness) -> None:
     xid = await begun(harness)
     for app in ("shop", "flight"):

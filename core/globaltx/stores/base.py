@@ -107,7 +107,8 @@ class Store(Protocol):
         """Note, durable on return, that a step was done, at a place above all that were noted before.
 
         So of two steps of which one began when the other was noted, the later has the greater place,
-        whatever clocks say. Refused like `start`. A repeat may take a later place.
+        whatever clocks say. Refused like `start`. A repeat leaves the place of the first time: what was built
+        on that is to be compensated before it.
 
         Raises:
             AlreadyDecidedError: too late; the order of the steps stands.

@@ -367,10 +367,11 @@ class EtcdStore:
             await self._batches.txn(branch.id.xid, txn)
 
     async def _note(self, branch: BranchId, what: str) -> None:
-        xid = branch.xid
+        xid, key = branch.xid, self.keys.of_branch(branch, what)
         begin, decision = self.keys.begin(xid), self.keys.decision(xid)
         compare = (exists(self.keys.of_branch(branch, BRANCH)), absent(decision))
-        txn = Txn(compare, (put(self.keys.of_branch(branch, what), ""),), (get(begin), get(decision)))
+        first = nested(Txn((absent(key),), (put(key, ""),)))  # a repeat changes no revision
+        txn = Txn(compare, (first,), (get(begin), get(decision)))
         with StoreErrors("note", what, branch):
             answer = await self._batches.txn(xid, txn)
             if not answer.succeeded:
