@@ -163,7 +163,9 @@ class EtcdKeeper:
             await self._resolve(snapshot)
             await self._carry_out(xid, known, observed, plan)
         except UnknownTransactionError:
-            self._drop(xid)  # somebody has removed it by hand, which we do not hear of
+            # Somebody has removed it by hand, which we do not hear of, and may have begun it anew meanwhile.
+            if self._known.get(xid) is known:
+                self._drop(xid)
             return None
         except StoreError as error:
             _log.warning("%s: %s", xid, error)

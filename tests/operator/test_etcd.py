@@ -177,6 +177,30 @@ async def test_what_was_removed_by_hand_is_followed_no_more(
         await eventually(lambda: not keeper.states())
 
 
+async def test_a_name_that_is_begun_anew_when_its_removal_is_found_out_is_followed(
+    etcd: Etcd, client: EtcdClient, store: EtcdStore, prefix: str
+) -> None:
+    xid = any_xid("t")
+
+    async def hook(_call: str, when: str) -> None:
+        if when == "after" and await gone(store, xid):
+            old = keeper._known.get(xid)  # the new one has the same name and the same state
+            await store.begin(lasting(xid, timedelta(seconds=2)))
+            await eventually(lambda: keeper._known.get(xid) is not old)
+
+    async def rolled_back() -> bool:
+        return not await gone(store, xid) and await decision(store, xid) is not None
+
+    await store.begin(lasting(xid, timedelta(seconds=1)))
+    async with (
+        HookedEtcdClient(EtcdAccess(etcd.endpoints), hook) as hooked,
+        leading(hooked, prefix) as keeper,
+    ):
+        await eventually(lambda: keeper.states()[State.ACTIVE] == 1)
+        await client.txn(Txn(success=(delete(store.keys.begin(xid)),)))
+        await eventually(rolled_back)
+
+
 @pytest.mark.parametrize("decided", [True, False])
 async def test_a_name_that_is_begun_anew_while_it_is_forgotten_is_followed(
     etcd: Etcd, store: EtcdStore, prefix: str, *, decided: bool
