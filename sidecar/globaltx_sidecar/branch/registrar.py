@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -68,7 +69,8 @@ class Registrar:
         self._metrics = metrics
         self._wait_seconds = wait_seconds
         self._now = asyncio.get_running_loop().time
-        self._known: dict[Key, _Registration] = {}
+        self._known: OrderedDict[Key, _Registration] = OrderedDict()
+        """In the order in which they began."""
 
     def start(self, xid: Xid, resource: str) -> None:
         """Have a branch registered in the background."""
@@ -138,6 +140,9 @@ class Registrar:
         registration.until = self._now() + (KEEP_SECONDS if failed is None else KEEP_REFUSED_SECONDS)
 
     def _make_room(self) -> None:
+        now = self._now()
+        while self._known and next(iter(self._known.values())).until <= now:
+            self._known.popitem(last=False)
         if len(self._known) < KNOWN_MAX:
             return
         done = [key for key, each in self._known.items() if each.task.done()]

@@ -158,6 +158,18 @@ async def test_what_is_remembered_is_bounded_and_expires(
     assert stage.joins == joins + 1
 
 
+async def test_what_has_expired_is_let_go_of_when_others_come(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A finished task of each for thousands of transactions was 10 MiB and more."""
+    monkeypatch.setattr(registrar_module, "KEEP_SECONDS", 0.0)
+    for number in range(30):
+        xid = Xid("shop", f"n{number}")
+        await stage.begin(xid)
+        await stage.registrar.joined(xid, "orders")
+        assert len(stage.registrar._known) == 1
+
+
 async def test_an_outcome_is_looked_up(stage: Stage) -> None:
     with pytest.raises(UnknownTransactionError):
         await stage.registrar.outcome(XID)
