@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from globaltx.modes import tcc
 from globaltx.modes.declaring import ancestors
+from globaltx.modes.saga import STANDS
 from globaltx.modes.tcc import CALL_REFUSED, Operation, Verdict
 from globaltx.modes.templates import MissingError, TemplateError, Values, filled
 from globaltx.transaction.calls import Calls
@@ -315,7 +316,7 @@ def _finish(seen: Seen, step: StepPlan, moves: _Gathered) -> None:
     """Commit: what is done stands, what is left is called until it is done."""
     progress = seen.progress(step.name)
     if progress.state is StepState.DONE:
-        moves.settle(step.name, Settlement(State.COMMITTED, str(State.COMMITTED), "what the step did stands"))
+        moves.settle(step.name, STANDS)
         return
     done = {
         name

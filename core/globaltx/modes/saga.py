@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from globaltx.transaction.calls import Calls, Step
     from globaltx.transaction.model import Branch, BranchId
 
-__all__ = ["STANDS", "conflict", "duty", "ordered", "place", "reached", "waits_for"]
+__all__ = ["STANDS", "conflict", "duty", "ordered", "place", "place_of", "reached", "stands", "waits_for"]
 
 STANDS = Settlement(State.COMMITTED, str(State.COMMITTED), "what the step did stands")
 """The end of a step that was let through, when its transaction commits."""
@@ -58,6 +58,17 @@ def ordered(calls: Calls) -> bool:
 def place(branches: Iterable[Branch]) -> int:
     """The place of a step that is done now, given all branches of its transaction."""
     return max((each.completed for each in branches), default=0) + 1
+
+
+def place_of(mine: BranchId, branches: Iterable[Branch]) -> int:
+    """The same of one of them, which keeps the place of the first time that it was done."""
+    every = tuple(branches)
+    return next((each.completed for each in every if each.id == mine), 0) or place(every)
+
+
+def stands(mode: Mode, outcome: str | None, *, started: bool) -> bool:
+    """Whether a branch is a step that was let through, of a transaction that commits."""
+    return mode is Mode.SAGA and outcome == Outcome.COMMIT and started
 
 
 def waits_for(mine: BranchId, branches: Iterable[Branch]) -> tuple[BranchId, ...]:

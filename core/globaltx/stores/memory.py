@@ -94,7 +94,9 @@ class MemoryStore:
 
     async def complete(self, branch: BranchId) -> None:
         """See `Store.complete`."""
-        await self._step("complete", lambda: self._note(branch, completed=self._place(branch)))
+        await self._step(
+            "complete", lambda: self._note(branch, completed=saga.place_of(branch, self._of(branch.xid)))
+        )
 
     async def decide(self, xid: Xid, decision: Decision) -> Decision:
         """See `Store.decide`; the branches are told in the same step."""
@@ -221,10 +223,6 @@ class MemoryStore:
             return self._memory.transactions[xid]
         except KeyError:
             raise UnknownTransactionError(xid) from None
-
-    def _place(self, branch: BranchId) -> int:
-        known = self._of(branch.xid)
-        return next((each.completed for each in known if each.id == branch), 0) or saga.place(known)
 
     def _of(self, xid: Xid) -> list[Branch]:
         return [branch for branch in self._memory.branches.values() if branch.id.xid == xid]

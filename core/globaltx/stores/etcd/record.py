@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from globaltx.manifest.conflicts import read_carried_out, read_resolutions
-from globaltx.modes.saga import STANDS
+from globaltx.modes.saga import STANDS, stands
 from globaltx.stores.etcd.keys import (
     BEGIN,
     BRANCH,
@@ -144,9 +144,8 @@ class Record:
         return of in self.started or bool(joined.get("started"))
 
     def _stands(self, of: Of, joined: Json) -> bool:
-        """Whether it is a step that was let through, of a transaction that commits."""
-        commits = self.outcome == Outcome.COMMIT
-        return commits and joined["mode"] is Mode.SAGA and self._started(of, joined)
+        """Whether the outcome itself is its end."""
+        return stands(joined["mode"], self.outcome, started=self._started(of, joined))
 
     def _places(self) -> dict[Of, int]:
         """The places of the steps that were done, counted from 1."""
@@ -176,7 +175,7 @@ class Record:
             completed=place,
             resolutions=self._resolutions(joined.id),
         )
-        if (known.mode, known.outcome, known.started) == (Mode.SAGA, Outcome.COMMIT, True):
+        if stands(known.mode, known.outcome, started=known.started):
             return replace(known, state=STANDS.state, reason=STANDS.reason, message=STANDS.message)
         settled = self.ends.get(of) or self.conflicts.get(of)
         return known if settled is None else _settled(known, settled)

@@ -211,8 +211,7 @@ class KubernetesStore:
     async def _complete(self, branch: BranchId) -> None:
         with as_store_errors(f"complete {branch.name}"):
             known = await self._records.branches(branch.xid)
-        before = next((each.branch.completed for each in known if each.branch.id == branch), 0)
-        place = before or saga.place(each.branch for each in known)
+        place = saga.place_of(branch, (each.branch for each in known))
         await self._note(branch, completed_status(place), "complete")
 
     async def _note(self, branch: BranchId, status: dict[str, Any], what: str) -> None:
