@@ -10,7 +10,7 @@ from dev.waiting import wait_for
 from tests.sidecar.bank.between import lost_answer, lost_request, repeated
 from tests.sidecar.guarded.conftest import staged
 from tests.sidecar.guarded.declared import GuardedByDeclared
-from tests.sidecar.guarded.test_guarded import AMOUNT, spent
+from tests.sidecar.guarded.promises import AMOUNT, spent
 from tests.sidecar.site import IN_ETCD, IN_KUBERNETES
 
 if TYPE_CHECKING:

@@ -9,6 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.sidecar.bank.between import Answer, lost_answer, lost_request, repeated
+from tests.sidecar.guarded.promises import (
+    TAKES_BACK,
+    see_confirmed_once,
+    see_late_one_kept_out,
+    see_taken_back_once,
+    spent,
+)
 from tests.sidecar.guarded.stage import Books
 
 if TYPE_CHECKING:
@@ -18,12 +25,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.control_plane, pytest.mark.database, pytest.mark.timeout(300)]
 
 COMMITS = {"try": "confirm"}
-TAKES_BACK = {"try": "cancel", "step": "compensate"}
-AMOUNT = 30
-
-
-def spent(before: Books, times: int = 1) -> Books:
-    return Books(before.balance - AMOUNT * times, before.reserved, before.spent + AMOUNT * times)
 
 
 def both_at_once(forward: Forward) -> Answer | None:
@@ -41,12 +42,7 @@ FAULTS = [lost_request, lost_answer, repeated, both_at_once]
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_confirm_works_once_whatever_the_network_does(account: Guarded, fault: Fault) -> None:
-    before, xid = account.books(), account.client.begin().xid
-    assert account.ask("try", xid) == 200
-    account.between.fault("confirm", fault)
-    account.client.commit(xid)
-    assert account.ended(xid) == "Commit"
-    assert account.books() == spent(before)
+    see_confirmed_once(account, fault)
 
 
 @pytest.mark.parametrize("operation", TAKES_BACK)
@@ -54,32 +50,14 @@ def test_a_confirm_works_once_whatever_the_network_does(account: Guarded, fault:
 def test_what_takes_back_works_once_whatever_the_network_does(
     account: Guarded, operation: str, fault: Fault
 ) -> None:
-    before, xid = account.books(), account.client.begin().xid
-    assert account.ask(operation, xid) == 200
-    account.between.fault(TAKES_BACK[operation], fault)
-    account.client.rollback(xid)
-    assert account.ended(xid) == "Rollback"
-    assert account.books() == before
+    see_taken_back_once(account, operation, fault)
 
 
 @pytest.mark.parametrize("operation", TAKES_BACK)
 def test_what_never_came_is_not_taken_back_and_is_kept_out_when_it_comes(
     account: Guarded, operation: str
 ) -> None:
-    before, xid = account.books(), account.client.begin().xid
-    late: list[Forward] = []
-
-    def hold(forward: Forward) -> Answer | None:
-        late.append(forward)
-        return None
-
-    account.between.fault(operation, hold)
-    assert account.ask(operation, xid) == 502
-    account.client.rollback(xid)
-    assert account.ended(xid) == "Rollback"
-    assert account.books() == before
-    assert late[0]().status == 500  # the network delivers it at last
-    assert account.books() == before
+    see_late_one_kept_out(account, operation)
 
 
 @pytest.mark.parametrize("operation", TAKES_BACK)

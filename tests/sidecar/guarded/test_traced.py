@@ -8,15 +8,21 @@ import pytest
 
 from tests.sidecar.bank.between import lost_answer, lost_request, repeated
 from tests.sidecar.guarded.conftest import staged
+from tests.sidecar.guarded.promises import (
+    TAKES_BACK,
+    see_confirmed_once,
+    see_late_one_kept_out,
+    see_taken_back_once,
+    spent,
+)
 from tests.sidecar.guarded.stage import GuardedByTrace
-from tests.sidecar.guarded.test_guarded import TAKES_BACK, spent
 from tests.sidecar.site import IN_ETCD, IN_KUBERNETES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dev.databases import Server
-    from tests.sidecar.bank.between import Answer, Fault, Forward
+    from tests.sidecar.bank.between import Fault
     from tests.sidecar.guarded.stage import Guarded
 
 pytestmark = [pytest.mark.control_plane, pytest.mark.database, pytest.mark.timeout(300)]
@@ -39,12 +45,7 @@ def traced(
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_confirm_works_once_whatever_the_network_does(traced: Guarded, fault: Fault) -> None:
-    before, xid = traced.books(), traced.client.begin().xid
-    assert traced.ask("try", xid) == 200
-    traced.between.fault("confirm", fault)
-    traced.client.commit(xid)
-    assert traced.ended(xid) == "Commit"
-    assert traced.books() == spent(before)
+    see_confirmed_once(traced, fault)
 
 
 @pytest.mark.parametrize("operation", TAKES_BACK)
@@ -52,31 +53,14 @@ def test_a_confirm_works_once_whatever_the_network_does(traced: Guarded, fault: 
 def test_what_takes_back_works_once_whatever_the_network_does(
     traced: Guarded, operation: str, fault: Fault
 ) -> None:
-    before, xid = traced.books(), traced.client.begin().xid
-    assert traced.ask(operation, xid) == 200
-    traced.between.fault(TAKES_BACK[operation], fault)
-    traced.client.rollback(xid)
-    assert traced.ended(xid) == "Rollback"
-    assert traced.books() == before
+    see_taken_back_once(traced, operation, fault)
 
 
 @pytest.mark.parametrize("operation", TAKES_BACK)
 def test_what_never_came_is_not_taken_back_and_is_kept_out_when_it_comes(
     traced: Guarded, operation: str
 ) -> None:
-    before, xid = traced.books(), traced.client.begin().xid
-    late: list[Forward] = []
-
-    def hold(forward: Forward) -> Answer | None:
-        late.append(forward)
-        return None
-
-    traced.between.fault(operation, hold)
-    assert traced.ask(operation, xid) == 502
-    traced.client.rollback(xid)
-    assert traced.ended(xid) == "Rollback"
-    assert late[0]().status == 500
-    assert traced.books() == before
+    see_late_one_kept_out(traced, operation)
 
 
 @pytest.mark.parametrize("operation", TAKES_BACK)

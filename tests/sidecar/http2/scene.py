@@ -187,3 +187,28 @@ async def bank(
                 yield GrpcScene(scene, application, server, channel)
     finally:
         await server.stop(None)
+
+
+async def order_of_events(scene: GrpcScene, store: FaultyStore) -> list[str]:
+    """Make a call that begins a transaction; tell whether it was decided or answered first."""
+    order: list[str] = []
+
+    async def until_decided() -> None:
+        await store.until(lambda: bool(store.decided))
+        order.append("decided")
+
+    async def until_answered() -> None:
+        await scene.call("Begins")
+        order.append("answered")
+
+    await asyncio.gather(until_decided(), until_answered())
+    return order
+
+
+async def give_up(scene: GrpcScene, hangs: Hangs) -> None:
+    """Make such a call, and cancel it when the application has it; return when it is over for all."""
+    call = scene.channel.unary_unary("/bank/Begins")(b"")
+    await hangs.arrived.wait()
+    call.cancel()
+    await scene.store.until(lambda: bool(scene.store.decided))
+    await asyncio.wait_for(hangs.cancelled.wait(), 10)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import replace
 from datetime import timedelta
@@ -20,7 +19,7 @@ from globaltx.transaction.model import Mode
 from globaltx_sidecar.http.filter import Filter
 from globaltx_sidecar.traces import Traces
 from tests.sidecar.http.scene import FaultyStore
-from tests.sidecar.http2.scene import GrpcScene, Hangs, bank, fails
+from tests.sidecar.http2.scene import GrpcScene, Hangs, bank, fails, give_up, order_of_events
 
 if TYPE_CHECKING:
     from globaltx.transaction.model import Branch
@@ -93,29 +92,16 @@ async def test_it_owns_its_trace_and_so_does_the_call_at_its_end() -> None:
 
 
 async def test_the_answer_comes_after_the_outcome() -> None:
-    store, order = FaultyStore(), []
+    store = FaultyStore()
     async with bank(routes=ROUTES, store=store) as scene:
-
-        async def until_decided() -> None:
-            await store.until(lambda: bool(store.decided))
-            order.append("decided")
-
-        async def until_answered() -> None:
-            await scene.call("Begins")
-            order.append("answered")
-
-        await asyncio.gather(until_decided(), until_answered())
+        order = await order_of_events(scene, store)
     assert order == ["decided", "answered"]
 
 
 async def test_a_client_that_gives_up_rolls_back() -> None:
     hangs = Hangs()
     async with bank(hangs, ROUTES) as scene:
-        call = scene.channel.unary_unary("/bank/Begins")(b"")
-        await hangs.arrived.wait()
-        call.cancel()
-        await scene.store.until(lambda: bool(scene.store.decided))
-        await asyncio.wait_for(hangs.cancelled.wait(), 10)
+        await give_up(scene, hangs)
     assert scene.outcomes() == ["Rollback RequestAborted"]
 
 

@@ -23,7 +23,7 @@ from globaltx_sidecar.http.filter import Filter
 from globaltx_sidecar.traces import Traces
 from tests.sidecar.eventually import eventually
 from tests.sidecar.http.scene import FaultyStore
-from tests.sidecar.http2.scene import BEGINS, ROUTES, Hangs, bank, fails
+from tests.sidecar.http2.scene import BEGINS, ROUTES, Hangs, bank, fails, give_up, order_of_events
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -115,28 +115,14 @@ async def test_any_other_status_rolls_back_and_is_given_to_the_client() -> None:
 async def test_the_answer_comes_after_the_outcome() -> None:
     store = FaultyStore()
     async with bank(store=store) as scene:
-        order: list[str] = []
-
-        async def until_decided() -> None:
-            await store.until(lambda: bool(store.decided))
-            order.append("decided")
-
-        async def until_answered() -> None:
-            await scene.call("Begins")
-            order.append("answered")
-
-        await asyncio.gather(until_decided(), until_answered())
+        order = await order_of_events(scene, store)
     assert order == ["decided", "answered"]
 
 
 async def test_a_client_that_gives_up_rolls_back() -> None:
     hangs = Hangs()
     async with bank(hangs) as scene:
-        call = scene.channel.unary_unary("/bank/Begins")(b"")
-        await hangs.arrived.wait()
-        call.cancel()
-        await scene.store.until(lambda: bool(scene.store.decided))
-        await asyncio.wait_for(hangs.cancelled.wait(), 10)
+        await give_up(scene, hangs)
     assert scene.outcomes() == ["Rollback RequestAborted"]
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import mysql.connector
 import pymysql
 
 from globaltx.modes.guard_row import Finding, Guarded
 from globaltx.modes.tcc import Operation
 from globaltx.transaction.model import BranchId
 from globaltx.transaction.xid import Xid
-from tests.sidecar.mysql.harness import Proxy, in_transaction
+from tests.sidecar.mysql.harness import ACCOUNT, PASSWORD, Proxy, in_transaction
 
 if TYPE_CHECKING:
     from globaltx_sidecar.guards import Guards
@@ -53,3 +54,15 @@ class Guarding(Proxy):
 
 def guarded(operation: str, branch: BranchId = BRANCH) -> str:
     return f"/*+ XidGuard('{Guarded.of(branch, Operation(operation))}') */"
+
+
+def by_connector(bank: Guarding, *, autocommit: bool) -> Any:
+    """Connect as MySQL Connector/Python does, which prepares at the server; to be closed."""
+    return mysql.connector.connect(
+        host="127.0.0.1",
+        port=bank.port,
+        user=ACCOUNT,
+        password=PASSWORD,
+        database=bank.place.schema,
+        autocommit=autocommit,
+    )

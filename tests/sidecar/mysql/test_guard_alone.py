@@ -18,9 +18,10 @@ from tests.sidecar.mysql.guarding import (
     REFUSED,
     TOO_LATE,
     Guarding,
+    by_connector,
     guarded,
 )
-from tests.sidecar.mysql.harness import ACCOUNT, PASSWORD, hint, in_transaction, wait_until
+from tests.sidecar.mysql.harness import hint, in_transaction, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,16 +154,7 @@ def waiting(place: Place) -> int | None:
 
 @pytest.fixture
 def drive(bank: Guarding) -> Iterator[Any]:
-    with closing(
-        mysql.connector.connect(
-            host="127.0.0.1",
-            port=bank.port,
-            user=ACCOUNT,
-            password=PASSWORD,
-            database=bank.place.schema,
-            autocommit=True,
-        )
-    ) as connection:
+    with closing(by_connector(bank, autocommit=True)) as connection:
         yield connection
 
 

@@ -20,8 +20,9 @@ from tests.sidecar.mysql.guarding import (
     REFUSED,
     TOO_LATE,
     Guarding,
+    by_connector,
 )
-from tests.sidecar.mysql.harness import ACCOUNT, PASSWORD, hint, in_transaction
+from tests.sidecar.mysql.harness import hint, in_transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -222,16 +223,7 @@ def test_where_no_calls_are_guarded_a_trace_says_nothing(place: Place, credentia
 
 
 def prepared(bank: Guarding, operation: str, *statements: str, autocommit: bool) -> int:
-    with closing(
-        mysql.connector.connect(
-            host="127.0.0.1",
-            port=bank.port,
-            user=ACCOUNT,
-            password=PASSWORD,
-            database=bank.place.schema,
-            autocommit=autocommit,
-        )
-    ) as connection:
+    with closing(by_connector(bank, autocommit=autocommit)) as connection:
         for sql in statements:
             cursor: Any = connection.cursor(prepared=True)
             with closing(cursor):
