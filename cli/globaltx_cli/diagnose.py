@@ -115,7 +115,16 @@ def _ask(cluster: Cluster, pods: Sequence[Resource], branch: Resource) -> Said |
     if door is None:
         return Said(error=f"no pod of {app} is ready")
     headers = {"globaltx-branch": branch["metadata"]["name"], "globaltx-operation": STATE}
-    return _answered(cluster, door, path, headers)
+    return _answered(cluster, door, path, headers | _of_grpc(branch))
+
+
+def _of_grpc(branch: Resource) -> dict[str, str]:
+    """What lets the sidecar pass the question on by gRPC, as the try came; nothing for one of HTTP."""
+    calls = _calls(branch)
+    if calls is None or not calls.request.grpc:
+        return {}
+    named = {name.lower(): value for name, value in calls.request.headers}
+    return {"Content-Type": named["content-type"]}  # as the client itself spells what it adds
 
 
 def _answered(cluster: Cluster, door: Door, path: str, headers: dict[str, str]) -> Said:

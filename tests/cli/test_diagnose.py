@@ -144,6 +144,21 @@ def test_the_same_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
+def test_who_was_tried_by_grpc_is_asked_as_such(capsys: pytest.CaptureFixture[str]) -> None:
+    given = [{"name": "x-kept", "value": "a"}, {"name": "content-type", "value": "application/grpc+proto"}]
+    calls = CALLS | {"request": {"method": "POST", "headers": given}}
+    found = Known([branch("account", "Conflict", calls=calls)], [pod("account")])
+    found.answers = {"account-1": (502, '{"grpcStatus": 5, "message": "no such hold"}')}
+    assert run(found) == 0
+    ((*_, headers),) = found.asked
+    assert headers == {
+        "Content-Type": "application/grpc+proto",
+        "globaltx-branch": "b-account",
+        "globaltx-operation": "state",
+    }
+    assert '502 {"grpcStatus": 5, "message": "no such hold"}' in capsys.readouterr().out
+
+
 def test_who_cannot_be_asked_is_told_and_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
     found = Known([branch("account", "Conflict", calls=CALLS), branch("gone", "Active", calls=CALLS)], [])
     found._pods = [pod("account")]

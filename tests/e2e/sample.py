@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import secrets
+import subprocess
+import sys
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dev.demo import manifests
@@ -20,7 +24,6 @@ from dev.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from dev.demo.deploy import Store
     from dev.demo.kubectl import Kubectl
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
 
 PORT = 3000
 SECONDS = 60
+GLOBALTX = Path(sys.executable).parent / "globaltx"
+PATIENCE_SECONDS = 240
+"""For a command that takes a second, on a machine that does much else."""
 
 
 class Sample:
@@ -81,6 +87,25 @@ class Sample:
         )
         (ended,) = new()
         return ended
+
+    def diagnosed(self, transaction: str, *more: str) -> str:
+        """What a person sees who asks with kubectl's own rights."""
+        context = [f"--context={self.kubectl.context}"] if self.kubectl.context else []
+        line = [str(GLOBALTX), "diagnose", f"{self.namespace}.{transaction}", *context, *more]
+        ended = subprocess.run(
+            line,
+            env=os.environ | self.kubectl.env,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=PATIENCE_SECONDS,
+        )
+        return ended.stdout
+
+    def said(self, transaction: str) -> dict[str, tuple[str, str]]:
+        """By app, how its branch stands, and what the participant says of it."""
+        told: dict[str, Any] = json.loads(self.diagnosed(transaction, "-o", "json"))
+        return {each["app"]: (each["state"], each["participant"]["state"]) for each in told["branches"]}
 
     def branches(self, transaction: str) -> dict[str, tuple[str, str]]:
         """The mode of each app's branch, and how it stands."""

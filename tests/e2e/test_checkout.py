@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,9 +17,6 @@ if TYPE_CHECKING:
     from tests.e2e.sample import Sample
 
 FOLDER = Path(__file__).parents[2] / "examples" / "04-tcd-checkout"
-GLOBALTX = Path(sys.executable).parent / "globaltx"
-PATIENCE_SECONDS = 240
-"""For a command that takes a second, on a machine that does much else."""
 
 
 @pytest.fixture(scope="module")
@@ -39,27 +32,6 @@ def bought(sample: Sample, query: str = "") -> tuple[int, str, str]:
     return status, *sample.end(known)
 
 
-def diagnosed(sample: Sample, name: str, *more: str) -> str:
-    """What a person sees who asks with kubectl's own rights."""
-    context = [f"--context={sample.kubectl.context}"] if sample.kubectl.context else []
-    line = [str(GLOBALTX), "diagnose", f"{sample.namespace}.{name}", *context, *more]
-    ended = subprocess.run(
-        line,
-        env=os.environ | sample.kubectl.env,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=PATIENCE_SECONDS,
-    )
-    return ended.stdout
-
-
-def said(sample: Sample, name: str) -> dict[str, tuple[str, str]]:
-    """By app, how its branch stands, and what the participant says of it."""
-    told: dict[str, Any] = json.loads(diagnosed(sample, name, "-o", "json"))
-    return {each["app"]: (each["state"], each["participant"]["state"]) for each in told["branches"]}
-
-
 def free(sample: Sample, service: str) -> int:
     return int(sample.ask(service, "GET", "/free")[1]["free"])
 
@@ -69,14 +41,14 @@ def test_a_checkout_in_time_is_confirmed_by_both(checkout: Sample) -> None:
     status, name, state = bought(checkout)
     assert (status, state) == (200, "Committed")
     confirmed = ("Committed", "CONFIRMED")
-    assert said(checkout, name) == {"account": confirmed, "product": confirmed}
+    assert checkout.said(name) == {"account": confirmed, "product": confirmed}
     assert free(checkout, "product") == before - 30
 
 
 def test_a_checkout_that_fails_is_cancelled_by_nobody(checkout: Sample) -> None:
     status, name, state = bought(checkout, "?fail")
     assert (status, state) == (409, "RolledBack")
-    found = said(checkout, name)
+    found = checkout.said(name)
     assert found["product"] == ("RolledBack", "RESERVED")  # it runs out by itself, much later
     assert found["account"][0] == "RolledBack"
 
@@ -87,7 +59,7 @@ def test_a_checkout_that_is_late_is_rolled_back_before_it_is_too_late(checkout: 
     assert (status, state) == (503, "RolledBack")
     transaction = checkout.kubectl.json("-n", checkout.namespace, "globaltransaction", name)
     assert transaction["spec"]["outcomeReason"] == "DeadlineExceeded"
-    assert said(checkout, name)["account"] == ("RolledBack", "CANCELLED")
+    assert checkout.said(name)["account"] == ("RolledBack", "CANCELLED")
 
 
 def test_a_reservation_that_ran_out_is_a_conflict_that_a_diagnosis_shows(checkout: Sample) -> None:
@@ -99,11 +71,11 @@ def test_a_reservation_that_ran_out_is_a_conflict_that_a_diagnosis_shows(checkou
         seconds=SECONDS,
         every=0.2,
     )
-    assert said(checkout, name) == {
+    assert checkout.said(name) == {
         "account": ("Conflict", "CANCELLED"),
         "product": ("Committed", "CONFIRMED"),
     }
-    table = diagnosed(checkout, name)
+    table = checkout.diagnosed(name)
     assert "ReservationExpired" in table
     (account,) = (line for line in table.splitlines() if line.startswith("account"))
     assert "CANCELLED" in account

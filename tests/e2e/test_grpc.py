@@ -79,3 +79,22 @@ def test_all_is_done_or_nothing(
     assert sorted(made) == sorted(calls)
     kinds = ("free", "reserved", "spent", "booked")
     assert {each: after[each] - before[each] for each in kinds if after[each] != before[each]} == moved
+
+
+@pytest.mark.parametrize(
+    ("message", "stands", "says", "moved"),
+    [(b"ok", "Committed", "CONFIRMED", {"free": -1, "spent": 1}), (b"late", "Conflict", "CANCELLED", {})],
+)
+def test_a_reservation_is_confirmed_or_has_run_out_and_a_diagnosis_asks_for_it_by_grpc(
+    accounts: Accounts, message: bytes, stands: str, says: str, moved: dict[str, int]
+) -> None:
+    before, known = accounts.look(), set(accounts.sample.transactions())
+    assert accounts.call("Hold", message)[0] is OK
+    name, state = accounts.sample.end(known)
+    assert state == stands
+    assert accounts.sample.said(name) == {"accounts": (stands, says)}
+    after = accounts.look()
+    kinds = ("free", "reserved", "spent")
+    assert {each: after[each] - before[each] for each in kinds if after[each] != before[each]} == moved
+    if stands == "Conflict":
+        assert "ReservationExpired" in accounts.sample.diagnosed(name)

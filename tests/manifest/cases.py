@@ -167,6 +167,12 @@ WRONG = [
         "spec.http.routes[0].tcd: compensationMarginSeconds must be less than reservationSeconds",
     ),
     Wrong(
+        "tcd that takes a fault for the end of a reservation",
+        http({**route(), "tcd": {**TCD, "expiredGrpcStatuses": ["UNAVAILABLE"]}}),
+        'spec.http.routes[0].tcd.expiredGrpcStatuses[0]: Unsupported value: "UNAVAILABLE"',
+        "spec.http.routes[0].tcd.expiredGrpcStatuses[0]: must be one of INVALID_ARGUMENT, NOT_FOUND",
+    ),
+    Wrong(
         "tcc and tcd",
         http({**route(), "tcc": TCC, "tcd": TCD}),
         "a route's requests are branches of one mode",

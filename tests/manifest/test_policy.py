@@ -148,9 +148,11 @@ def test_a_try_of_a_reservation_is_read_with_its_times() -> None:
     tcd = capture.routes[0].tcd
     assert tcd == Tcd("/c", Reservation(timedelta(seconds=60), "/s"))
     assert tcd.reservation.decide_within == timedelta(seconds=50)
+    assert tcd.reservation.expired_statuses == {404, 409, 410, 5, 9}
     given = {
         "compensationMarginSeconds": 20,
         "expiredStatuses": [410],
+        "expiredGrpcStatuses": ["OUT_OF_RANGE"],
         "timeoutSeconds": 3,
         "successStatuses": [200],
         "conflictAfterRefusals": 4,
@@ -158,7 +160,7 @@ def test_a_try_of_a_reservation_is_read_with_its_times() -> None:
     }
     capture = read_policy(resource(http({**route(), "tcd": {**TCD, **given}}))).http
     assert capture is not None
-    reservation = Reservation(timedelta(seconds=60), "/s", timedelta(seconds=20), frozenset({410}))
+    reservation = Reservation(timedelta(seconds=60), "/s", timedelta(seconds=20), frozenset({410, 11}))
     assert capture.routes[0].tries == Tcd(
         "/c", reservation, timedelta(seconds=3), frozenset({200}), 4, headers=()
     )

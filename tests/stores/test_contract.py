@@ -109,7 +109,7 @@ CALLS = Calls(
     refusals_max=4,
     guarded=False,
     by="shop-1/a",
-    reservation=Reservation(timedelta(seconds=60), "/state", timedelta(seconds=5), frozenset({410})),
+    reservation=Reservation(timedelta(seconds=60), "/state", timedelta(seconds=5), frozenset({410, 5})),
 )
 
 

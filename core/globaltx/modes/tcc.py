@@ -24,6 +24,7 @@ import hashlib
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from globaltx.transaction.calls import GRPC_MAX
 from globaltx.transaction.conflict import Remedy, resolution_of
 from globaltx.transaction.model import (
     MESSAGE_LENGTH_MAX,
@@ -48,7 +49,6 @@ _DIGEST_LENGTH = 16
 _LATER = frozenset({202, 408, 421, 425, 429, *range(500, 600)})
 """What says nothing against the same call made later."""
 GRPC_OK = 0
-_GRPC_MAX = 99
 _GRPC_LATER = frozenset({1, 2, 4, 8, 10, 13, 14, 15})
 """The same of gRPC: CANCELLED, UNKNOWN, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, ABORTED, INTERNAL,
 UNAVAILABLE, DATA_LOSS. https://grpc.io/docs/guides/status-codes/
@@ -101,13 +101,13 @@ def judge(calls: Calls, status: int) -> Verdict:
     """Say what the status of an answer means."""
     if status == GRPC_OK or status in calls.success_statuses:
         return Verdict.DONE
-    later = _GRPC_LATER if status <= _GRPC_MAX else _LATER
+    later = _GRPC_LATER if status <= GRPC_MAX else _LATER
     return Verdict.LATER if status in later else Verdict.REFUSED
 
 
 def shown(status: int) -> str:
     """The status of an answer, for people."""
-    return f"{'grpc-status' if status <= _GRPC_MAX else 'status'} {status}"
+    return f"{'grpc-status' if status <= GRPC_MAX else 'status'} {status}"
 
 
 def answered(branch: Branch, status: int) -> Settlement:

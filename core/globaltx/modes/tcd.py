@@ -44,7 +44,7 @@ def conflict(call: Call, status: int, refusals: int) -> Settlement | None:
     if reservation is None or status not in reservation.expired_statuses:
         return tcc.conflict(call, status, refusals)
     message = (
-        f"{call.operation} {call.path} is answered with status {status}: the reservation has run out; "
+        f"{call.operation} {call.path} is answered with {tcc.shown(status)}: the reservation has run out; "
         "others may be confirmed, so ask them all by `kubectl globaltx diagnose`"
     )
     return Settlement(State.CONFLICT, RESERVATION_EXPIRED, message[:MESSAGE_LENGTH_MAX])

@@ -6,6 +6,7 @@ the policy, and so that any sidecar of the app can make the calls.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from enum import StrEnum
 
@@ -18,6 +19,22 @@ DEFAULT_SUCCESS_STATUSES = frozenset({200, 204})
 DEFAULT_REFUSALS = 10
 DEFAULT_MARGIN = timedelta(seconds=10)
 DEFAULT_EXPIRED_STATUSES = frozenset({404, 409, 410})
+GRPC_MAX = 99
+"""Up to here the status of an answer is a grpc-status; those of HTTP are larger."""
+GRPC_REFUSALS = {
+    "INVALID_ARGUMENT": 3,
+    "NOT_FOUND": 5,
+    "ALREADY_EXISTS": 6,
+    "PERMISSION_DENIED": 7,
+    "FAILED_PRECONDITION": 9,
+    "OUT_OF_RANGE": 11,
+    "UNIMPLEMENTED": 12,
+    "UNAUTHENTICATED": 16,
+}
+"""What an application refuses a call by; all others mean done, or a fault that time heals.
+https://grpc.io/docs/guides/status-codes/
+"""
+DEFAULT_EXPIRED_GRPC = ("NOT_FOUND", "FAILED_PRECONDITION")
 
 
 _GRPC = "application/grpc"
@@ -49,14 +66,21 @@ class Reservation:
     """What a try reserves for a time and no longer, so that nobody needs to cancel it.
 
     It holds at least ``duration`` from the try on; ``margin`` of that is left for the confirms. A
-    confirm that is answered with one of ``expired_statuses`` came too late. ``state`` is the path of
-    the application that tells what became of it.
+    confirm that is answered with one of ``expired_statuses``, of HTTP or of gRPC, came too late. ``state``
+    is the path of the application that tells what became of it.
     """
 
     duration: timedelta
     state: str
     margin: timedelta = DEFAULT_MARGIN
-    expired_statuses: frozenset[int] = DEFAULT_EXPIRED_STATUSES
+    expired_statuses: frozenset[int] = DEFAULT_EXPIRED_STATUSES | {
+        GRPC_REFUSALS[each] for each in DEFAULT_EXPIRED_GRPC
+    }
+
+    def told_by(self, *, grpc: bool) -> Reservation:
+        """The same for calls of one protocol, whose statuses alone it keeps."""
+        statuses = frozenset(each for each in self.expired_statuses if (each <= GRPC_MAX) == grpc)
+        return replace(self, expired_statuses=statuses)
 
     @property
     def decide_within(self) -> timedelta:

@@ -77,4 +77,5 @@ class HttpCaller:
             return await self._upstream.call(request.method, target, headers, request.body, seconds)
         from globaltx_sidecar.http2 import calling  # noqa: PLC0415  only where there is gRPC
 
-        return await calling.call(self._upstream.address, target, headers, request.body, seconds)
+        answer = await calling.call(self._upstream.address, target, headers, request.body, seconds)
+        return answer.status

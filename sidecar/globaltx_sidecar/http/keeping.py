@@ -16,6 +16,7 @@ from globaltx_sidecar.http.upstream import UpstreamError
 if TYPE_CHECKING:
     from globaltx.coordinator.policy import Route
     from globaltx.coordinator.policy import Tries as Rules
+    from globaltx.transaction.calls import Reservation
     from globaltx_sidecar.http.headers import Headers
 
 _SAFE = "!$&'()*+,;=:@"
@@ -47,8 +48,12 @@ def calls_of(
         by=by,
         traced=traced,
         step=Step(route.name, rules.order, rules.depends_on) if isinstance(rules, Saga) else None,
-        reservation=reservation and replace(reservation, state=filled(reservation.state, found)),
+        reservation=reservation and _held(reservation, found, grpc=request.grpc),
     )
+
+
+def _held(reservation: Reservation, found: dict[str, str], *, grpc: bool) -> Reservation:
+    return replace(reservation.told_by(grpc=grpc), state=filled(reservation.state, found))
 
 
 def filled(path: str, found: dict[str, str]) -> str:

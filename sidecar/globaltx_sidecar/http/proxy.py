@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar, get_args
 from globaltx.coordinator.reasons import Reason
 from globaltx.modes.guard_row import Guarded
 from globaltx.values import dataclass
-from globaltx_sidecar.http import tunnel
+from globaltx_sidecar.http import states, tunnel
 from globaltx_sidecar.http.answers import Response, refusal
 from globaltx_sidecar.http.asked import Asked, outbound, target_of, upgrade_of, whole_body
 from globaltx_sidecar.http.filter import Action, Begin, Filter, Refuse, TakePart, path_of
@@ -144,6 +144,12 @@ class Proxy:
             asked_for = f"{request.method} {path_of(request.target)}"
             said = f"cannot pass on {asked_for}: no tunnels, no upgrade but to WebSocket (without a body)"
             return _not_supported(said)
+        reservation = states.asked_for(self.filter.routes, request.method, target, request.headers)
+        if reservation is not None:
+            return await states.ask(self.upstream.address, reservation, target, request.headers)
+        return await self._judge(request, target, upgrade)
+
+    async def _judge(self, request: Request, target: str, upgrade: str) -> Response | None:
         action = self.filter.judge(request.method, target, request.headers)
         if upgrade and (isinstance(action, Begin) or (isinstance(action, TakePart) and action.route)):
             said = "a WebSocket has no answer that could decide a transaction; leave it out of the routes"

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from h2 import events
 
+from globaltx.values import dataclass
 from globaltx_sidecar.http.headers import HOP_BY_HOP
 from globaltx_sidecar.http.upstream import UpstreamError, told
 from globaltx_sidecar.http1.heads import encoded
-from globaltx_sidecar.http2.metadata import value_of
+from globaltx_sidecar.http2.metadata import PREFIX_BYTES, is_one_message, value_of
 from globaltx_sidecar.http2.outbox import Data, Head, Outbox
 from globaltx_sidecar.http2.side import Side
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 _OF_ITS_OWN = frozenset({*HOP_BY_HOP, "host", "content-length", "grpc-timeout"})
 """What a try's headers say of the try alone, should they be kept."""
+ANSWER_BYTES_MAX = 64 * 1024
+"""How large a body may be of which the message is told."""
 _UNKNOWN = 2
 _STATUS_MAX = 16
 _OF_HTTP = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
@@ -36,8 +40,22 @@ https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md.
 """
 
 
-async def call(address: str, target: str, headers: CIMultiDict[str], message: bytes, seconds: float) -> int:
-    """Make a call and return its grpc-status; ``message`` has its prefix.
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer: its grpc-status, what was said about that, and its message without the prefix.
+
+    The message is empty where it is longer than `ANSWER_BYTES_MAX`, or is not one that was not compressed.
+    """
+
+    status: int
+    said: str = ""
+    message: bytes = b""
+
+
+async def call(
+    address: str, target: str, headers: CIMultiDict[str], message: bytes, seconds: float
+) -> Answer:
+    """Make a call and return its answer; ``message`` has its prefix.
 
     Raises:
         UpstreamError: there is no answer within the time.
@@ -65,6 +83,12 @@ def status_of(status: str, grpc_status: str | None) -> int:
     return _OF_HTTP.get(int(status), _UNKNOWN) if status.isdecimal() else _UNKNOWN
 
 
+def _one(body: bytes | bytearray) -> bytes:
+    """The one message of a body."""
+    plain = body[:1] == b"\0" and len(body) <= ANSWER_BYTES_MAX and is_one_message(body)
+    return bytes(body[PREFIX_BYTES:]) if plain else b""
+
+
 def _head(address: str, target: str, headers: CIMultiDict[str], seconds: float) -> Pairs:
     return [
         (b":method", b"POST"),
@@ -85,12 +109,13 @@ class _Calling:
     """The call; implements `globaltx_sidecar.http2.side.Bridge` for its one connection."""
 
     def __init__(self, head: Pairs, message: bytes) -> None:
-        self.answered: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.side = Side(self, towards_client=False)
         self._box = Outbox(self.side, 0, lambda _: None)
         self._head = head
         self._message = message
         self._status = ""
+        self._body = bytearray()
 
     def received(self, side: Side, event: Event) -> None:
         """See `side.Bridge`."""
@@ -104,6 +129,7 @@ class _Calling:
                 self._read(event.headers, end=event.stream_ended is not None)
             case events.DataReceived():
                 side.acknowledge(event.stream_id, event.flow_controlled_length)
+                self._body += event.data[: ANSWER_BYTES_MAX + 1 - len(self._body)]
                 self._read((), end=event.stream_ended is not None)
             case events.TrailersReceived():
                 self._read(event.headers, end=True)
@@ -121,7 +147,9 @@ class _Calling:
 
     def _read(self, pairs: Iterable[tuple[bytes, bytes]], *, end: bool) -> None:
         if end and not self.answered.done():
-            self.answered.set_result(status_of(self._status, value_of(pairs, b"grpc-status")))
+            status = status_of(self._status, value_of(pairs, b"grpc-status"))
+            said = unquote(value_of(pairs, b"grpc-message") or "")
+            self.answered.set_result(Answer(status, said, _one(self._body)))
 
     def goes_away(self, side: Side, last_stream: int) -> None:
         """See `side.Bridge`."""

@@ -1,4 +1,4 @@
-"""A request's headers as they came, and what of them is written anew; pure."""
+"""A request's headers as they came, what of them is written anew, and messages of gRPC; pure."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ _OURS = frozenset(
     name.encode() for name in (*XID_HEADERS, *BRANCH_HEADERS, BAGGAGE_HEADER, PARENT_HEADER, STATE_HEADER)
 )
 """Names that we may write anew; every other header goes on as it came."""
+PREFIX_BYTES = 5
+NOTHING = bytes(PREFIX_BYTES)
+"""One message without any fields: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +78,9 @@ def value_of(pairs: Iterable[tuple[bytes, bytes]], name: bytes) -> str | None:
     """The one value of a header; None where there is none, or more than one."""
     found = [value for key, value in pairs if key == name]
     return decoded(found[0]).strip() if len(found) == 1 else None
+
+
+def is_one_message(body: bytes | bytearray) -> bool:
+    """Whether a body is one message of gRPC with its prefix."""
+    size = int.from_bytes(body[1:PREFIX_BYTES], "big")
+    return len(body) >= PREFIX_BYTES and len(body) == PREFIX_BYTES + size

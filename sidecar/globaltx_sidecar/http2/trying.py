@@ -24,6 +24,7 @@ from globaltx_sidecar.http.upstream import UpstreamError
 from globaltx_sidecar.http1.heads import as_text, encoded
 from globaltx_sidecar.http2.answers import GRPC_OK, OK
 from globaltx_sidecar.http2.conduct import Held
+from globaltx_sidecar.http2.metadata import NOTHING, is_one_message
 from globaltx_sidecar.http2.outbox import Data, Head
 
 if TYPE_CHECKING:
@@ -40,9 +41,6 @@ if TYPE_CHECKING:
 
 _ALWAYS_KEPT = ("content-type", "grpc-encoding")
 """Without these the application could not read the message again."""
-_PREFIX_BYTES = 5
-_NOTHING = bytes(_PREFIX_BYTES)
-"""One message without any fields: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md."""
 
 
 class Client(Protocol):
@@ -65,8 +63,6 @@ def unsupported(route: Route, request: Request) -> str:
             f"route {route.name!r} makes branches of its requests, which over HTTP/2 are calls of gRPC; "
             "send other requests over HTTP/1.1"
         )
-    if route.tcd is not None:
-        return f"route {route.name!r} has tcd, which is for HTTP/1.1 only"
     return ""
 
 
@@ -192,17 +188,11 @@ class Trying(Held):
             self._answered.result()
 
 
-def is_one_message(body: bytes | bytearray) -> bool:
-    """Whether a body is one message of gRPC with its prefix."""
-    size = int.from_bytes(body[1:_PREFIX_BYTES], "big")
-    return len(body) >= _PREFIX_BYTES and len(body) == _PREFIX_BYTES + size
-
-
 def sent(answer: Answered) -> list[Head | Data]:
     """An answer that is given again, or (one without anything) that of a call that was done before."""
     if not answer.headers:
         pairs = [(b":status", OK.encode()), (b"content-type", b"application/grpc")]
-        return [Head(pairs), Data(_NOTHING), Head([(b"grpc-status", GRPC_OK.encode())], end=True)]
+        return [Head(pairs), Data(NOTHING), Head([(b"grpc-status", GRPC_OK.encode())], end=True)]
     items: list[Head | Data] = [Head(_pairs(answer.headers))]
     items += [Data(answer.body)] if answer.body else []
     items += [Head(_pairs(answer.trailers))] if answer.trailers else []

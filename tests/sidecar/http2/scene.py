@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
 
 from globaltx.coordinator.policy import Propagation, Route
+from globaltx.transaction.model import GlobalTransaction
+from globaltx.transaction.xid import Xid
 from globaltx_sidecar.http.filter import Filter
 from tests.sidecar.http.scene import FaultyStore, Scene, in_front_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from globaltx.transaction.xid import Xid
+    from globaltx.transaction.model import Branch
     from globaltx_sidecar.traces import Traces
 
     Unary = Callable[[bytes, Any], Awaitable[bytes]]
@@ -30,6 +33,10 @@ STRICT = Route("strict", path="/bank/Strict", propagation=Propagation.MANDATORY)
 NEVER = Route("never", path="/bank/Never", propagation=Propagation.NEVER)
 ALONE = Route("alone", path="/bank/Alone", propagation=Propagation.NOT_SUPPORTED)
 NAMED = Route("named", path="/bank/Named", request_id_header="idempotency-key")
+XID = Xid("shop", "t1")
+"""A transaction that others have begun."""
+CARRIED = ("xid", str(XID))
+TIMEOUT = timedelta(seconds=10)
 ROUTES = (BEGINS, NEW, STRICT, NEVER, ALONE, NAMED)
 OPTIONS = (
     ("grpc.max_receive_message_length", LARGEST),
@@ -187,6 +194,19 @@ async def bank(
                 yield GrpcScene(scene, application, server, channel)
     finally:
         await server.stop(None)
+
+
+async def known(store: FaultyStore | None = None) -> FaultyStore:
+    """A store that knows `XID`."""
+    store = store or FaultyStore()
+    await store.begin(GlobalTransaction(XID, "web", TIMEOUT))
+    return store
+
+
+async def branch_of(scene: GrpcScene) -> Branch:
+    """The one branch of `XID`."""
+    (branch,) = (await scene.store.read(XID)).branches
+    return branch
 
 
 async def order_of_events(scene: GrpcScene, store: FaultyStore) -> list[str]:

@@ -12,29 +12,38 @@ import grpc
 import pytest
 from multidict import CIMultiDict
 
-from globaltx.coordinator.policy import Propagation, Route, Saga, Tcc, Tcd
+from globaltx.coordinator.policy import Propagation, Route, Saga, Tcc
 from globaltx.coordinator.reasons import Reason
 from globaltx.modes import saga, tcc
 from globaltx.modes.guard_row import Finding, Guarded
 from globaltx.modes.tcc import Call, Operation
-from globaltx.transaction.calls import BODY_BYTES_MAX, Reservation
-from globaltx.transaction.model import Decision, GlobalTransaction, Mode
+from globaltx.transaction.calls import BODY_BYTES_MAX
+from globaltx.transaction.model import Decision, Mode
 from globaltx.transaction.states import Outcome
-from globaltx.transaction.xid import Xid
 from globaltx_sidecar.branch.call_desk import CallFailedError
 from globaltx_sidecar.http.filter import Filter
 from globaltx_sidecar.http.tries import Answered
+from globaltx_sidecar.http2.metadata import is_one_message
 from globaltx_sidecar.http2.outbox import Data, Head
-from globaltx_sidecar.http2.trying import is_one_message, sent
+from globaltx_sidecar.http2.trying import sent
 from tests.sidecar.eventually import eventually
 from tests.sidecar.http.scene import FaultyStore
-from tests.sidecar.http2.scene import GrpcScene, Hangs, bank, fails, fine
+from tests.sidecar.http2.scene import (
+    CARRIED,
+    TIMEOUT,
+    XID,
+    GrpcScene,
+    Hangs,
+    bank,
+    branch_of,
+    fails,
+    fine,
+    known,
+)
 
 if TYPE_CHECKING:
     from globaltx.transaction.model import Branch
 
-XID = Xid("shop", "t1")
-TIMEOUT = timedelta(seconds=10)
 DEBIT = Route(
     "debit",
     path="/bank/Debit",
@@ -44,11 +53,7 @@ DEBIT = Route(
 )
 BOOK = Route("book", path="/bank/Book", timeout=TIMEOUT, saga=Saga("/bank/Unbook"))
 BEGINS = Route("begins", path="/bank/Begins", tcc=Tcc("/bank/Confirm", "/bank/Cancel"))
-RUNS_OUT = Route(
-    "runs-out", path="/bank/RunsOut", tcd=Tcd("/bank/Confirm", Reservation(TIMEOUT, "/bank/State"))
-)
-ROUTES = Filter([DEBIT, BOOK, RUNS_OUT])
-CARRIED = ("xid", str(XID))
+ROUTES = Filter([DEBIT, BOOK])
 OK = grpc.StatusCode.OK
 
 
@@ -57,17 +62,6 @@ class Rows:
 
     async def done(self, _: Guarded) -> bool:
         return True
-
-
-async def known(store: FaultyStore | None = None) -> FaultyStore:
-    store = store or FaultyStore()
-    await store.begin(GlobalTransaction(XID, "web", TIMEOUT))
-    return store
-
-
-async def branch_of(scene: GrpcScene) -> Branch:
-    (branch,) = (await scene.store.read(XID)).branches
-    return branch
 
 
 async def called(scene: GrpcScene, outcome: Outcome, attempt: int = 1) -> int | Finding:
@@ -295,18 +289,6 @@ async def test_a_stream_of_messages_is_no_try() -> None:
         call = scene.channel.stream_unary("/bank/Debit")(several(), metadata=[CARRIED])
         assert await call.code() is grpc.StatusCode.UNIMPLEMENTED
         assert "unary" in (await call.details() or "")
-    assert scene.bank.seen == []
-
-
-@pytest.mark.parametrize(
-    ("routes", "method", "why"),
-    [(ROUTES, "RunsOut", "tcd")],
-)
-async def test_what_is_for_http1_only_is_refused(routes: Filter, method: str, why: str) -> None:
-    metadata = [CARRIED] if method == "RunsOut" else []
-    async with bank(routes=routes, store=await known()) as scene:
-        answered = await scene.call(method, b"", *metadata)
-    assert (answered.code, why in answered.details) == (grpc.StatusCode.UNIMPLEMENTED, True)
     assert scene.bank.seen == []
 
 

@@ -29,7 +29,7 @@ from globaltx.manifest.notify import read_notify
 from globaltx.manifest.policy.rules import problems_of
 from globaltx.manifest.resources import API_VERSION, POLICIES
 from globaltx.manifest.schemas import policies as schema
-from globaltx.transaction.calls import Order, Reservation
+from globaltx.transaction.calls import GRPC_REFUSALS, Order, Reservation
 from globaltx.transaction.model import Mode
 
 if TYPE_CHECKING:
@@ -144,7 +144,9 @@ def _tcd(raw: Mapping[str, Any] | None) -> Tcd | None:
             timedelta(seconds=raw["reservationSeconds"]),
             raw["state"],
             timedelta(seconds=raw["compensationMarginSeconds"]),
-            frozenset(raw["expiredStatuses"]),
+            frozenset(
+                (*raw["expiredStatuses"], *(GRPC_REFUSALS[each] for each in raw["expiredGrpcStatuses"]))
+            ),
         ),
         timeout=timedelta(seconds=raw["timeoutSeconds"]),
         success_statuses=frozenset(raw["successStatuses"]),

@@ -193,7 +193,7 @@ def reservation() -> Schema:
         {
             "seconds": whole("How long it holds, from the request on.", 1, TIMEOUT_SECONDS_MAX),
             "marginSeconds": whole("How much of that is left for confirming.", 0, TIMEOUT_SECONDS_MAX),
-            "expiredStatuses": statuses("Statuses of the call that mean that it has run out."),
+            "expiredStatuses": statuses("Statuses of the call that mean that it has run out.", grpc=True),
             "state": text("The path that tells what became of it.", PATH_LENGTH_MAX, pattern=PATH),
         },
         required=["seconds", "marginSeconds", "expiredStatuses", "state"],

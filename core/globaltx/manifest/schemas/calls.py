@@ -20,10 +20,12 @@ from globaltx.manifest.schemas.fields import (
 from globaltx.manifest.schemas.transactions import TIMEOUT_SECONDS_MAX
 from globaltx.transaction.calls import (
     DEFAULT_CALL_TIMEOUT,
+    DEFAULT_EXPIRED_GRPC,
     DEFAULT_EXPIRED_STATUSES,
     DEFAULT_MARGIN,
     DEFAULT_REFUSALS,
     DEFAULT_SUCCESS_STATUSES,
+    GRPC_REFUSALS,
     Order,
 )
 from globaltx.transaction.model import RESOURCE_LENGTH_MAX
@@ -81,7 +83,8 @@ def tcd() -> Schema:
                 f"The path that is called on Commit; {_VARIABLES}.", PATH_LENGTH_MAX, pattern=PATH
             ),
             "state": text(
-                f"The path that tells, asked by GET, what became of a reservation; {_VARIABLES}.",
+                "The path that tells, asked by GET, what became of a reservation; of a try by gRPC a method, "
+                f"which is called with an empty message; {_VARIABLES}.",
                 PATH_LENGTH_MAX,
                 pattern=PATH,
             ),
@@ -100,6 +103,14 @@ def tcd() -> Schema:
             "expiredStatuses": statuses(
                 "Statuses of confirm that mean that the reservation has run out.",
                 default=sorted(DEFAULT_EXPIRED_STATUSES),
+            ),
+            "expiredGrpcStatuses": several(
+                "The same of calls of gRPC.",
+                choice("The name of a grpc-status that refuses.", GRPC_REFUSALS),
+                len(GRPC_REFUSALS),
+                minItems=1,
+                default=list(DEFAULT_EXPIRED_GRPC),
+                **{"x-kubernetes-list-type": "set"},
             ),
             **_calls(),
         },
@@ -200,9 +211,11 @@ def _calls() -> dict[str, Schema]:
     }
 
 
-def statuses(description: str, **more: Any) -> Schema:
-    """A set of HTTP statuses."""
-    status = whole("An HTTP status.", 100, 599)
+def statuses(description: str, *, grpc: bool = False, **more: Any) -> Schema:
+    """A set of HTTP statuses, or of those of calls in either protocol."""
+    status = (
+        whole("A grpc-status, or an HTTP status.", 0, 599) if grpc else whole("An HTTP status.", 100, 599)
+    )
     return several(description, status, 32, minItems=1, **more, **{"x-kubernetes-list-type": "set"})
 
 

@@ -1,4 +1,7 @@
-"""An account that is asked by gRPC: a debit is a try, a booking a step, a payment begins and makes both."""
+"""An account that is asked by gRPC: a debit is a try, a booking a step, a payment begins and makes both.
+
+A hold is a try that runs out by itself; one that is late has run out when it is confirmed.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,18 @@ CALLS: list[tuple[str, str]] = []
 LOCK = threading.Lock()
 CARRIED = ("globaltx-xid",)
 FAILS = b"fail"
+LATE = b"late"
+HOLDS: dict[str, str] = {}
+"""What became of each branch's hold."""
 MOVES = {
     "Debit": ("free", "reserved"),
     "ConfirmDebit": ("reserved", "spent"),
     "CancelDebit": ("reserved", "free"),
     "Book": ("free", "booked"),
     "Unbook": ("booked", "free"),
+    "Hold": ("free", "reserved"),
+    "ConfirmHold": ("reserved", "spent"),
+    "RunOut": ("reserved", "free"),
 }
 
 
@@ -46,6 +55,26 @@ def pay(request: bytes, metadata: list[tuple[str, str]]) -> bool:
     return True
 
 
+def hold(name: str, request: bytes, branch: str) -> bool:
+    """Hold one, or confirm that; whether there is one to confirm."""
+    if name == "Hold":
+        move(name)
+        HOLDS[branch] = "RESERVED"
+        return True
+    if request != LATE:
+        move(name)
+        HOLDS[branch] = "CONFIRMED"
+    elif HOLDS[branch] == "RESERVED":
+        move("RunOut")
+        HOLDS[branch] = "CANCELLED"
+    return request != LATE
+
+
+def as_text(text: str) -> bytes:
+    """A google.protobuf.StringValue."""
+    return b"\x0a" + bytes([len(text)]) + text.encode()
+
+
 class Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library is not typed
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
         name = str(handler_call_details.method).rpartition("/")[2]
@@ -55,15 +84,21 @@ class Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library is 
             if name == "Look":
                 with LOCK:
                     return json.dumps({**STATE, "calls": CALLS}).encode()
+            if name == "HoldState":
+                return as_text(HOLDS[told["globaltx-branch"]])
             CALLS.append((name, told.get("globaltx-operation", "")))
             done = True
             if name == "Pay":
                 done = pay(request, [(each, told[each]) for each in CARRIED])
+            elif name.endswith("Hold"):
+                done = hold(name, request, told["globaltx-branch"])
             else:
                 move(name)
                 done = request != FAILS or name not in {"Debit", "Book"}  # it has moved it all the same
             if not done:
-                context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"{name} failed")
+                late = name == "ConfirmHold"
+                code = grpc.StatusCode.NOT_FOUND if late else grpc.StatusCode.FAILED_PRECONDITION
+                context.abort(code, f"{name} failed")
             return b"done"
 
         return grpc.unary_unary_rpc_method_handler(answer)
