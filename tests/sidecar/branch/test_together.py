@@ -8,10 +8,9 @@ from pymysql.err import MySQLError
 
 from globaltx.transaction.states import State
 from globaltx.transaction.xid import Xid
-from globaltx.undo import locks
+from globaltx.undo import compensate, locks
 from globaltx_sidecar.branch import database as connections
 from globaltx_sidecar.branch import together
-from globaltx_sidecar.branch.phase_two import PhaseTwo
 from globaltx_sidecar.branch.together import Together
 from globaltx_sidecar.branch.undo_table import UndoTableMissingError
 from tests.sidecar.branch.test_phase_two import EVERYTHING, LOCK_WAITS, inventory
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from globaltx_sidecar.branch.database import Database, Row, Session
+    from globaltx_sidecar.branch.phase_two import PhaseTwo
     from globaltx_sidecar.branch.schemas import CachedSchemas
     from tests.undo.application import Application
 
@@ -223,20 +223,22 @@ async def test_records_that_another_leader_has_just_done_end_the_batch(
 ) -> None:
     """Between our reading of the records and our locks: then what stands there may be somebody else's.
 
-    It has taken the fence before us; now that is ours, and it would wait.
+    It has taken the fence and locked its records before us; all that is left of it is its local transaction.
     """
     insert = "INSERT INTO inventory (id, product, changed) VALUES (9, 4, '2020-01-01')"
     mine = await changed(application, f"{xid.name}-1", insert)
 
     class Overtaken(Together):
         async def _to_restore(self, session: Session, changes: Sequence[Any]) -> list[Any]:
-            other = PhaseTwo(database, schemas)
-            await other._insisting(lambda session: other._undo_all(session, mine, ()))
-            sql(insert)
+            (ours,) = changes
+            table, row_key = ours.record.table_name, ours.record.row_key
+            delete = locks.delete_records(database.schema, table, [row_key], [mine])
+            sql(f"BEGIN; {compensate.restore(ours.shape, ours.record)}; {delete}; COMMIT; {insert}")
             return await super()._to_restore(session, changes)
 
     assert not await Overtaken(database, schemas).rollback([mine])
     assert sql("SELECT product FROM inventory WHERE id = 9").strip() == "4"
+    assert sql(LEFT).strip() == "0"
     assert inventory
 
 
