@@ -46,6 +46,7 @@ ROWS: dict[str, Callable[[Options], list[Figure]]] = {
     "hot": order.hot,
     "tcc": calls.tcc,
     "saga": calls.saga,
+    "saga, declared": calls.declared,
     "settle": settle.measure,
     "shown": shown.measure,
     "growth": growth.measure,

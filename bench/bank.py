@@ -18,6 +18,7 @@ from bench.shop import Control
 from dev.waiting import wait_for
 from globaltx.coordinator.policy import Propagation, Route, Saga, Tcc
 from globaltx.manifest.settings import SidecarSettings
+from globaltx.transaction.calls import Order
 from globaltx.transaction.model import Mode
 from tests.ports import LOOPBACK, free_port
 from tests.sidecar.programs import get, http_settings
@@ -36,11 +37,14 @@ _TIMEOUT = timedelta(seconds=60)
 _PAYMENTS = (
     Route("tcc", path="/pay/tcc", mode=Mode.TCC, timeout=_TIMEOUT),
     Route("saga", path="/pay/saga", mode=Mode.SAGA, timeout=_TIMEOUT),
+    Route("ordered", path="/pay/ordered", mode=Mode.SAGA, timeout=_TIMEOUT),
 )
 _BRANCHES = (
     Route("try", path="/tcc/try", propagation=Propagation.MANDATORY, tcc=Tcc("/tcc/confirm", "/tcc/cancel")),
     Route("step", path="/saga/step", propagation=Propagation.MANDATORY, saga=Saga("/saga/compensate")),
 )
+_BANKS = {"bank-a": (), "bank-b": ("bank-a",)}
+"""In the order in which they are asked, each with those that its step says it depends on."""
 _SETTLE_SECONDS = 120
 
 
@@ -69,7 +73,7 @@ class Bank:
 
     def _start(self, stack: ExitStack, place: Place) -> None:
         behind, direct = free_port(), free_port()
-        self._banks = tuple(self._sidecar(name, behind, _BRANCHES) for name in ("bank-a", "bank-b"))
+        self._banks = tuple(self._sidecar(name, behind, (*_BRANCHES, _ordered(name))) for name in _BANKS)
         self._front = self._sidecar("payment", behind, _PAYMENTS)
         for each in (*self._banks, self._front):
             each.launch()
@@ -103,6 +107,12 @@ class Bank:
     def spent(self) -> Spent:
         """The CPU time that the sidecars, the operator, and the store's own etcd have taken."""
         return self._control.spent((*self._banks, self._front))
+
+
+def _ordered(bank: str) -> Route:
+    """A step whose place in the order of compensation the policy declares, so that nothing is noted of it."""
+    saga = Saga("/saga/compensate", order=Order.DEPENDENCIES, depends_on=_BANKS[bank])
+    return Route(bank, path="/saga/ordered", propagation=Propagation.MANDATORY, saga=saga)
 
 
 def _sum(program: Program, metric: str) -> float:

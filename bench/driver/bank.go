@@ -28,6 +28,7 @@ var moves = map[string]string{
 	"/tcc/confirm":     spend,
 	"/tcc/cancel":      unreserve,
 	"/saga/step":       debitNow,
+	"/saga/ordered":    debitNow,
 	"/saga/compensate": giveBack,
 }
 
@@ -60,6 +61,7 @@ func serveBank(arguments []string) error {
 	mux.HandleFunc("POST /pay/plain", one.pay("/plain"))
 	mux.HandleFunc("POST /pay/tcc", one.pay("/tcc/try"))
 	mux.HandleFunc("POST /pay/saga", one.pay("/saga/step"))
+	mux.HandleFunc("POST /pay/ordered", one.pay("/saga/ordered"))
 	mux.HandleFunc("POST /local", one.local)
 	return http.ListenAndServe(*listen, mux)
 }

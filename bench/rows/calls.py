@@ -1,4 +1,4 @@
-"""`tcc` and `saga`: a payment from two banks, beside the same requests without globaltx.
+"""`tcc`, `saga`, `saga, declared`: a payment from two banks, beside the same requests without globaltx.
 
 The floor is the same business work called directly: the application asks both banks, and each changes its
 account at once, in a local transaction of its own. With TCC a bank does twice as much (try and confirm),
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bench.spending import Spent
 
 CLIENTS = (1, 8, 16)
-LEFT_MIN = {"etcd": {("saga", 16): 0.26, ("tcc", 16): 0.12}}
+LEFT_MIN = {"etcd": {("saga", 16): 0.26, ("ordered", 16): 0.26, ("tcc", 16): 0.12}}
 """Twice what dtm leaves of its floor."""
 
 
@@ -33,8 +33,13 @@ def tcc(options: Options) -> list[Figure]:
 
 
 def saga(options: Options) -> list[Figure]:
-    """Payments of two steps that stand."""
+    """Payments of two steps that stand, which would be compensated in the reverse order of completion."""
     return _measure(options, "saga")
+
+
+def declared(options: Options) -> list[Figure]:
+    """The same where the policy declares that order, as peers have it: nobody has to find it out."""
+    return _measure(options, "ordered")
 
 
 def _measure(options: Options, mode: str) -> list[Figure]:
