@@ -236,3 +236,32 @@ def test_nothing_is_passed_on(text: bytes) -> None:
 )
 def test_what_may_be_a_change(sql: bytes, *, expected: bool) -> None:
     assert statement.may_change(sql, SqlMode()) == expected
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        (b"UPDATE t SET a = 1; COMMIT", False),
+        (b"UPDATE t SET a = 1; COMMIT; ; -- and no more", False),
+        (b"UPDATE t SET a = 1; COMMIT; SELECT 1", True),
+        (b"UPDATE t SET a = 'COMMIT; b'; SELECT 1", False),
+        (b"SAVEPOINT a; rollback to a; ROLLBACK WORK TO SAVEPOINT a; SELECT 1", False),
+        (b"ROLLBACK AND CHAIN; SELECT 1", True),
+        (b"/* x */ commit work; SELECT 1", True),
+        (b"SET @a = (SELECT 1), @b = 2; SELECT 1", False),
+        (b"SET time_zone = 'UTC'; SELECT 1", False),
+        (b"SET @a = 1, autocommit = 0; SELECT 1", True),
+        (b"SET @@session . autocommit = 0; SELECT 1", True),
+        (b"SET NAMES gbk; SELECT 1", True),
+        (b"SET sql_mode = ''; SELECT 1", True),
+        (b"SET PASSWORD = 'a'; SELECT 1", True),
+        (b"SET DEFAULT ROLE a TO b; SELECT 1", True),
+        (b"SET STATEMENT max_statement_time = 1 FOR SELECT 1; SELECT 1", True),
+        (b"/*!40101 SET @a = 1 */; SELECT 1", True),
+        (b"BEGIN NOT ATOMIC SELECT 1; END", True),
+        (b"XA END 'a'; SELECT 1", True),
+        (b"SELECT 1; 'open", True),
+    ],
+)
+def test_what_may_go_on_behind_the_end_of_the_local_transaction(sql: bytes, *, expected: bool) -> None:
+    assert statement.may_go_past_end(sql, SqlMode()) == expected

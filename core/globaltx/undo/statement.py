@@ -32,7 +32,7 @@ from globaltx.undo.remembered import Analyses
 from globaltx.undo.sqlmode import SqlMode, UnreadableTextError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from globaltx.undo.literal import Value
 
@@ -57,10 +57,17 @@ __all__ = [
 ]
 
 _DEFAULT = SqlMode()
+_SETS_MORE = (["DEFAULT"], ["PASSWORD"], ["STATEMENT"])
+"""What these set is no variable: it ends the local transaction, or is another statement."""
 _HARMLESS = frozenset({"EXPLAIN", "SHOW", "DESCRIBE", "DESC", "HELP", "VALUES", "KILL"})
 _LOCKING = ("FOR UPDATE", "FOR SHARE", "LOCK IN SHARE MODE")
 _CHANGES = frozenset({"INSERT", "UPDATE", "DELETE", "REPLACE", "CALL", "LOAD", "TRUNCATE"})
 _VERBS = frozenset({"INSERT", "UPDATE", "DELETE", "REPLACE"})
+_STAYS = _VERBS | frozenset(
+    {"SELECT", "WITH", "TABLE", "VALUES", "SHOW", "EXPLAIN", "DESCRIBE", "DESC", "HELP"}
+    | {"DO", "USE", "SAVEPOINT", "RELEASE"}
+)
+"""What leaves the local transaction open."""
 _WAYS_OUT = {
     "TRUNCATE": "use DELETE",
     "CALL": "send the procedure's statements from the application",
@@ -174,14 +181,41 @@ def split(sql: bytes, mode: SqlMode) -> tuple[bytes, ...]:
         tokens = lexer.tokens(mode.decode(sql), mode)
     except (lexer.UnclosedError, UnreadableTextError):
         return (sql,)
+    return tuple(mode.encode(each.render()) for each in _split(tokens)) or (sql,)
+
+
+def _split(tokens: Iterable[lexer.Token]) -> list[Source]:
     parts: list[list[lexer.Token]] = [[]]
     for token in tokens:
         if token.text == ";":
             parts.append([])
         else:
             parts[-1].append(token)
-    told = [part for part in parts if any(token.kind not in lexer.BLANK for token in part)]
-    return tuple(mode.encode(Source(tuple(part)).render()) for part in told) or (sql,)
+    told = (part for part in parts if any(token.kind not in lexer.BLANK for token in part))
+    return [Source(tuple(part)) for part in told]
+
+
+def may_go_past_end(sql: bytes, mode: SqlMode) -> bool:
+    """Whether a text may do anything behind the end of the local transaction; what cannot be read may."""
+    try:
+        parts = _split(lexer.tokens(mode.decode(sql), mode))
+    except (lexer.UnclosedError, UnreadableTextError):
+        return True
+    return any(_may_end(each, mode) for each in parts[:-1])
+
+
+def _may_end(source: Source, mode: SqlMode) -> bool:
+    """Whether a statement may end the local transaction, or change how those behind it are read."""
+    if any(token.kind is lexer.TokenKind.EXECUTABLE for token in source.tokens):
+        return True
+    match [word for token in control.significant(source) if (word := token.word())]:
+        case ["ROLLBACK", "TO", *_] | ["ROLLBACK", "WORK", "TO", *_]:
+            return False
+        case ["SET", *words]:
+            return words[:1] in _SETS_MORE or bool(control.settings(source, mode).changes)
+        case [verb, *_]:
+            return verb not in _STAYS
+    return True
 
 
 def text(statement: Statement, mode: SqlMode) -> bytes:

@@ -20,15 +20,17 @@ from globaltx.modes.guard_row import (
     maker_query,
 )
 from globaltx.undo.locks import MISSING_TABLE_ERRORS
+from globaltx.undo.statement import may_go_past_end
 from globaltx_sidecar.commands import Found
 from globaltx_sidecar.mysql import errors
 from globaltx_sidecar.mysql.steps import COMMIT, ServerError, end_of, roll_back, run
+from globaltx_sidecar.mysql.trains import SEPARATOR
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from globaltx.transaction.xid import Xid
-    from globaltx_sidecar.mysql.local import Standing
+    from globaltx_sidecar.mysql.local import Settings, Standing
     from globaltx_sidecar.mysql.packets import Ok
     from globaltx_sidecar.mysql.steps import Step
     from globaltx_sidecar.mysql.trains import Arrival
@@ -57,6 +59,21 @@ def check_alone(xid: Xid | None) -> None:
     """
     if xid is not None:
         raise _mixed()
+
+
+def check_text(standing: Standing, sql: bytes, settings: Settings) -> None:
+    """See that a text of the call does all of its work within one local transaction.
+
+    Raises:
+        RefusedError: something in it may stand behind the end of that, and would be unguarded.
+    """
+    if standing.multi_statements and SEPARATOR in sql and may_go_past_end(sql, settings.mode):
+        details = (
+            "in one text nothing may stand behind what may end the local transaction (COMMIT, BEGIN, SET"
+            " autocommit, DDL, CALL, ...), because its row would not stand for that; send what ends it last,"
+            " or by itself"
+        )
+        raise _misplaced(details)
 
 
 def enter(

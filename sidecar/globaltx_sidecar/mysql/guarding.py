@@ -35,6 +35,8 @@ def query(
     call, sql, traced = guard_row.read(taken.guard), taken.sql, False
     if call is None and xid is None:
         found = guard_trace.call_of(standing, sql, settings.mode)
+        if found is not None and standing.guarded == found[1]:
+            guard_row.check_text(standing, sql, settings)
         traced = found is not None and guard_trace.is_meant(standing, found[1], found[0], settings)
         sql, call = found if found is not None and traced else (sql, None)
     if call is None:
@@ -43,6 +45,7 @@ def query(
     if standing.autocommits:
         yield from guard_alone.query(standing, call, sql, settings)
         return None
+    guard_row.check_text(standing, sql, settings)
     if traced:
         yield from guard_trace.enter(standing, call, sql, hash(sql), settings)
     else:

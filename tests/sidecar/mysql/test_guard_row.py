@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pymysql
 import pytest
+from pymysql.constants import CLIENT
 
 from globaltx.modes.guard_row import Finding
 from globaltx.modes.tcc import Operation
@@ -183,6 +184,72 @@ def test_a_guard_that_would_not_be_exact_is_refused(bank: Guarding, statements: 
         assert error.value.args[0] == REFUSED
         assert "GuardMisplaced" in error.value.args[1]
         connection.rollback()
+
+
+PAST_THE_END = [
+    f"{ADD}; COMMIT; {{more}}",
+    f"{ADD}; ROLLBACK; {{more}}",
+    f"{ADD}; BEGIN; {{more}}",
+    f"{ADD}; START TRANSACTION; {{more}}; COMMIT",
+    f"BEGIN; {ADD}; COMMIT",
+    f"{ADD}; SET autocommit = 1; {{more}}",
+    f"{ADD}; SET `autocommit` = 1; {{more}}",
+    f"{ADD}; CREATE TABLE made (id INT); {{more}}",
+    f"{ADD}; /*!50000 COMMIT */; {{more}}",
+    f"{ADD}; CALL made(); {{more}}",
+    f"SET sql_mode = 'ANSI_QUOTES'; {ADD}",
+]
+MORE = "UPDATE item SET amount = amount + 1 WHERE id = 2"
+
+
+@pytest.mark.parametrize("text", PAST_THE_END)
+def test_work_behind_the_end_of_the_local_transaction_in_one_text_is_refused(
+    bank: Guarding, text: str
+) -> None:
+    """It would be of another local transaction, without its row, and be done again by a repeat."""
+    with bank.connect(autocommit=False, client_flag=CLIENT.MULTI_STATEMENTS) as connection:
+        with connection.cursor() as cursor:
+            with pytest.raises(pymysql.MySQLError, match=r"GuardMisplaced.*one text") as error:
+                cursor.execute(text.format(hint=guarded("confirm"), more=MORE))
+            assert error.value.args[0] == REFUSED
+            connection.rollback()
+            assert bank.guard_rows == []
+            cursor.execute(ADD.format(hint=guarded("confirm")))
+            with pytest.raises(pymysql.MySQLError, match=r"GuardMisplaced.*one text"):
+                cursor.execute(text.format(hint=guarded("confirm"), more=MORE))
+        connection.rollback()
+    assert bank.place.rows("SELECT amount FROM item") == [(100,), (200,), (300,)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{ADD}; COMMIT",
+        f"{ADD}; COMMIT; -- so it is",
+        f"{ADD}; {MORE}; UPDATE item SET amount = amount - 1 WHERE id = 2; COMMIT;",
+        f"SET @a = 1; {ADD}; (SELECT 1); SHOW TABLES; DO 1; COMMIT",
+        f"{ADD}; SAVEPOINT a; {MORE}; ROLLBACK TO a; {MORE}; ROLLBACK WORK TO SAVEPOINT a; COMMIT",
+        f"INSERT {{hint}} INTO item (name) VALUES ('; COMMIT;'); {ADD}; COMMIT",
+    ],
+)
+def test_the_last_of_one_text_may_end_the_local_transaction(bank: Guarding, text: str) -> None:
+    for time in range(2):
+        with bank.connect(autocommit=False, client_flag=CLIENT.MULTI_STATEMENTS) as connection:
+            assert all_of(connection, text.format(hint=guarded("confirm"))) == (DONE_BEFORE if time else 0)
+    assert (bank.amount, bank.guard_rows) == (1, [("confirm", "confirm")])
+    assert bank.place.rows("SELECT amount FROM item WHERE id = 2") == [(200,)]
+
+
+def all_of(connection: Any, text: str) -> int:
+    """Run all statements of a text; the error's number, 0 for none."""
+    with connection.cursor() as cursor:
+        try:
+            cursor.execute(text)
+            while cursor.nextset():
+                pass
+        except pymysql.MySQLError as error:
+            return int(error.args[0])
+    return 0
 
 
 def test_a_savepoint_or_a_write_of_the_last_local_transaction_is_over(bank: Guarding) -> None:

@@ -148,6 +148,22 @@ def test_work_behind_something_else_in_its_text_is_guarded_or_refused(traced: Gu
     assert (traced.amount, traced.guard_rows) == (1, [("try", "try")])
 
 
+@pytest.mark.parametrize("text", [f"{ADD}; COMMIT; {MORE}", f"COMMIT; {ADD}", f"SAVEPOINT a; BEGIN; {MORE}"])
+@pytest.mark.parametrize("first", [[], [READ]])
+def test_work_behind_the_end_of_the_local_transaction_in_one_text_is_refused(
+    traced: Guarding, text: str, first: list[str]
+) -> None:
+    with traced.connect(client_flag=CLIENT.MULTI_STATEMENTS, autocommit=False) as connection:
+        with connection.cursor() as cursor:
+            for each in first:
+                cursor.execute(each + comment("try"))
+            with pytest.raises(pymysql.MySQLError, match=r"GuardMisplaced.*one text"):
+                cursor.execute(text + comment("try"))
+        connection.rollback()
+    assert traced.place.rows("SELECT amount FROM item") == [(100,), (200,), (300,)]
+    assert traced.guard_rows == []
+
+
 @pytest.mark.parametrize("text", [f"SET STATEMENT max_statement_time=60 FOR {ADD}", f"ANALYZE {ADD}"])
 def test_a_change_within_another_statement_does_not_pass_unguarded(traced: Guarding, text: str) -> None:
     """As MariaDB has them; to others they are errors of syntax, which are not asked for here."""
