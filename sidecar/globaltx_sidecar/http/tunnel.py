@@ -72,7 +72,9 @@ async def tunnel(request: Request, reply: Reply) -> None:
         client.set_protocol(_End(application, over))
         if not application.is_closing():
             application.write(early)
-            if not request.waits_for_room:  # else the application is read on when there is some
+            if request.waits_for_room:  # the application is read on when there is some, and not before
+                application.pause_reading()  # taking much that came with its 101 has let it go on
+            else:
                 application.resume_reading()
             await over.wait()
     finally:

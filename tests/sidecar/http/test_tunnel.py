@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ UPGRADE = (
 )
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-Mine: 1\r\n\r\n"
 BIG = b"x" * (4 * 1024 * 1024)
+ROOM = b"x" * (16 * 1024)
+FLOOD_BYTES_MAX, HELD_BYTES_MAX = 256 * 1024 * 1024, 64 * 1024 * 1024
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -112,32 +115,71 @@ async def test_what_was_sent_early_is_not_lost_and_much_of_it_waits() -> None:
         await eventually(lambda: scene.proxy.under_way.count == 0)
 
 
-async def test_who_does_not_read_is_waited_for_and_not_buffered_for() -> None:
-    sent = 0
+class Flood:
+    """A server that switches and then sends more than anybody should hold for a client that does not read."""
 
-    async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal sent
+    def __init__(self, first: bytes = b"", behind: int = 0) -> None:
+        self._first = first + SWITCH + b"x" * behind
+        self.sent = behind
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
-        writer.write(SWITCH)
+        writer.write(self._first)
         try:
-            while sent < 256 * 1024 * 1024:
+            while self.sent < FLOOD_BYTES_MAX:
                 writer.write(b"x" * 65536)
                 await writer.drain()
-                sent += 65536
+                self.sent += 65536
         except ConnectionError:
             pass
+        finally:
+            writer.transport.abort()
 
+    async def stands_still(self) -> int:
+        """Return how much was sent when for a while it was no more."""
+        before = -1
+        while before != self.sent:
+            before = self.sent
+            await asyncio.sleep(0.5)
+        return before
+
+
+async def test_who_does_not_read_is_waited_for_and_not_buffered_for() -> None:
+    flood = Flood()
     async with staged(flood) as scene:
         reader, writer = await opened(scene)
-        before = -1
-        while before != sent:  # until it stands still, for a while
-            before = sent
-            await asyncio.sleep(0.5)
-        assert sent < 64 * 1024 * 1024
+        sent = await flood.stands_still()
+        assert sent < HELD_BYTES_MAX
         async with asyncio.timeout(30):
-            await reader.readexactly(before + 1024 * 1024)  # reading on lets it go on
+            await reader.readexactly(sent + 1024 * 1024)  # reading on lets it go on
         writer.transport.abort()
         await eventually(lambda: scene.proxy.under_way.count == 0)
+
+
+async def test_who_is_full_already_when_the_application_switches_is_waited_for_too() -> None:
+    """What came before the 101 fills the client's connection; nobody tells again that it is full.
+
+    Much comes together with the 101, too: to take that lets an application go on.
+    """
+    hint = b"HTTP/1.1 103 Early Hints\r\n" + b"".join(b"X-%d: %b\r\n" % (each, ROOM) for each in range(8))
+    flood = Flood((hint + b"\r\n") * 4, behind=200 * 1024)
+    async with staged(flood) as scene:
+        scene.server._listener.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, len(ROOM))
+        with socket.socket() as narrow:
+            narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, len(ROOM))
+            narrow.settimeout(0)
+            await asyncio.get_running_loop().sock_connect(narrow, ("127.0.0.1", scene.port))
+            narrow.send(UPGRADE % b"/chat")
+            sent = await flood.stands_still()
+            assert 0 < sent < HELD_BYTES_MAX
+            async with asyncio.timeout(30):
+                reader, writer = await asyncio.open_connection(sock=narrow, limit=1024 * 1024)
+                for _ in range(4):
+                    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 103 ")
+                assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+                assert set(await reader.readexactly(sent + 1024 * 1024)) == {ord("x")}
+            writer.transport.abort()
+            await eventually(lambda: scene.proxy.under_way.count == 0)
 
 
 async def test_an_application_that_hangs_up_closes_the_client_s_side() -> None:
