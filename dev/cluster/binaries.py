@@ -96,7 +96,7 @@ def _build(folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         for name in PACKAGES:
             with step(
-                f"compile {name} (once a machine; about 5 minutes for all from a cold cache)"
+                f"compile {name} (once a machine; 5 to 12 minutes for all on two processors)"
             ) as building:
                 _compile(name, Path(scratch), building)
         shutil.rmtree(folder / "bin", ignore_errors=True)
