@@ -245,6 +245,20 @@ def test_a_step_is_guarded_only_if_all_of_its_calls_were() -> None:
         )
 
 
+def test_what_must_not_be_called_any_more_may_have_been_done() -> None:
+    step, pivot = (StepPlan("pay", Exchange("http://pay/"), pivot=each) for each in (False, True))
+    once = replace(mode.called(step, Progress(), Operation.STEP, BEGUN), state=StepState.RETRYING)
+
+    def told(plan: StepPlan, progress: Progress) -> Progress:
+        return mode.not_called(plan, progress, "no egress", BEGUN)
+
+    assert told(step, Progress()).state is told(pivot, Progress()).state is StepState.REFUSED
+    assert told(step, once).state is StepState.UNANSWERED
+    assert told(pivot, once).state is StepState.RETRYING
+    assert told(pivot, once).step.next_at == BEGUN + mode.PATIENT.most
+    assert {told(*each).step.problem for each in ((step, once), (pivot, once))} == {"no egress"}
+
+
 def test_what_a_guard_row_says_is_done_whatever_the_statuses_are() -> None:
     step = StepPlan("a", Exchange("http://x/"), success_statuses=frozenset({201}))
     progress = mode.called(step, Progress(), Operation.STEP, BEGUN)

@@ -248,7 +248,7 @@ class _Gathered:
         progress = self._seen.progress(step.name)
         told = shorten(f"it cannot be called: {error}", PROBLEM_LENGTH_MAX)
         if self._seen.transaction.decision is None:
-            self.add(Note(step.name, not_called(progress, told)))
+            self.add(Note(step.name, not_called(step, progress, told, self._now)))
         elif _never_told(progress, operation, error):
             status = progress.step.status
             told = f"it was refused with status {status}, and its compensation needs its answer: {error}"
@@ -474,7 +474,15 @@ def _failing(step: StepPlan, attempts: Attempts, verdict: Verdict, outcome: Outc
     return StepState.UNANSWERED
 
 
-def not_called(progress: Progress, problem: str) -> Progress:
-    """What is written down where a step must not be called at all."""
-    told = shorten(problem, PROBLEM_LENGTH_MAX)
-    return replace(progress, state=StepState.REFUSED, step=replace(progress.step, problem=told))
+def not_called(step: StepPlan, progress: Progress, problem: str, now: datetime) -> Progress:
+    """What is written down where a step must not be called.
+
+    What was called before may have been done, so it is not refused: a step is taken back, and of the pivot
+    it is looked again whether it may be called, because its answer alone decides.
+    """
+    stopped = replace(progress.step, problem=shorten(problem, PROBLEM_LENGTH_MAX))
+    if not progress.step.count:
+        return replace(progress, state=StepState.REFUSED, step=stopped)
+    if not step.pivot:
+        return replace(progress, state=StepState.UNANSWERED, step=stopped)
+    return replace(progress, state=StepState.RETRYING, step=replace(stopped, next_at=now + PATIENT.most))

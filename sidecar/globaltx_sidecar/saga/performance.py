@@ -20,6 +20,7 @@ from globaltx.modes.guard_row import Guarded
 from globaltx.modes.tcc import Operation
 from globaltx.stores.base import StoreError, StoreUnavailableError
 from globaltx.stores.kubernetes.watcher import Backoff
+from globaltx.transaction.declared import Progress
 from globaltx.transaction.model import Decision, Settlement, shorten
 from globaltx.transaction.states import Outcome, State
 from globaltx_sidecar.http.headers import (
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
     from globaltx.coordinator.policy import Egress
     from globaltx.modes.declared import Answer, Command, Moves
-    from globaltx.transaction.declared import Progress
     from globaltx.transaction.xid import Xid
     from globaltx_sidecar.saga.caller import StepCaller
     from globaltx_sidecar.saga.records import Known, SagaRecords
@@ -182,7 +182,7 @@ class Performance:
         record = known.steps[command.step.name]
         before = record.branch
         if self._outcome is None and command.operation is Operation.STEP:
-            told = mode.not_called(before.progress or command.progress, problem)
+            told = mode.not_called(command.step, before.progress or Progress(), problem, self._utc())
             await self._records.note(record, told)
             self.woken.set()
         elif (before.state, before.message) != (State.CONFLICT, shorten(problem)):

@@ -173,6 +173,14 @@ class Sagas(Stage):
         """Wait until steps stand so."""
         wait_for(what, lambda: states.items() <= self.states(name).items(), seconds=60, every=0.1)
 
+    def until_problem(self, words: str, name: str, step: str) -> None:
+        """Wait until these words are told of a step's last call."""
+
+        def told() -> bool:
+            return words in self.steps(name)[step]["status"]["step"]["request"].get("problem", "")
+
+        wait_for(f"{words!r} to be told of {step}", told, seconds=60, every=0.1)
+
     def free(self) -> tuple[int, ...]:
         """What each provider has left."""
         return tuple(int(each.look()["free"]) for each in self.providers)

@@ -114,6 +114,32 @@ def test_forward_repeats_a_step_until_it_is_done(sagas: Sagas) -> None:
     assert sagas.free() == less(free, 1, 0, 0)
 
 
+def test_a_pivot_that_may_be_done_is_not_given_up_when_the_policy_allows_it_no_more(sagas: Sagas) -> None:
+    free = sagas.free()
+    narrowed = threading.Event()
+
+    def lost_after_it_was_done(forward: Forward) -> None:
+        forward()
+        narrowed.wait(60)
+
+    sagas.payment.between.fault("step", lost_after_it_was_done)
+    pivot = sagas.step("payment", pivot=True, dependsOn=["flight"], timeoutSeconds=60)
+    del pivot["compensation"]
+    name = sagas.apply(sagas.trip(sagas.step("flight"), pivot))
+    sagas.until("the payment to be called", name, {"payment": "Called"})
+    narrow = sagas.policy()
+    del narrow["spec"]["saga"]["egress"][0]["ports"][2:]
+    try:
+        sagas.apply(narrow)
+        narrowed.set()
+        sagas.until_problem("saga.egress", name, "payment")
+        assert sagas.states(name)["payment"] == "Retrying"
+    finally:
+        sagas.apply(sagas.policy())
+    assert sagas.wait(name)["status"]["state"] == "Committed"
+    assert sagas.free() == less(free, 1, 0, 1)
+
+
 def test_what_the_policy_does_not_allow_any_more_is_not_called(sagas: Sagas) -> None:
     free = sagas.free()
     narrowed = threading.Event()
