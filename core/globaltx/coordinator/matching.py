@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from globaltx.coordinator.automata import ANY, Automaton, but, literal, meet, perhaps, row, single, some
 from globaltx.coordinator.expressions import compiled
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from globaltx.coordinator.policy import Route
 
 _SLASH = "/"
+_WRITTEN_SLASH = re.compile("/|%2[fF]")
+_ODD = re.compile("//|/[.]|/%2|[;%]")
+"""What a path has in it that can be written in a plainer way; most have nothing."""
 VARIABLE = re.compile(r"\{([a-z][a-zA-Z0-9_]*)\}")
 
 
@@ -55,9 +59,34 @@ def overlap(one: Route, other: Route) -> bool:
     return all(map(_meet, a.segments, b.segments))
 
 
+def plain(path: str) -> str:
+    """A path, as it is written in a request, without what many servers take no notice of.
+
+    Those are empty segments (``//``), the segments ``.`` and ``..``, and parameters of segments (``;a=1``). A
+    slash at the end stays.
+    """
+    if not _ODD.search(path):
+        return path
+    kept: list[str] = []
+    name = ""
+    for segment in _WRITTEN_SLASH.split(path)[1:]:
+        name = segment.partition(";")[0]
+        match unquote(name):
+            case "" | ".":
+                name = ""
+            case "..":
+                name = ""
+                del kept[-1:]
+            case _:
+                kept.append(name)
+    return _SLASH + _SLASH.join(kept) + (_SLASH if kept and not name else "")
+
+
 def variables(route: Route, path: str) -> dict[str, str]:
-    """What the variables of a route's template stand for in a path that it covers."""
-    named = zip(_segments(route.path_template), _segments(path), strict=False)
+    """What the variables of a route's template stand for in the path of a request, as it is written there."""
+    if not covers(route, unquote(path)):
+        path = plain(path)
+    named = zip(_segments(route.path_template), _WRITTEN_SLASH.split(path)[1:], strict=False)
     return {name[1:-1]: value for name, value in named if VARIABLE.fullmatch(name)}
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from globaltx.transaction.calls import BODY_BYTES_MAX
 from globaltx.values import dataclass
+from globaltx_sidecar.http.filter import origin_form
 from globaltx_sidecar.http.headers import with_trailers
 from globaltx_sidecar.http.keeping import too_large
 from globaltx_sidecar.http.upstream import BrokenRequestError
@@ -53,7 +54,7 @@ def target_of(request: Request) -> str | None:
     if raw.startswith("/"):
         return raw
     if "://" in raw and request.method != "CONNECT":
-        return "/" + raw.partition("://")[2].partition("/")[2]
+        return origin_form(raw)
     return None
 
 

@@ -5,11 +5,12 @@ Pure: the proxy asks, this answers.
 
 from __future__ import annotations
 
+import re
 from itertools import combinations
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import unquote
 
-from globaltx.coordinator.matching import covers, overlap, shown
+from globaltx.coordinator.matching import covers, overlap, plain, shown
 from globaltx.coordinator.policy import Propagation
 from globaltx.coordinator.reasons import SENTENCES, Reason
 from globaltx.transaction.xid import InvalidXidError
@@ -57,6 +58,9 @@ class Refuse:
     message: str
 
 
+_AUTHORITY = re.compile(r"^[^:/?#]*://[^/?#]*")
+"""What stands before the path where a target names a host: a scheme, and who is asked."""
+
 Action: TypeAlias = Begin | TakePart | Pass | Refuse
 
 
@@ -85,8 +89,18 @@ class Filter:
         self._prefixes = tuple(route for route in self.routes if not route.path)
 
     def find(self, method: str, target: str) -> Route | None:
-        """Find the route of a request by its method and request target (undecoded, query and all)."""
-        path = path_of(target)
+        """Find the route of a request by its method and request target (undecoded, query and all).
+
+        A path that no route has as it is written is looked for once more in a plainer form: the application
+        may read it so, and nothing gets round a route by ``//`` or ``/./``.
+        """
+        written = written_path(target)
+        found = self._at(method, unquote(written))
+        if found is None and (plainer := plain(written)) != written:
+            return self._at(method, unquote(plainer))
+        return found
+
+    def _at(self, method: str, path: str) -> Route | None:
         whole = self._whole.get((method, path))
         if whole is not None:
             return whole
@@ -139,12 +153,23 @@ def _without_xid(route: Route) -> Action:
             return Pass()
 
 
+def origin_form(target: str) -> str:
+    """A request target as the path and query that it has: https://www.rfc-editor.org/rfc/rfc9112#section-3.2."""
+    if target.startswith("/"):
+        return target
+    rest = _AUTHORITY.sub("", target)
+    return rest if rest.startswith("/") else f"/{rest}"
+
+
+def written_path(target: str) -> str:
+    """The path of a request target, not decoded."""
+    return origin_form(target).partition("?")[0].partition("#")[0]
+
+
 def path_of(target: str) -> str:
     """The decoded path of a request target, as the application will see it.
 
     Decoded, because ``/v1/order/%63reate`` reaches the same handler as ``/v1/order/create`` and
     must not get round the transaction.
     """
-    if not target.startswith("/"):
-        target = "/" + target.partition("://")[2].partition("/")[2]
-    return unquote(target.partition("?")[0].partition("#")[0])
+    return unquote(written_path(target))

@@ -10,6 +10,7 @@ from globaltx.coordinator.matching import VARIABLE, variables
 from globaltx.coordinator.policy import Saga
 from globaltx.coordinator.reasons import Reason
 from globaltx.manifest.schemas.branches import HEADER_LENGTH_MAX, HEADERS_MAX, QUERY_LENGTH_MAX
+from globaltx.manifest.schemas.egress import PATH_LENGTH_MAX
 from globaltx.transaction.calls import BODY_BYTES_MAX, Calls, Request, Step
 from globaltx_sidecar.http.upstream import UpstreamError
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from globaltx.transaction.calls import Reservation
     from globaltx_sidecar.http.headers import Headers
 
-_SAFE = "!$&'()*+,;=:@"
-"""What a path's segment may hold as it is: https://www.rfc-editor.org/rfc/rfc3986#section-3.3."""
+_SAFE = "!$&'()*+,;=:@%"
+"""What a segment of a path may hold as it is written: https://www.rfc-editor.org/rfc/rfc3986#section-3.3."""
 
 
 class NotLetThroughError(UpstreamError):
@@ -34,7 +35,11 @@ class NotLetThroughError(UpstreamError):
 def calls_of(
     rules: Rules, route: Route, path: str, request: Request, by: str, *, traced: bool = False
 ) -> Calls:
-    """What a try's branch asks for at its end, by the rules of now."""
+    """What a try's branch asks for at its end, by the rules of now; ``path`` is the try's as it is written.
+
+    Raises:
+        NotLetThroughError: a path would be longer than can be kept.
+    """
     found = variables(route, path) if route.path_template else {}
     reservation = rules.reservation
     return Calls(
@@ -57,8 +62,18 @@ def _held(reservation: Reservation, found: dict[str, str], *, grpc: bool) -> Res
 
 
 def filled(path: str, found: dict[str, str]) -> str:
-    """Put what a template's variables stand for into another path."""
-    return VARIABLE.sub(lambda name: quote(found[name[1]], safe=_SAFE), path)
+    """Put what a template's variables stand for into another path, as it was written.
+
+    Written otherwise it could be read as another one: to some servers a name ends at ``;`` and not at
+    ``%3B``, and what is no UTF-8 cannot be decoded and written again.
+
+    Raises:
+        NotLetThroughError: it would be longer than can be kept.
+    """
+    made = VARIABLE.sub(lambda name: quote(found[name[1]], safe=_SAFE, errors="surrogateescape"), path)
+    if len(made) > PATH_LENGTH_MAX:
+        raise too_large()
+    return made
 
 
 def kept(method: str, target: str, headers: Headers, body: bytes, names: tuple[str, ...]) -> Request:
@@ -88,7 +103,7 @@ def too_large() -> NotLetThroughError:
     """The refusal of a try that cannot be kept."""
     message = (
         f"a request is kept for the calls at its end, so its body must have at most {BODY_BYTES_MAX} bytes, "
-        f"its query {QUERY_LENGTH_MAX} characters, and of headers {HEADERS_MAX} are kept, "
-        f"{HEADER_LENGTH_MAX} characters each"
+        f"its query {QUERY_LENGTH_MAX} characters, the path of each call {PATH_LENGTH_MAX}, and of headers "
+        f"{HEADERS_MAX} are kept, {HEADER_LENGTH_MAX} characters each"
     )
     return NotLetThroughError(413, Reason.REQUEST_TOO_LARGE, message)

@@ -22,7 +22,7 @@ from globaltx.values import dataclass
 from globaltx_sidecar.http import states, tunnel
 from globaltx_sidecar.http.answers import Response, refusal
 from globaltx_sidecar.http.asked import Asked, outbound, target_of, upgrade_of, whole_body
-from globaltx_sidecar.http.filter import Action, Begin, Filter, Refuse, TakePart, path_of
+from globaltx_sidecar.http.filter import Action, Begin, Filter, Refuse, TakePart, path_of, written_path
 from globaltx_sidecar.http.headers import (
     KEY_HEADER,
     XID_HEADER,
@@ -243,7 +243,7 @@ class Proxy:
         if request.grpc:
             message = "a call of gRPC comes over HTTP/2, or else its branch could not be called in its way"
             raise NotLetThroughError(501, Reason.REQUEST_NOT_SUPPORTED, message)
-        return self.tries.let_through(xid, route, path_of(asked.target), request, key)
+        return self.tries.let_through(xid, route, written_path(asked.target), request, key)
 
     async def _completed(self, response: Reply, this: Try, route: Route) -> None:
         """Note that a step was done before anybody hears of it; an error says nothing of the kind."""

@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 from globaltx.coordinator.reasons import Reason
 from globaltx.transaction.calls import BODY_BYTES_MAX
 from globaltx_sidecar.http.answers import Refusal
-from globaltx_sidecar.http.filter import path_of
+from globaltx_sidecar.http.filter import written_path
 from globaltx_sidecar.http.headers import KEY_HEADER
 from globaltx_sidecar.http.keeping import NotLetThroughError, kept, too_large
 from globaltx_sidecar.http.outcomes import late
@@ -148,7 +148,9 @@ class Trying(Held):
     async def _try(self, tries: Tries, client: Client) -> Answered | None:
         target = self._request.target
         request = self._kept(target)
-        async with tries.let_through(self._xid, self._route, path_of(target), request, self._key) as this:
+        async with tries.let_through(
+            self._xid, self._route, written_path(target), request, self._key
+        ) as this:
             if this.answer is not None:
                 return this.answer
             self._check_client()

@@ -18,7 +18,9 @@ from globaltx.transaction.model import Decision, GlobalTransaction, Mode
 from globaltx.transaction.states import Outcome, State
 from globaltx.transaction.xid import Xid
 from globaltx_sidecar.branch.call_desk import CallFailedError
+from globaltx_sidecar.http.keeping import filled
 from globaltx_sidecar.http.tries import REMEMBERED_MAX
+from globaltx_sidecar.http1.heads import decoded
 from tests.sidecar.http.scene import DEBIT, Scene, Seen, answering, read_request, staged
 
 if TYPE_CHECKING:
@@ -161,14 +163,39 @@ async def test_a_step_whose_transaction_was_decided_meanwhile_is_answered() -> N
     assert (branch.outcome, branch.completed) == (Outcome.ROLLBACK, 0)
 
 
-async def test_a_variable_goes_into_the_paths_of_the_calls_as_one_segment() -> None:
+@pytest.mark.parametrize(
+    ("path", "confirm"),
+    [
+        ("/accounts/a%3Fb%25/debit", "/accounts/a%3Fb%25/confirm"),
+        ("/accounts/7%3Bx/debit", "/accounts/7%3Bx/confirm"),
+        ("/accounts/M%FCller/debit", "/accounts/M%FCller/confirm"),
+        ("/accounts%2F7/debit", "/accounts/7/confirm"),
+        ("//accounts/./7%3Bx;a=1/debit", "/accounts/7%3Bx/confirm"),
+    ],
+)
+async def test_a_variable_goes_into_the_paths_of_the_calls_as_it_was_written(path: str, confirm: str) -> None:
     seen: list[Seen] = []
     async with staged(answering(seen, OK)) as scene:
         await begun(scene)
-        await scene.ask(request(path="/accounts/a%3Fb%25/debit"))
+        await scene.ask(request(path=path))
         (branch,) = await branches(scene)
     assert branch.calls is not None
-    assert branch.calls.on_commit == "/accounts/a%3Fb%25/confirm"
+    assert branch.calls.on_commit == confirm
+    assert seen[0].head.startswith(f"POST {path} HTTP/1.1\r\n")
+
+
+def test_a_variable_of_other_bytes_is_written_as_they_are() -> None:
+    assert filled("/accounts/{id}/confirm", {"id": decoded(b"M\xfc ller")}) == "/accounts/M%FC%20ller/confirm"
+
+
+async def test_a_try_whose_calls_would_have_too_long_a_path_is_not_let_through() -> None:
+    seen: list[Seen] = []
+    async with staged(answering(seen, OK)) as scene:
+        await begun(scene)
+        status, body = told(await scene.ask(request(path=f"/accounts/{'7' * 512}/debit")))
+        assert (status, body["reason"]) == (413, Reason.REQUEST_TOO_LARGE)
+        assert not await branches(scene)
+    assert seen == []
 
 
 @pytest.mark.parametrize(
