@@ -48,6 +48,7 @@ OF_TRANSACTIONS = frozenset(
     )
 )
 """What says which transaction a request is of, or what it is in there."""
+_NOT_FROM_OUTSIDE = frozenset((XID_HEADER, SEED_XID_HEADER, GUARD_HEADER))
 
 HOP_BY_HOP = tuple(
     map(
@@ -138,6 +139,17 @@ def drop_xid(headers: CIMultiDict[str]) -> None:
         headers.popall(BAGGAGE_HEADER)
         if kept:
             headers[BAGGAGE_HEADER] = ",".join(kept)
+
+
+def drop_outside(headers: CIMultiDict[str]) -> None:
+    """Take out all by which somebody from outside could have a part in a transaction, also a guarded call.
+
+    Many applications cannot tell ``-`` from ``_`` in a name, so it is none the better for an ``_``.
+    """
+    for name in {*headers}:
+        if name.lower().replace("_", "-") in _NOT_FROM_OUTSIDE:
+            headers.popall(name, None)
+    drop_xid(headers)
 
 
 def _is_xid(text: str) -> bool:

@@ -28,6 +28,7 @@ from globaltx_sidecar.http.headers import (
     XID_HEADER,
     carry_branch,
     carry_xid,
+    drop_outside,
     drop_xid,
     end_to_end,
     step_of,
@@ -158,7 +159,9 @@ class Proxy:
         if isinstance(action, Refuse):
             return refusal(400, action.reason, action.message)
         asked = Asked(request, target, outbound(request), upgrade=bool(upgrade))
-        if self.filter.edge or isinstance(action, Begin):
+        if self.filter.edge:
+            drop_outside(asked.headers)
+        elif isinstance(action, Begin):
             drop_xid(asked.headers)
         request.invite()
         if isinstance(action, Begin):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from globaltx.coordinator.reasons import Reason
 from globaltx_sidecar.http.headers import OF_TRANSACTIONS
+from globaltx_sidecar.http1 import heads
 from globaltx_sidecar.http1.body import BrokenError
 from globaltx_sidecar.http1.heads import NotSendableError, as_text, chunk, last_chunk, request_head
 from globaltx_sidecar.traces import PARENT_HEADER, STATE_HEADER
@@ -29,7 +30,7 @@ IDLE_SECONDS = 1.0
 """How long an idle connection is kept. Short, so that the application's own idle timeout (2 s and
 more in the usual servers) never closes a connection under a request that cannot be repeated."""
 
-_NEVER_IN_TRAILERS = OF_TRANSACTIONS | {PARENT_HEADER, STATE_HEADER}
+NEVER_IN_TRAILERS = heads.NEVER_IN_TRAILERS | OF_TRANSACTIONS | {PARENT_HEADER, STATE_HEADER}
 
 
 class UpstreamError(Exception):
@@ -187,7 +188,7 @@ class Upstream:
 
 def passed_on(trailers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
     """A request's trailers as they go on: nothing in them may say which transaction it is of."""
-    return [(name, value) for name, value in as_text(trailers) if name.lower() not in _NEVER_IN_TRAILERS]
+    return [(name, value) for name, value in as_text(trailers) if name.lower() not in NEVER_IN_TRAILERS]
 
 
 def told(error: Exception) -> str:

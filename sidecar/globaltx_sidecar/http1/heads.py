@@ -26,7 +26,7 @@ LAST_CHUNK = b"0\r\n\r\n"
 _NAMES_MAX, _NAME_BYTES_MAX = 256, 64
 _names: dict[bytes, istr] = {}
 """The first names that came: decoded, and with the form that they are compared in, which costs more."""
-_NEVER_IN_TRAILERS = frozenset(
+NEVER_IN_TRAILERS = frozenset(
     (
         *(
             "transfer-encoding",
@@ -77,7 +77,7 @@ def last_chunk(trailers: Collection[tuple[str, str]]) -> bytes:
     Raises:
         NotSendableError: it would be read otherwise than it is meant.
     """
-    kept = [(name, value) for name, value in trailers if name.lower() not in _NEVER_IN_TRAILERS]
+    kept = [(name, value) for name, value in trailers if name.lower() not in NEVER_IN_TRAILERS]
     return _lines("0", kept) if kept else LAST_CHUNK
 
 

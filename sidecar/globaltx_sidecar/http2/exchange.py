@@ -11,14 +11,14 @@ from globaltx.coordinator.reasons import Reason
 from globaltx.modes.guard_row import Guarded
 from globaltx_sidecar.http.answers import Refusal
 from globaltx_sidecar.http.filter import Begin, Refuse, TakePart, path_of
-from globaltx_sidecar.http.headers import carry_branch, carry_xid, drop_xid
+from globaltx_sidecar.http.headers import carry_branch, carry_xid, drop_outside, drop_xid
 from globaltx_sidecar.http.under_way import REQUESTS_MAX
 from globaltx_sidecar.http.upstream import UpstreamError
 from globaltx_sidecar.http1.heads import HEADERS_MAX
 from globaltx_sidecar.http2.answers import refused as as_sent
 from globaltx_sidecar.http2.conduct import Transaction
 from globaltx_sidecar.http2.first import First
-from globaltx_sidecar.http2.metadata import with_xid
+from globaltx_sidecar.http2.metadata import passed_on, with_xid
 from globaltx_sidecar.http2.outbox import Data, Head, Outbox
 from globaltx_sidecar.http2.trying import Trying, unsupported
 from globaltx_sidecar.traces import owned
@@ -105,7 +105,9 @@ class Exchange:
         proxy.count(action)
         if isinstance(action, Refuse):
             return Refusal(400, action.reason, action.message)
-        if proxy.filter.edge or isinstance(action, Begin):
+        if proxy.filter.edge:
+            drop_outside(request.headers)
+        elif isinstance(action, Begin):
             drop_xid(request.headers)
         if isinstance(action, Begin):
             return self._begin(action.route)
@@ -224,7 +226,8 @@ class Exchange:
     def request_trailers(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
         """The request has ended with these."""
         self.up_read = True
-        self.up.put(Head(list(pairs), end=True))
+        kept = passed_on(pairs)
+        self.up.put(Head(kept, end=True) if kept else Data(b"", end=True))
         if self._trying is not None:
             self._trying.asked(b"", end=True)
         self._look_for_end()

@@ -9,6 +9,7 @@ from multidict import CIMultiDict
 from globaltx.transaction.calls import is_grpc
 from globaltx.values import dataclass
 from globaltx_sidecar.http.headers import BAGGAGE_HEADER, BRANCH_HEADERS, XID_HEADER, XID_HEADERS
+from globaltx_sidecar.http.upstream import NEVER_IN_TRAILERS
 from globaltx_sidecar.http1.heads import decoded, encoded
 from globaltx_sidecar.traces import PARENT_HEADER, STATE_HEADER
 
@@ -18,10 +19,9 @@ if TYPE_CHECKING:
     from globaltx.transaction.xid import Xid
     from globaltx_sidecar.http1.heads import Pairs
 
-_OURS = frozenset(
-    name.encode() for name in (*XID_HEADERS, *BRANCH_HEADERS, BAGGAGE_HEADER, PARENT_HEADER, STATE_HEADER)
-)
-"""Names that we may write anew; every other header goes on as it came."""
+_WRITTEN = (*XID_HEADERS, *BRANCH_HEADERS, BAGGAGE_HEADER, PARENT_HEADER, STATE_HEADER)
+_OURS = frozenset(each.encode() for name in _WRITTEN for each in (name, name.replace("-", "_")))
+"""Names that we may write anew, or take out; every other header goes on as it came."""
 PREFIX_BYTES = 5
 NOTHING = bytes(PREFIX_BYTES)
 """One message without any fields: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md."""
@@ -66,6 +66,11 @@ def read(pairs: Iterable[tuple[bytes, bytes]], *, ended: bool) -> Request:
         else:
             headers.add(decoded(name), decoded(value))
     return Request(pseudo.get(b":method", ""), pseudo.get(b":path", ""), kept, headers, ended)
+
+
+def passed_on(trailers: Iterable[tuple[bytes, bytes]]) -> Pairs:
+    """A request's trailers as they go on, as over HTTP/1.1."""
+    return [pair for pair in trailers if decoded(pair[0]) not in NEVER_IN_TRAILERS]
 
 
 def with_xid(pairs: Iterable[tuple[bytes, bytes]], xid: Xid) -> Pairs:

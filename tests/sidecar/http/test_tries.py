@@ -555,6 +555,18 @@ async def test_an_xid_that_must_go_no_further_is_taken_out_of_every_header(path:
     assert [seen[0].header(name) for name in CARRIERS] == [[], [], [], ["a=1"]]
 
 
+@pytest.mark.parametrize("path", ["/create", "/elsewhere"])
+async def test_at_the_edge_no_call_of_a_transaction_is_believed_in_any_spelling(path: str) -> None:
+    seen: list[Seen] = []
+    guard = f"{XID}/debit-1/confirm"
+    lines = (f"globaltx-guard: {guard}", f"Globaltx_Guard: {guard}", f"globaltx_xid: {XID}", "my_own: 1")
+    async with staged(answering(seen, OK), edge=True) as scene:
+        await scene.ask(request(None, *lines, f"X_DBPACK-XID: {XID}", path=path))
+    (found,) = seen
+    assert str(XID) not in found.head
+    assert found.header("my_own") == ["1"]
+
+
 @pytest.mark.parametrize(("path", "edge"), [("/new", False), ("/create", True)])
 async def test_a_new_transaction_takes_the_place_of_the_one_that_came_in(path: str, *, edge: bool) -> None:
     seen: list[Seen] = []

@@ -243,8 +243,11 @@ async def test_propagation_is_as_over_http1() -> None:
 
 async def test_at_an_edge_no_xid_is_believed() -> None:
     async with bank(routes=Filter(edge=True)) as scene:
-        await scene.call("Plain", b"", ("globaltx-xid", str(XID)), ("baggage", f"a=1,globaltx-xid={XID}"))
-    assert "globaltx-xid" not in scene.bank.seen[0]
+        carried = [("globaltx-xid", str(XID)), ("globaltx_xid", str(XID)), ("my_own", "1")]
+        guard = ("globaltx-guard", f"{XID}/debit-1/confirm")
+        await scene.call("Plain", b"", *carried, guard, ("baggage", f"a=1,globaltx-xid={XID}"))
+    assert not scene.bank.seen[0].keys() & {"globaltx-xid", "globaltx_xid", "globaltx-guard"}
+    assert scene.bank.seen[0]["my_own"] == "1"
     assert scene.bank.seen[0]["baggage"] == "a=1"
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from h2.config import H2Configuration
 from h2.connection import H2Connection
-from h2.events import DataReceived, RequestReceived, StreamEnded, WindowUpdated
+from h2.events import DataReceived, RequestReceived, StreamEnded, TrailersReceived, WindowUpdated
 
 from globaltx_sidecar.http.filter import Filter
 from tests.sidecar.eventually import eventually
@@ -34,6 +34,7 @@ class Shop:
     early: bool = False
     seen: list[dict[str, str]] = field(default_factory=list)
     received: int = 0
+    trailers: list[tuple[str, str]] = field(default_factory=list)
 
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -52,6 +53,8 @@ class Shop:
             for event in server.receive_data(data):
                 if isinstance(event, RequestReceived):
                     self.seen.append(dict(event.headers))  # type: ignore[arg-type]  # they are str as asked
+                if isinstance(event, TrailersReceived):
+                    self.trailers += event.headers  # type: ignore[arg-type]  # as above
                 if isinstance(event, DataReceived):
                     self.received += len(event.data)
                     server.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
@@ -132,6 +135,22 @@ async def test_the_status_decides(status: str, outcome: str) -> None:
     assert application.seen[0]["globaltx-xid"] == str(xid)
     decision = scene.store.decided[xid]
     assert f"{decision.outcome} {decision.reason}" == outcome
+
+
+@pytest.mark.parametrize("more", [[], [("x-mine", "1")]])
+async def test_no_trailer_of_a_request_says_whose_it_is_or_of_which_transaction(
+    more: list[tuple[str, str]],
+) -> None:
+    application, client = Shop(), H2Connection()
+    async with shop(application) as scene:
+        _, writer = await scene.connect()
+        client.initiate_connection()
+        client.send_headers(1, [*HEADERS, (":path", "/anything")])
+        client.send_headers(1, [("globaltx-xid", "shop.t1"), ("cookie", "a=1"), *more], end_stream=True)
+        writer.write(client.data_to_send())
+        await eventually(lambda: bool(application.seen) and scene.proxy.under_way.count == 0)
+        writer.close()
+    assert application.trailers == more
 
 
 async def test_a_large_answer_is_streamed_after_the_outcome() -> None:
