@@ -1,5 +1,6 @@
 """An etcd on this machine for development and tests."""
 
-from dev.etcd.members import Etcd, Member
+from dev.etcd.member import Member
+from dev.etcd.members import Etcd
 
 __all__ = ["Etcd", "Member"]

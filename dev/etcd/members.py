@@ -1,4 +1,4 @@
-"""An etcd of one or three members with ports and a folder of its own, made to be broken and started again.
+"""An etcd of one or three members with ports and a folder of its own.
 
 Its program is the etcd within the local Kubernetes.
 """
@@ -9,22 +9,19 @@ import base64
 import json
 import re
 import shutil
-import signal
 import ssl
-import urllib.request
 from contextlib import suppress
 from dataclasses import dataclass
-from os import kill
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from dev.cluster import processes
 from dev.cluster.binaries import binaries
 from dev.cluster.ports import by_chance, choose_ports, is_free
 from dev.errors import ToolError
 from dev.etcd.certificates import make_certificates
+from dev.etcd.member import READY_SECONDS, USER, Member
 from dev.folders import locked, state_root
 from dev.progress import step
-from dev.shell import tail
 from dev.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -32,15 +29,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 DEFAULT = "default"
-USER = "root"
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,28}[a-z0-9])?")
 # Apart from those of the clusters and of the databases, so that none has to know the others.
 _PORTS = range(20000, 21000)
-_READY_SECONDS = 60
 _GRACE_SECONDS = 20
-_ASK_SECONDS = 5
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -50,102 +42,6 @@ class _Shape:
     password: str = ""
     durable: bool = True
     options: tuple[str, ...] = ()
-
-
-class Member:
-    """One member; it can be ended, frozen, started again, and asked."""
-
-    def __init__(self, etcd: Etcd, name: str, port: int, peer: int) -> None:
-        self._etcd = etcd
-        self.name = name
-        self.port = port
-        self.peer = peer
-
-    @property
-    def url(self) -> str:
-        """Where clients reach it."""
-        return f"{self._etcd.scheme}://127.0.0.1:{self.port}"
-
-    @property
-    def process(self) -> processes.Process | None:
-        """The running member, or None."""
-        return next((each for each in self._etcd.processes() if f"--name={self.name}" in each.argv), None)
-
-    def crash(self) -> None:
-        """End it as a crash does (SIGKILL); it stays down until `start`."""
-        if (running := self.process) is not None:
-            processes.kill([running])
-
-    def freeze(self) -> None:
-        """Stop it where it is: its connections stay open, and nothing answers."""
-        self._signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Let it go on."""
-        self._signal(signal.SIGCONT)
-
-    def lose(self) -> None:
-        """End it as a crash does, and lose its data."""
-        self.crash()
-        shutil.rmtree(self._etcd.folder / self.name, ignore_errors=True)
-
-    def start(self, *, wait: bool = True, joins: bool = False) -> None:
-        """Start it, and wait until it takes part; ``joins``: the others have been told that it is new."""
-        if self.process is None:
-            state = ["--initial-cluster-state=existing"] if joins else []
-            processes.spawn([*self._etcd.command(self), *state], self._log)
-        if wait:
-            wait_for(f"etcd {self.name} (log: {self._log})", self._answers, seconds=_READY_SECONDS)
-
-    def ask(self, path: str, **body: Any) -> Json:
-        """One call of its gateway below ``/v3/``, as root.
-
-        Raises:
-            OSError: it does not answer, or refuses.
-        """
-        headers = {"Content-Type": "application/json"}
-        if self._etcd.shape.password and path != "auth/authenticate":
-            told = self.ask("auth/authenticate", name=USER, password=self._etcd.shape.password)
-            headers["Authorization"] = told["token"]
-        request = urllib.request.Request(  # noqa: S310  our own URL
-            f"{self.url}/v3/{path}", json.dumps(body).encode(), headers
-        )
-        with urllib.request.urlopen(request, timeout=_ASK_SECONDS, context=self._etcd.trust()) as answer:  # noqa: S310
-            found: Json = json.load(answer)
-        return found
-
-    @property
-    def log(self) -> str:
-        """What it has said so far, in all its lives."""
-        return self._log.read_text()
-
-    @property
-    def leads(self) -> bool:
-        """Whether the others follow it."""
-        status = self.ask("maintenance/status")
-        return bool(status["leader"] == status["header"]["member_id"])
-
-    @property
-    def _log(self) -> Path:
-        return self._etcd.folder / f"{self.name}.log"
-
-    def _signal(self, number: int) -> None:
-        if (running := self.process) is not None:
-            kill(running.pid, number)
-
-    def _answers(self) -> bool:
-        if self.process is None:
-            message = f"etcd ended at its start; {self._log} says last:\n{tail(self._log.read_text())}"
-            raise ToolError(message)
-        url = f"{self.url}/readyz"
-        with (
-            suppress(OSError),
-            urllib.request.urlopen(  # noqa: S310  our own URL
-                url, timeout=_ASK_SECONDS, context=self._etcd.trust()
-            ),
-        ):
-            return True
-        return False
 
 
 class Etcd:
@@ -224,7 +120,7 @@ class Etcd:
                         return each
             return None
 
-        return wait_for("a leader of etcd", find, seconds=_READY_SECONDS)
+        return wait_for("a leader of etcd", find, seconds=READY_SECONDS)
 
     def move_leader(self) -> Member:
         """Let another member lead, and give it."""
