@@ -4,7 +4,8 @@ How a statement flows, each line one way, input and output only at its ends::
 
     bytes -> session -> commands (globaltx_sidecar.commands) -> connection -> sockets
 
-- ``server``, ``connection``: the asyncio shell. For other programs of the sidecar there is one door,
+- ``server``, ``connection``: the asyncio shell, with ``asking`` (what the rest of the sidecar is asked and
+  told) and ``sockets``. For other programs of the sidecar there is one door,
   `globaltx_sidecar.mysql.server.serve`.
 - ``session``: the conversation of one client, made of ``login`` (greeting and response; ``handshake``
   reads them), ``intake`` (the client's bytes that must wait), ``road`` (what has nothing to tell

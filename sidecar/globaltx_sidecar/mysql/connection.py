@@ -8,34 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
-from pymysql.err import MySQLError
-
 from globaltx.stores.base import StoreError
 from globaltx_sidecar.commands import (
-    Began,
     Close,
-    Committed,
     Decipher,
     Describe,
-    Found,
     HasJoined,
     Join,
     LookUp,
     Now,
     Pause,
-    Refused,
-    Register,
     SecureClient,
     SecureDatabase,
     ShowKey,
     ToClient,
     ToDatabase,
 )
-from globaltx_sidecar.mysql import errors
+from globaltx_sidecar.mysql import asking, errors, sockets
 from globaltx_sidecar.mysql.handshake import Terms
 from globaltx_sidecar.mysql.packets import Command, frame
 from globaltx_sidecar.mysql.session import Session
@@ -46,7 +38,6 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
-    from globaltx.undo.shape import TableShape
     from globaltx_sidecar.commands import Answered
     from globaltx_sidecar.commands import Command as SessionCommand
     from globaltx_sidecar.mysql.server import Environment
@@ -54,9 +45,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _SILENT: Final = frozenset({Command.STMT_CLOSE, Command.STMT_SEND_LONG_DATA})
-_KEEP_ALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
-"""Seconds idle before the first probe, seconds between probes, probes that may stay unanswered."""
-_QUICK_ACK: Final = getattr(socket, "TCP_QUICKACK", None)
 
 
 class Connection(asyncio.Protocol):
@@ -122,8 +110,8 @@ class Connection(asyncio.Protocol):
             return
         if self._database is not None:
             self._database.write(data)
-        if data[4] in _SILENT:
-            self._acknowledge_now()
+        if data[4] in _SILENT and self._client is not None:
+            sockets.acknowledge_now(self._client)
 
     def pause_writing(self) -> None:
         """The client reads slower than the database writes."""
@@ -148,7 +136,7 @@ class Connection(asyncio.Protocol):
             transport.abort()
             return
         self._database = transport
-        _keep_alive(transport)
+        sockets.keep_alive(transport)
         transport.set_write_buffer_limits(high=self._environment.limits.buffer_bytes)
 
     def database_data(self, data: bytes) -> None:
@@ -230,53 +218,21 @@ class Connection(asyncio.Protocol):
                         HasJoined() | Join() | Describe() | LookUp() | Pause() | Now()
                         | SecureDatabase() | SecureClient() | ShowKey() | Decipher()
                     ):  # fmt: skip
-                        more = self._at_hand(command)
-                        if more is None:
+                        answer = asking.at_hand(self._environment, command)
+                        if answer is asking.NOT_AT_HAND:
                             self._hold_still(command)
                             self._task = self._loop.create_task(self._answer(command))
+                        else:
+                            more = self._session.answered(answer)
+                    case Close():
+                        self._close(command.why)
                     case _:
-                        self._tell(command)
+                        asking.tell(self._environment, command)
         self._steer()
 
-    def _at_hand(self, command: Answered) -> list[SessionCommand] | None:
-        """Give the session what nobody has to be asked for, and take what it wants then; None: ask."""
-        environment = self._environment
-        match command:
-            case HasJoined():
-                joined = environment.branches.has_joined(command.xid, environment.datasource.name)
-                return self._session.answered(joined)
-            case Join() if environment.branches.has_joined(command.xid, environment.datasource.name):
-                return self._session.answered(None)
-            case Describe(fresh=False):
-                shape = environment.schemas.known(command.schema, command.table)
-                return None if shape is None else self._session.answered(shape)
-            case Now():
-                return self._session.answered(self._loop.time())
-        return None
-
-    def _tell(self, command: SessionCommand) -> None:
-        """Do what is neither sent nor answered."""
-        environment = self._environment
-        match command:
-            case Register():
-                environment.branches.start(command.xid, environment.datasource.name)
-            case Refused():
-                environment.meter.statement_refused(environment.datasource.name, command.reason)
-            case Found() if environment.guards is not None:
-                environment.guards.found(command.call, command.finding)
-            case Began() if environment.guards is not None:
-                environment.guards.began(command.call, command.work)
-            case Committed():
-                self._count_commit(command)
-            case Close():
-                _log.info("connection to %s closed: %s", environment.datasource.name, command.why)
-                self._end()
-
-    def _count_commit(self, command: Committed) -> None:
-        meter, resource = self._environment.meter, self._environment.datasource.name
-        meter.branch_committed(resource)
-        if command.waited_seconds:
-            meter.lock_waited(resource, command.waited_seconds)
+    def _close(self, why: str) -> None:
+        _log.info("connection to %s closed: %s", self._environment.datasource.name, why)
+        self._end()
 
     async def _answer(self, command: Answered) -> None:
         """Give the session what it waits for, or the error instead; an error of its own ends all."""
@@ -297,25 +253,13 @@ class Connection(asyncio.Protocol):
             self.drain()
 
     async def _ask(self, command: Answered) -> object:
-        environment = self._environment
         match command:
-            case Join():
-                await environment.branches.joined(command.xid, environment.datasource.name)
-            case Describe():
-                return await self._describe(command)
-            case LookUp():
-                async with asyncio.timeout(environment.lock_wait.total_seconds()):
-                    return await environment.branches.outcome(command.xid)
-            case Pause():
-                await asyncio.sleep(command.seconds)
             case SecureDatabase():
                 await self._secure_database()
             case SecureClient():
                 await self._secure_client()
-            case ShowKey():
-                return await environment.key.shown()
-            case Decipher():
-                return environment.key.deciphered(command.data)
+            case _:
+                return await asking.ask(self._environment, command)
         return None
 
     def _hold_still(self, command: Answered) -> None:
@@ -357,13 +301,6 @@ class Connection(asyncio.Protocol):
         if early is not None and not self._ended:
             early()
 
-    async def _describe(self, command: Describe) -> TableShape:
-        try:
-            return await self._environment.schemas.shape(command.schema, command.table, fresh=command.fresh)
-        except MySQLError as error:
-            message = f"the shape of {command.schema}.{command.table} could not be read: {error}"
-            raise ConnectionError(message) from error
-
     def _steer(self) -> None:
         """Read from the client, or not: there must be somebody who takes its bytes."""
         if self._client is None or self._client.is_closing() or self._upgrading:
@@ -375,17 +312,6 @@ class Connection(asyncio.Protocol):
         elif self._reading and not reading:
             self._client.pause_reading()
         self._reading = reading
-
-    def _acknowledge_now(self) -> None:
-        """Acknowledge a command that gets no answer.
-
-        A client whose kernel delays small writes (Nagle) would hold its next command back
-        until then, for as long as 40 ms.
-        """
-        if self._client is not None and _QUICK_ACK is not None:
-            sock = self._client.get_extra_info("socket")
-            if sock is not None:
-                sock.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
 
     def _end(self) -> None:
         """Send what is left to send, then close both sides."""
@@ -403,16 +329,6 @@ class Connection(asyncio.Protocol):
         elif self._database is not None:
             self._database.close()
         self._environment.closed(self)
-
-
-def _keep_alive(transport: asyncio.Transport) -> None:
-    """Find out that a database's machine is gone, which an idle connection would never notice."""
-    sock = transport.get_extra_info("socket")
-    if sock is not None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in _KEEP_ALIVE.items():
-            if hasattr(socket, name):
-                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 class _DatabaseSide(asyncio.Protocol):
