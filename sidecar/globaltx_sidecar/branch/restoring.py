@@ -43,6 +43,14 @@ class RecordsGoneError(Exception):
     """Another rollback of the same transaction was faster; nothing may be committed."""
 
 
+class _HeldError(Exception):
+    """Rows hang on one that is to be removed, and would go with it; if they are ours, they go before it."""
+
+    def __init__(self, conflict: RowConflict) -> None:
+        super().__init__(conflict)
+        self.conflict = conflict
+
+
 @dataclass(slots=True)
 class Restored:
     """What came of it: whose records are done with, which rows were left alone.
@@ -68,6 +76,7 @@ class Restoration:
         self._resolutions = resolutions
         self._found: set[Row] = set()
         self._ambiguous: set[tuple[bytes, str]] = set()
+        self._held: set[tuple[bytes, bytes]] = set()
         self._restored = Restored()
 
     async def run(self, xid: Xid) -> Restored:
@@ -98,7 +107,8 @@ class Restoration:
     async def _undo_knot(self, records: list[Record]) -> None:
         """Undo records that wait for one another: rows that have exchanged their values of a unique key.
 
-        Their rows are taken out whole and put back as they were. If one of them cannot be, all stay.
+        Their rows are taken out whole and put back as they were. If one of them cannot be, all stay; but
+        what others' rows hang on is no part of a knot, and the rest is tried without it.
         """
         await self._session.rows("SAVEPOINT globaltx_knot")
         so_far, self._restored = self._restored, Restored()
@@ -109,8 +119,11 @@ class Restoration:
             so_far.decided.update(attempt.decided)
             return
         await self._session.rows("ROLLBACK TO SAVEPOINT globaltx_knot")
-        for record in records:
+        held = [each for each in records if (each.table_name, each.row_key) in self._held]
+        for record in held or records:
             await self._undo(record, last=True)
+        if held and (others := [each for each in records if each not in held]):
+            await self._undo_knot(others)
 
     async def _take_out(self, records: Sequence[Record]) -> list[Record]:
         """Delete the rows that were changed; give the records that insert them as they were before."""
@@ -164,6 +177,11 @@ class Restoration:
         try:
             shape = await self._schemas.shape(self._schema, _text(record.table_name))
             conflict = await self._undo_row(shape, record, overwrite=overwrite)
+        except _HeldError as held:
+            self._held.add((record.table_name, record.row_key))
+            if not last:
+                return False
+            conflict = held.conflict
         except (NoSuchTableError, NoSuchColumnError, UnreadableImageError) as error:
             conflict = self._unread(record, str(error))
         except MySQLError as error:
@@ -196,7 +214,7 @@ class Restoration:
         for label, query in compensate.select_children(shape, change):
             if await self._session.rows(query):
                 hanging = f"cannot be removed: rows of {label} hang on it, and would go with it"
-                return shown.row_conflict(shape, record, current, self._masks, hanging)
+                raise _HeldError(shown.row_conflict(shape, record, current, self._masks, hanging))
         if await self._put_back(shape, record, change):
             return None
         return shown.row_conflict(shape, record, current, self._masks, "did not come back as it was")

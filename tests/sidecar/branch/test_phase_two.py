@@ -446,6 +446,48 @@ async def test_undoing_an_insert_never_takes_rows_along_by_cascade(
         await application(xid).execute("DELETE FROM parent WHERE id = 1")
 
 
+@pytest.mark.parametrize("follows", ["CASCADE", "SET NULL"])
+async def test_rows_that_hang_on_an_insert_go_first_whatever_the_clock_said(
+    application: Make, phase_two: PhaseTwo, sql: Sql, xid: Xid, follows: str
+) -> None:
+    """An application may set the clock of its session, and servers' clocks go back."""
+    sql(f"""
+    CREATE TABLE parent (id INT PRIMARY KEY);
+    CREATE TABLE child (id INT PRIMARY KEY, parent INT,
+      FOREIGN KEY (parent) REFERENCES parent (id) ON DELETE {follows});
+    """)
+    app = application(xid)
+    await app.execute("INSERT INTO parent VALUES (1)")
+    await app.commit()
+    await app.run(b"SET timestamp = 1600000000")
+    await app.execute("INSERT INTO child VALUES (7, 1)")
+    await app.commit()
+    settlement = await phase_two.rollback(xid)
+    assert settlement.state is State.ROLLED_BACK, settlement.message
+    assert sql("SELECT id FROM parent UNION ALL SELECT id FROM child").strip() == ""
+
+
+async def test_rows_of_others_on_an_insert_leave_exchanged_values_their_way_back(
+    application: Make, phase_two: PhaseTwo, sql: Sql, xid: Xid
+) -> None:
+    sql("""
+    CREATE TABLE place (id INT PRIMARY KEY, number INT UNIQUE); INSERT INTO place VALUES (1, 1), (2, 2);
+    CREATE TABLE parent (id INT PRIMARY KEY);
+    CREATE TABLE child (id INT PRIMARY KEY, parent INT,
+      FOREIGN KEY (parent) REFERENCES parent (id) ON DELETE CASCADE);
+    """)
+    app = application(xid)
+    await app.execute("INSERT INTO parent VALUES (1)")
+    for number in ("0 WHERE id = 1", "1 WHERE id = 2", "2 WHERE id = 1"):
+        await app.execute(f"UPDATE place SET number = {number}")
+    await app.commit()
+    sql("INSERT INTO child VALUES (7, 1)")
+    settlement = await phase_two.rollback(xid)
+    assert settlement.state is State.CONFLICT
+    assert [each.table for each in settlement.conflicts] == ["parent"]
+    assert sql("SELECT * FROM place ORDER BY id").split() == ["1", "1", "2", "2"]
+
+
 async def test_sweep_drops_only_old_fences(
     application: Make, phase_two: PhaseTwo, database: Database, sql: Sql, inventory: str, xid: Xid
 ) -> None:
