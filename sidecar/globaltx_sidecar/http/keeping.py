@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from globaltx.coordinator.matching import VARIABLE, variables
 from globaltx.coordinator.policy import Saga
@@ -38,9 +38,10 @@ def calls_of(
     """What a try's branch asks for at its end, by the rules of now; ``path`` is the try's as it is written.
 
     Raises:
-        NotLetThroughError: a path would be longer than can be kept.
+        NotLetThroughError: a path would be longer than can be kept, or lead elsewhere than the policy says.
     """
     found = variables(route, path) if route.path_template else {}
+    _check(found)
     reservation = rules.reservation
     return Calls(
         on_commit=filled(rules.confirm, found),
@@ -59,6 +60,14 @@ def calls_of(
 
 def _held(reservation: Reservation, found: dict[str, str], *, grpc: bool) -> Reservation:
     return replace(reservation.told_by(grpc=grpc), state=filled(reservation.state, found))
+
+
+def _check(found: dict[str, str]) -> None:
+    """Refuse what the application may read as a step up or none at all, so that a call went to another path."""
+    for name, value in found.items():
+        if unquote(value).partition(";")[0] in {".", ".."}:
+            message = f"the path's variable {name} is {value!r}, which would lead the calls at its end elsewhere"
+            raise NotLetThroughError(400, Reason.REQUEST_NOT_SUPPORTED, message)
 
 
 def filled(path: str, found: dict[str, str]) -> str:

@@ -188,6 +188,19 @@ def test_a_variable_of_other_bytes_is_written_as_they_are() -> None:
     assert filled("/accounts/{id}/confirm", {"id": decoded(b"M\xfc ller")}) == "/accounts/M%FC%20ller/confirm"
 
 
+@pytest.mark.parametrize("id_", ["..", ".", "%2e%2E", "..;a=1", "..%3Ba", ".%2e;"])
+async def test_a_try_whose_calls_would_go_elsewhere_is_not_let_through(id_: str) -> None:
+    """To the application ``/accounts/../confirm`` may be the call ``/confirm``, which is nobody's to ask for."""
+    seen: list[Seen] = []
+    async with staged(answering(seen, OK)) as scene:
+        await begun(scene)
+        status, body = told(await scene.ask(request(path=f"/accounts/{id_}/debit")))
+        assert (status, body["reason"]) == (400, Reason.REQUEST_NOT_SUPPORTED)
+        assert "id" in body["message"]
+        assert not await branches(scene)
+    assert seen == []
+
+
 async def test_a_try_whose_calls_would_have_too_long_a_path_is_not_let_through() -> None:
     seen: list[Seen] = []
     async with staged(answering(seen, OK)) as scene:
