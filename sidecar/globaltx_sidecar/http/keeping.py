@@ -63,10 +63,12 @@ def _held(reservation: Reservation, found: dict[str, str], *, grpc: bool) -> Res
 
 
 def _check(found: dict[str, str]) -> None:
-    """Refuse what the application may read as a step up or none at all, so that a call went to another path."""
+    """Refuse what an application may read as a step up or as none: a call would go to another path."""
     for name, value in found.items():
         if unquote(value).partition(";")[0] in {".", ".."}:
-            message = f"the path's variable {name} is {value!r}, which would lead the calls at its end elsewhere"
+            message = (
+                f"the path's variable {name} is {value!r}, which would lead the calls at its end elsewhere"
+            )
             raise NotLetThroughError(400, Reason.REQUEST_NOT_SUPPORTED, message)
 
 

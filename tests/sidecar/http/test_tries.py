@@ -190,7 +190,7 @@ def test_a_variable_of_other_bytes_is_written_as_they_are() -> None:
 
 @pytest.mark.parametrize("id_", ["..", ".", "%2e%2E", "..;a=1", "..%3Ba", ".%2e;"])
 async def test_a_try_whose_calls_would_go_elsewhere_is_not_let_through(id_: str) -> None:
-    """To the application ``/accounts/../confirm`` may be the call ``/confirm``, which is nobody's to ask for."""
+    """To the application ``/accounts/../confirm`` may be the call ``/confirm``, which nobody may ask for."""
     seen: list[Seen] = []
     async with staged(answering(seen, OK)) as scene:
         await begun(scene)
