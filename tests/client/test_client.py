@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import functools
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from tests.ports import free_port
 from tests.sidecar.local.scene import local_api
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from tests.sidecar.local.scene import Scene
 
@@ -81,6 +82,24 @@ async def test_the_decorator_hands_the_transaction_in(scene: Scene, client: Asyn
 
     transaction, word = await work("so")
     assert (outcome(scene, transaction), word) == (Outcome.COMMIT, "so")
+
+
+async def later(transaction: Transaction) -> str:
+    return transaction.xid
+
+
+def bit_by_bit(transaction: Transaction) -> Iterator[str]:
+    yield transaction.xid
+
+
+async def bit_by_bit_later(transaction: Transaction) -> AsyncIterator[str]:
+    yield transaction.xid
+
+
+@pytest.mark.parametrize("work", [later, bit_by_bit, bit_by_bit_later, functools.partial(later)])
+def test_what_works_only_after_its_call_is_not_decorated_for_it_would_be_committed_before(work: Any) -> None:
+    with pytest.raises(TypeError, match="committed before"):
+        Client("http://127.0.0.1:1").transactional()(work)
 
 
 async def test_a_branch_is_joined(scene: Scene, client: AsyncClient) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.client
+import inspect
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -157,9 +158,15 @@ class Client:
         mode: str = "AT",
         notify: Sequence[Notify] = (),
     ) -> Callable[[Callable[Concatenate[Transaction, P], T]], Callable[P, T]]:
-        """Decorate a function that gets the transaction as its first argument."""
+        """Decorate a function that gets the transaction as its first argument.
+
+        Raises:
+            TypeError: when it decorates a coroutine function or a generator, whose call does no work.
+        """
 
         def decorate(function: Callable[Concatenate[Transaction, P], T]) -> Callable[P, T]:
+            _works_when_called(function)
+
             @functools.wraps(function)
             def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
                 with self.transaction(timeout_seconds=timeout_seconds, mode=mode, notify=notify) as begun:
@@ -191,3 +198,13 @@ class Client:
         finally:
             connection.close()
         return protocol.answered(code, text)
+
+
+def _works_when_called(function: Callable[..., object]) -> None:
+    kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    if any(is_kind(function) for is_kind in kinds):
+        message = (
+            f"{function!r} works only after it was called, so its transaction would be committed before; "
+            "decorate what is called to the end, or a coroutine function by AsyncClient"
+        )
+        raise TypeError(message)
