@@ -95,11 +95,15 @@ class CallDesk(Desk):
 
     def _choose(self, due: list[Job], busy: list[Job]) -> Iterator[list[Job]]:
         free = max(0, self._pace.calls_max - len(busy))
-        first = [job for job in due if not job.failures][:free]
-        yield from ([job] for job in first)
+        again = sorted((job for job in due if job.failures), key=due_of)
         repeated = sum(job.failures > 0 for job in busy)
+        kept = (
+            1 if again and free and not repeated else 0
+        )  # or what failed would wait while there is new work
+        first = [job for job in due if not job.failures][: free - kept]
+        yield from ([job] for job in first)
         free = min(free - len(first), max(1, self._pace.calls_max // 2) - repeated)
-        for job in sorted((job for job in due if job.failures), key=due_of)[: max(0, free)]:
+        for job in again[: max(0, free)]:
             if self._budget.take(self._now()):
                 yield [job]
             else:

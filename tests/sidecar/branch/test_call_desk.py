@@ -44,6 +44,7 @@ class Application:
         self.calls: list[tuple[str, str, int]] = []
         self.side_by_side = Counter[str]()
         self.side_by_side_max = Counter[str]()
+        self.held: dict[str, asyncio.Event] = {}
 
     async def call(self, branch: BranchId, call: Call, attempt: int) -> int:
         self.calls.append((branch.xid.name, f"{call.operation} {call.path}", attempt))
@@ -54,7 +55,7 @@ class Application:
             script = self.answers.get(branch.xid.name, [])
             answer = 200 if not script else script[0] if len(script) == 1 else script.pop(0)
             if answer is None:
-                await asyncio.Event().wait()
+                await self.held.setdefault(branch.xid.name, asyncio.Event()).wait()
             if isinstance(answer, Exception):
                 raise answer
             return answer or 200
@@ -298,6 +299,27 @@ async def test_branches_that_hang_or_fail_hold_up_no_other() -> None:
         for number in range(20):
             await stage.ends(f"good{number}", State.COMMITTED)
     assert stage.application.side_by_side_max["debit"] <= PACE.calls_max
+
+
+async def test_what_failed_is_called_again_however_much_comes_anew() -> None:
+    stage = Stage(replace(PACE, backoff=Backoff(first=0.001, most=0.001)))
+    application, new = stage.application, [f"new{number}" for number in range(20)]
+    application.answers["failed"] = [503]
+    application.answers.update((name, [None]) for name in new)
+    application.held |= {name: asyncio.Event() for name in new}
+    await stage.ended("failed", Outcome.COMMIT)
+    async with leading(stage):
+        await eventually(lambda: bool(application.of("failed")))
+        for name in new:
+            await stage.ended(name, Outcome.COMMIT)
+        await eventually(lambda: application.side_by_side["debit"] >= PACE.calls_max - 1)
+        before = len(application.of("failed"))
+        for name in new[:10]:
+            application.held[name].set()
+            await stage.ends(name, State.COMMITTED)
+            await eventually(lambda: application.side_by_side["debit"] >= PACE.calls_max - 1)
+        assert len(application.of("failed")) > before
+        assert not application.of(new[-1])
 
 
 async def test_a_route_that_hangs_altogether_holds_up_no_other_route() -> None:
