@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _SAFE = "!$&'()*+,;=:@%"
 """What a segment of a path may hold as it is written: https://www.rfc-editor.org/rfc/rfc3986#section-3.3."""
 
+_CODING = "content-encoding"
+
 
 class NotLetThroughError(UpstreamError):
     """The request did not reach the application."""
@@ -88,13 +90,14 @@ def filled(path: str, found: dict[str, str]) -> str:
 
 
 def kept(method: str, target: str, headers: Headers, body: bytes, names: tuple[str, ...]) -> Request:
-    """What is kept of a try.
+    """What is kept of a try; of its headers those of these names, and that without which no body can be read.
 
     Raises:
         NotLetThroughError: it is more than can be kept, or cannot be written down.
     """
     query = target.partition("?")[2].partition("#")[0]
-    found = tuple((name, value) for name in names for value in headers.getall(name, ()))
+    every = dict.fromkeys((*names, _CODING))
+    found = tuple((name, value) for name in every for value in headers.getall(name, ()))
     values = [query, *(value for _, value in found)]
     large = (
         len(body) > BODY_BYTES_MAX

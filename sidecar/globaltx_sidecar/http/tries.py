@@ -156,9 +156,8 @@ class Tries:
         mark = f"key {key}" if key else secrets.token_hex(16)
         branch = mode.branch_id(xid, self._app, route.name, mark)
         fingerprint = hashlib.sha256(repr(request).encode()).digest() if key else b""
-        known = self._known.get(branch)
-        if known is not None and route.tries is not None and route.tries.guarded:
-            await _first_over(known, fingerprint, route.timeout.total_seconds())
+        known = await self._first(branch, fingerprint, route)
+        if known is not None:
             if known.answer is None:
                 await self._enter(known, route, path, request)
             yield known
@@ -176,6 +175,20 @@ class Tries:
             this.over.set()
             if not key:
                 self._known.pop(branch, None)
+
+    async def _first(self, branch: BranchId, fingerprint: bytes, route: Route) -> Try | None:
+        """The guarded try that this one repeats, when it is over; None: there is none that was let through.
+
+        Raises:
+            NotLetThroughError: it was another request, or it takes too long.
+        """
+        if route.tries is None or not route.tries.guarded:
+            return None
+        while (known := self._known.get(branch)) is not None:
+            await _first_over(known, fingerprint, route.timeout.total_seconds())
+            if known.answer is not None or self._known.get(branch) is known:
+                return known
+        return None
 
     async def _enter(self, this: Try, route: Route, path: str, request: Request) -> None:
         """Register a try, or find that it was done before: then it has that answer on return."""

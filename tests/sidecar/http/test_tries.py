@@ -76,7 +76,8 @@ async def test_a_try_is_durable_before_the_application_sees_it() -> None:
 
     async with staged(noting(seen, note)) as scene:
         await begun(scene)
-        assert (await scene.ask(request(XID, "Content-Type: text/plain", "Cookie: secret"))).endswith(b"done")
+        lines = ("Content-Type: text/plain", "Content-Encoding: gzip", "Cookie: secret")
+        assert (await scene.ask(request(XID, *lines))).endswith(b"done")
     (branch,) = found
     assert branch.calls is not None
     assert (branch.calls.on_commit, branch.calls.on_rollback) == (
@@ -87,7 +88,7 @@ async def test_a_try_is_durable_before_the_application_sees_it() -> None:
     assert (kept.method, kept.query, kept.headers, kept.body) == (
         "POST",
         "a=1",
-        (("content-type", "text/plain"),),
+        (("content-type", "text/plain"), ("content-encoding", "gzip")),
         b"30",
     )
     assert branch.started
@@ -342,6 +343,27 @@ async def test_a_repeat_waits_for_the_first_one() -> None:
         answers = await asyncio.gather(*asking)
     assert all(answer.endswith(b"done") for answer in answers)
     assert len(seen) == 1
+
+
+async def test_a_repeat_that_takes_the_place_of_a_try_that_was_not_let_through_is_under_way() -> None:
+    seen: list[Seen] = []
+    under_way: list[bool] = []
+
+    async def note() -> None:
+        (branch,) = await branches(scene)
+        under_way.append(scene.proxy.tries.under_way(branch.id))
+
+    async with staged(noting(seen, note)) as scene:
+        await begun(scene)
+        scene.store.lost_calls.add("join")
+        asking = [asyncio.create_task(scene.ask(request(XID, "Idempotency-Key: k"))) for _ in range(2)]
+        done, (repeat,) = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+        assert [told(each.result())[0] for each in done] == [503]
+        scene.store.lost_calls.clear()
+        assert (await repeat).endswith(b"done")
+        (branch,) = await branches(scene)
+        assert not scene.proxy.tries.under_way(branch.id)
+    assert under_way == [True]
 
 
 async def test_a_key_of_another_request_is_refused() -> None:
