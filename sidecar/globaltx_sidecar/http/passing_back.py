@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from globaltx_sidecar.http.asked import upgrade_of
 from globaltx_sidecar.http.headers import XID_HEADER, end_to_end, with_trailers
-from globaltx_sidecar.http1.heads import by_name
+from globaltx_sidecar.http1.heads import by_name, decoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +51,6 @@ def announcer(request: Request) -> Callable[[Head], None]:
 
     def announce(head: Head) -> None:
         if head.status != HTTPStatus.CONTINUE:
-            request.announce(head.status, head.reason.decode(), end_to_end(by_name(head.headers)))
+            request.announce(head.status, decoded(head.reason), end_to_end(by_name(head.headers)))
 
     return announce

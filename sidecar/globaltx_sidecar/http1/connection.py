@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from globaltx_sidecar.http1.answers import CLOSED, SWITCHING, AnswerReader, End, Head, Switched
 from globaltx_sidecar.http1.body import Body
-from globaltx_sidecar.http1.heads import as_text, by_name
+from globaltx_sidecar.http1.heads import as_text, by_name, decoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ class Reply:
 
     def __init__(self, head: Head, body: Body, connection: Connection) -> None:
         self.status = head.status
-        self.reason = head.reason.decode()
+        self.reason = decoded(head.reason)
         self.headers = by_name(head.headers)
         self.body = body
         self.connection = connection

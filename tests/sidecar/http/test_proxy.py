@@ -350,6 +350,16 @@ async def test_answers_are_passed_on_as_they_are(answer: bytes, body: bytes) -> 
         assert line.lower() in got.lower()  # aiohttp spells well-known names in its own way
 
 
+@pytest.mark.parametrize("path", ["/elsewhere", "/create"])
+async def test_a_reason_in_other_bytes_is_no_fault_of_the_answer(path: str) -> None:
+    answer = b"HTTP/1.1 103 Fr\xfch\r\n\r\nHTTP/1.1 200 Erledigt f\xfcr heute\r\nContent-Length: 2\r\n\r\nok"
+    async with staged(answering([], answer)) as scene:
+        told = await scene.ask(f"POST {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+    assert b"HTTP/1.1 200 Erledigt f\xfcr heute\r\n" in told
+    assert (b"HTTP/1.1 103 Fr\xfch\r\n" in told) == (path == "/elsewhere")
+    assert told.endswith(b"ok")
+
+
 async def test_a_head_request_keeps_its_length_and_has_no_body() -> None:
     async with staged(answering([], b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")) as scene:
         status, headers, body = parse(await scene.ask(GET.replace(b"GET", b"HEAD")))
