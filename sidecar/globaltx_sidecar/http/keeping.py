@@ -12,6 +12,7 @@ from globaltx.coordinator.reasons import Reason
 from globaltx.manifest.schemas.branches import HEADER_LENGTH_MAX, HEADERS_MAX, QUERY_LENGTH_MAX
 from globaltx.manifest.schemas.egress import PATH_LENGTH_MAX
 from globaltx.transaction.calls import BODY_BYTES_MAX, Calls, Request, Step
+from globaltx_sidecar.http.headers import KEY_HEADER
 from globaltx_sidecar.http.upstream import UpstreamError
 
 if TYPE_CHECKING:
@@ -111,6 +112,21 @@ def kept(method: str, target: str, headers: Headers, body: bytes, names: tuple[s
         message = "the query and the headers that are kept for the calls must be ASCII"
         raise NotLetThroughError(400, Reason.REQUEST_NOT_SUPPORTED, message)
     return Request(method, query, found, body)
+
+
+def key_of(headers: Headers) -> str:
+    """What tells a try's repeats from others; empty: there are none.
+
+    Raises:
+        NotLetThroughError: it does not say which; a repeat would not be known for one.
+    """
+    values = headers.getall(KEY_HEADER, ())
+    if not values:
+        return ""
+    if len(values) > 1 or not values[0] or not values[0].isascii():
+        message = f"{KEY_HEADER} must be there once, and be ASCII"
+        raise NotLetThroughError(400, Reason.REQUEST_NOT_SUPPORTED, message)
+    return values[0]
 
 
 def too_large() -> NotLetThroughError:

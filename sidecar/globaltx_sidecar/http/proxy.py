@@ -24,7 +24,6 @@ from globaltx_sidecar.http.answers import Response, refusal
 from globaltx_sidecar.http.asked import Asked, outbound, target_of, upgrade_of, whole_body
 from globaltx_sidecar.http.filter import Action, Begin, Filter, Refuse, TakePart, path_of, written_path
 from globaltx_sidecar.http.headers import (
-    KEY_HEADER,
     XID_HEADER,
     carry_branch,
     carry_xid,
@@ -33,7 +32,7 @@ from globaltx_sidecar.http.headers import (
     end_to_end,
     step_of,
 )
-from globaltx_sidecar.http.keeping import NotLetThroughError, kept
+from globaltx_sidecar.http.keeping import NotLetThroughError, kept, key_of
 from globaltx_sidecar.http.outcomes import Outcomes, late
 from globaltx_sidecar.http.passing_back import announcer, pass_back
 from globaltx_sidecar.http.tries import (
@@ -214,7 +213,7 @@ class Proxy:
         if route.tries is None:
             await self.tries.exists(xid)
             return await self._pass_on(asked)
-        key = asked.request.headers.get(KEY_HEADER, "")
+        key = key_of(asked.request.headers)
         body = await whole_body(asked.request)
         try:
             async with (

@@ -22,14 +22,13 @@ if TYPE_CHECKING:
 
 
 class First(Trying):
-    """One of them, on its way; its own answer decides its transaction."""
+    """One of them, on its way; its own answer decides its transaction, and a repeat begins one of its own."""
 
     def __init__(self, route: Route, initiated: Initiated, request: Request, asked: str) -> None:
         super().__init__(route, initiated.xid, request)
         self.xid = initiated.xid
         self._initiated = initiated
         self._asked = asked
-        self._key = ""  # a repeat begins a transaction of its own
 
     async def conduct_all(self, tries: Tries, outcomes: Outcomes, client: Client) -> None:
         """Carry the call from its first byte to its outcome."""

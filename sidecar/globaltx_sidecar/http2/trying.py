@@ -15,8 +15,7 @@ from globaltx.coordinator.reasons import Reason
 from globaltx.transaction.calls import BODY_BYTES_MAX
 from globaltx_sidecar.http.answers import Refusal
 from globaltx_sidecar.http.filter import written_path
-from globaltx_sidecar.http.headers import KEY_HEADER
-from globaltx_sidecar.http.keeping import NotLetThroughError, kept, too_large
+from globaltx_sidecar.http.keeping import NotLetThroughError, kept, key_of, too_large
 from globaltx_sidecar.http.outcomes import late
 from globaltx_sidecar.http.proxy import contain
 from globaltx_sidecar.http.tries import ANSWER_BYTES_MAX, Answered, done_before, operation_of
@@ -74,7 +73,7 @@ class Trying(Held):
         self._route = route
         self._xid = xid
         self._request = request
-        self._key = request.headers.get(KEY_HEADER, "")
+        self._key = ""
         """What tells its repeats from others; empty: there are none."""
         self._message = bytearray()
         self._whole = asyncio.Event()
@@ -133,6 +132,7 @@ class Trying(Held):
     async def _carry(self, tries: Tries, client: Client) -> Refusal | Answered | None:
         """Return what the client is told instead of the application's answer; None if it gets that."""
         try:
+            self._key = key_of(self._request.headers)
             async with asyncio.timeout(self._route.timeout.total_seconds()):
                 return await self._tried(tries, client)
         except UpstreamError as error:

@@ -326,6 +326,18 @@ async def test_a_repeat_gets_the_first_one_s_answer_and_the_application_does_not
         assert answer.endswith(b"done")
 
 
+@pytest.mark.parametrize("lines", [["a", "b"], ["a", "a"], [""], ["\xfc"]])
+async def test_a_key_that_does_not_say_which_try_it_is_is_refused(lines: list[str]) -> None:
+    seen: list[Seen] = []
+    async with staged(answering(seen, OK)) as scene:
+        await begun(scene)
+        status, body = told(await scene.ask(request(XID, *(f"Idempotency-Key: {each}" for each in lines))))
+        assert not await branches(scene)
+    assert (status, body["reason"]) == (400, Reason.REQUEST_NOT_SUPPORTED)
+    assert "idempotency-key must be there once" in body["message"]
+    assert seen == []
+
+
 async def test_a_repeat_waits_for_the_first_one() -> None:
     seen: list[Seen] = []
     go = asyncio.Event()

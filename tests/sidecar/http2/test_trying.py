@@ -292,6 +292,14 @@ async def test_a_stream_of_messages_is_no_try() -> None:
     assert scene.bank.seen == []
 
 
+async def test_two_keys_do_not_say_which_try_it_is() -> None:
+    keys = ("idempotency-key", "a"), ("idempotency-key", "b")
+    async with bank(fine, ROUTES, store=await known()) as scene:
+        called = await scene.call("Debit", b"ten", CARRIED, *keys)
+    assert (called.code, scene.bank.seen) == (grpc.StatusCode.INVALID_ARGUMENT, [])
+    assert "must be there once" in called.details
+
+
 async def test_a_repeat_gets_the_first_one_s_answer_and_the_application_does_not_see_it() -> None:
     async with bank(fine, ROUTES, store=await known()) as scene:
         given = [await scene.call("Debit", b"ten", CARRIED, ("idempotency-key", "k")) for _ in range(3)]
