@@ -167,6 +167,12 @@ WRONG = [
         "spec.http.routes[0].tcd: compensationMarginSeconds must be less than reservationSeconds",
     ),
     Wrong(
+        "tcd that takes the end of a reservation for done",
+        http({**route(), "tcd": {**TCD, "successStatuses": [200, 410]}}),
+        "a status of expiredStatuses must not be one of successStatuses too",
+        "spec.http.routes[0].tcd: a status of expiredStatuses must not be one of successStatuses too",
+    ),
+    Wrong(
         "tcd that takes a fault for the end of a reservation",
         http({**route(), "tcd": {**TCD, "expiredGrpcStatuses": ["UNAVAILABLE"]}}),
         'spec.http.routes[0].tcd.expiredGrpcStatuses[0]: Unsupported value: "UNAVAILABLE"',

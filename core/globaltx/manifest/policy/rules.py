@@ -23,7 +23,13 @@ from globaltx.coordinator.policy import (
     TlsMode,
     Tries,
 )
-from globaltx.manifest.schemas.calls import DEPENDS_SENTENCE, HEADERS_SENTENCE, MARGIN_SENTENCE, may_repeat
+from globaltx.manifest.schemas.calls import (
+    DEPENDS_SENTENCE,
+    EXPIRED_SENTENCE,
+    HEADERS_SENTENCE,
+    MARGIN_SENTENCE,
+    may_repeat,
+)
 from globaltx.manifest.schemas.datasources import CA_SENTENCE, GUARDS_SENTENCE, SHOWN_SENTENCE
 from globaltx.manifest.schemas.policies import NOTHING_SENTENCE
 from globaltx.manifest.schemas.routes import MATCH_SENTENCE, MATCHES, ONE_MODE_SENTENCE, TCC_SENTENCE
@@ -128,6 +134,8 @@ def _try_problems(route: Route, tries: Tries) -> Iterator[str]:
         yield f".{mode}.headers: {HEADERS_SENTENCE}"
     if reservation is not None and reservation.decide_within <= timedelta():
         yield f".{mode}: {MARGIN_SENTENCE}"
+    if reservation is not None and reservation.expired_statuses & tries.success_statuses:
+        yield f".{mode}: {EXPIRED_SENTENCE}"
     paths = {
         "confirm": tries.confirm,
         "compensate" if route.saga else "cancel": tries.cancel,

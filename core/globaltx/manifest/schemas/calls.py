@@ -47,6 +47,10 @@ HEADERS_SENTENCE = (
 MARGIN_SENTENCE = (
     "compensationMarginSeconds must be less than reservationSeconds: what is left is the time to decide in"
 )
+EXPIRED_SENTENCE = (
+    "a status of expiredStatuses must not be one of successStatuses too: a confirm that came too late would "
+    "count as done"
+)
 DEPENDS_SENTENCE = "dependsOn says something with order Dependencies only; set that order, or leave it out"
 
 
@@ -117,7 +121,8 @@ def tcd() -> Schema:
         required=["confirm", "state", "reservationSeconds"],
         **{
             "x-kubernetes-validations": [
-                rule("self.compensationMarginSeconds < self.reservationSeconds", MARGIN_SENTENCE)
+                rule("self.compensationMarginSeconds < self.reservationSeconds", MARGIN_SENTENCE),
+                rule("!self.expiredStatuses.exists(each, each in self.successStatuses)", EXPIRED_SENTENCE),
             ]
         },
     )
