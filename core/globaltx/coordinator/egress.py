@@ -23,6 +23,8 @@ URL = (
     r"(?P<path>/[^?#\s]*)?(\?(?P<query>[^#\s]*))?$"
 )
 """What a URL looks like: no user, no fragment, and a host that is no template."""
+_TEMPLATE = re.compile(r"\{\{[\w\s.-]*\}\}")
+"""What may stand for a value; anything else in braces would hide where a URL leads."""
 _PORTS = {"http": 80, "https": 443}
 _METADATA = ipaddress.ip_address("fd00:ec2::254")
 
@@ -38,7 +40,7 @@ class Target:
 
 def target(url: str) -> Target | None:
     """Read a URL; None: it is none that a step can call."""
-    match = re.fullmatch(URL, re.sub(r"\{\{.*?\}\}", "x", url))
+    match = re.fullmatch(URL, _TEMPLATE.sub("x", url))
     if match is None:
         return None
     return Target(match["host"], int(match["port"] or _PORTS[match["scheme"]]), match["path"] or "/")
@@ -49,7 +51,8 @@ def refusal(url: str, allowed: Iterable[Egress], field: str) -> str:
     found = target(url)
     if found is None:
         return f"{url[:200]!r} is no URL that can be called: write http(s)://host[:port]/path"
-    if any(part in {".", ".."} for part in unquote(found.path).replace("\\", "/").split("/")):
+    parts = unquote(found.path).replace("\\", "/").split("/")
+    if any(part.partition(";")[0] in {".", ".."} for part in parts):  # ``..;`` is ``..`` to some servers
         return f"the path {found.path[:200]!r} has segments . or .. in it"
     if any(_allows(each, found) for each in allowed):
         return ""
