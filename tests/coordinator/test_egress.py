@@ -59,7 +59,11 @@ def test_what_is_not(url: str) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["169.254.169.254", "fe80::1", "::ffff:169.254.169.254", "fd00:ec2::254", "0.0.0.0", "224.0.0.1", "::"],  # noqa: S104
+    [
+        *("169.254.169.254", "fe80::1", "::ffff:169.254.169.254", "0.0.0.0", "224.0.0.1", "::"),  # noqa: S104
+        *("64:ff9b::169.254.169.254", "2002:a9fe:a9fe::1"),
+        *("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16"),
+    ],
 )
 def test_addresses_that_are_never_called(address: str) -> None:
     assert forbidden(address, named=True)
@@ -69,5 +73,7 @@ def test_addresses_that_are_never_called(address: str) -> None:
 def test_a_name_does_not_lead_to_the_pod_itself_but_a_policy_may_say_so() -> None:
     assert forbidden("127.0.0.1", named=True)
     assert forbidden("::1", named=True)
+    assert forbidden("64:ff9b::127.0.0.1", named=True)
     assert not forbidden("127.0.0.1", named=False)
     assert not forbidden("10.1.2.3", named=True)
+    assert not forbidden("64:ff9b::10.1.2.3", named=True)

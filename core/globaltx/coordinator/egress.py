@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import unquote
 
 from globaltx.values import dataclass
@@ -25,8 +25,14 @@ URL = (
 """What a URL looks like: no user, no fragment, and a host that is no template."""
 _TEMPLATE = re.compile(r"\{\{[\w\s.-]*\}\}")
 """What may stand for a value; anything else in braces would hide where a URL leads."""
+_Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 _PORTS = {"http": 80, "https": 443}
-_METADATA = ipaddress.ip_address("fd00:ec2::254")
+_METADATA = frozenset(
+    map(ipaddress.ip_address, ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16"))
+)
+"""Where clouds keep credentials, besides the link-local ones: AWS, Google, Alibaba, Azure."""
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+"""Addresses that end with one of IPv4, to which a gateway leads: https://www.rfc-editor.org/rfc/rfc6052."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +83,18 @@ def forbidden(address: str, *, named: bool) -> bool:
 
     ``named`` tells that a name has led there. A policy may allow a loopback address as it is written.
     """
-    found = ipaddress.ip_address(address)
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-        found = found.ipv4_mapped
-    never = found.is_link_local or found.is_multicast or found.is_unspecified or found == _METADATA
+    found = _led_to(ipaddress.ip_address(address))
+    never = found.is_link_local or found.is_multicast or found.is_unspecified or found in _METADATA
     return never or (named and found.is_loopback)
+
+
+def _led_to(address: _Address) -> _Address:
+    """The address of IPv4 that one of IPv6 stands for, if it does."""
+    if not isinstance(address, ipaddress.IPv6Address):
+        return address
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address
 
 
 def forbidden_as_written(host: str) -> bool:
