@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from globaltx.stores.base import Store
     from globaltx_sidecar.http.answers import Response
     from globaltx_sidecar.http.asked import Asked
+    from globaltx_sidecar.http.headers import Headers
     from globaltx_sidecar.http.initiator import Initiated, Origin
     from globaltx_sidecar.http.tries import Answered
 
@@ -36,6 +37,8 @@ ID_LENGTH_MAX = 255
 WAIT_SECONDS = 10.0
 _CALLER = ("authorization", "cookie", "proxy-authorization")
 """What tells callers apart: nobody gets another's answer by guessing an id."""
+_KEYS = ("x-api-key", "api-key")
+"""The same, where it is there; without it an id is the xid that it always was."""
 
 
 @dataclass(slots=True)
@@ -130,7 +133,7 @@ class Requests:
                 f"{route.request_id_header} must be there once, of 1 to {ID_LENGTH_MAX} ASCII characters"
             )
             raise NotLetThroughError(400, Reason.REQUEST_NOT_SUPPORTED, message)
-        caller = repr([asked.request.headers.getall(name, []) for name in _CALLER])
+        caller = _caller(asked.request.headers)
         return xid_of_request(self._origin.namespace, self._origin.app, route.name, caller, value)
 
     def _remember(self, once: Once) -> Once:
@@ -140,6 +143,11 @@ class Requests:
                 del self._known[xid]
         self._known[once.xid] = once
         return once
+
+
+def _caller(headers: Headers) -> str:
+    names = (*_CALLER, *(name for name in _KEYS if name in headers))
+    return repr([headers.getall(name, []) for name in names])
 
 
 def _fingerprint(asked: Asked) -> bytes:

@@ -81,6 +81,15 @@ async def test_another_id_another_caller_and_no_id_are_other_requests() -> None:
     assert len(seen) == len({each.xid for each in scene.store.begun}) == 5
 
 
+@pytest.mark.parametrize("header", ["Authorization", "Proxy-Authorization", "Cookie", "X-API-Key", "API-Key"])
+async def test_nobody_gets_the_answer_of_another_caller(header: str) -> None:
+    seen: list[Seen] = []
+    async with staged(answering(seen, OK)) as scene:
+        for caller in ("kim", "lee", "kim"):
+            await scene.ask(request("Idempotency-Key: order-7", f"{header}: {caller}"))
+    assert [each.header(header) for each in seen] == [["kim"], ["lee"]]
+
+
 async def test_a_repeat_waits_for_the_first() -> None:
     slow = Slow()
     async with staged(slow) as scene:
