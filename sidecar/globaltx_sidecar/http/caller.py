@@ -75,7 +75,4 @@ class HttpCaller:
         target = f"{call.path}?{request.query}" if request.query else call.path
         if not request.grpc:
             return await self._upstream.call(request.method, target, headers, request.body, seconds)
-        from globaltx_sidecar.http2 import calling  # noqa: PLC0415  only where there is gRPC
-
-        answer = await calling.call(self._upstream.address, target, headers, request.body, seconds)
-        return answer.status
+        return (await self._upstream.call_grpc(target, headers, request.body, seconds)).status

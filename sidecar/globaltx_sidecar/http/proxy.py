@@ -146,7 +146,7 @@ class Proxy:
             return _not_supported(said)
         reservation = states.asked_for(self.filter.routes, request.method, target, request.headers)
         if reservation is not None:
-            return await states.ask(self.upstream.address, reservation, target, request.headers)
+            return await states.ask(self.upstream, reservation, target, request.headers)
         return await self._judge(request, target, upgrade)
 
     async def _judge(self, request: Request, target: str, upgrade: str) -> Response | None:

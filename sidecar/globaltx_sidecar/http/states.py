@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from globaltx.coordinator.policy import Tcd
     from globaltx_sidecar.http.headers import Headers
+    from globaltx_sidecar.http.upstream import Upstream
     from globaltx_sidecar.http2.calling import Answer
 
 _CARRIED = ("content-type", BRANCH_HEADER, OPERATION_HEADER)
@@ -50,17 +51,17 @@ def _state(tcd: Tcd) -> Route:
     return Route(STATE, path_template=path) if names(path) else Route(STATE, path=path)
 
 
-async def ask(address: str, tcd: Tcd, target: str, headers: Headers) -> Response:
+async def ask(upstream: Upstream, tcd: Tcd, target: str, headers: Headers) -> Response:
     """Ask the application.
 
     Raises:
         UpstreamError: there is no answer within the time of a call.
     """
-    from globaltx_sidecar.http2 import calling, metadata  # noqa: PLC0415  only where there is gRPC
+    from globaltx_sidecar.http2.metadata import NOTHING  # noqa: PLC0415  only where there is gRPC
 
     carried = CIMultiDict((name, headers[name]) for name in _CARRIED if name in headers)
     seconds = tcd.timeout.total_seconds()
-    return _told(await calling.call(address, target, carried, metadata.NOTHING, seconds))
+    return _told(await upstream.call_grpc(target, carried, NOTHING, seconds))
 
 
 def _told(answer: Answer) -> Response:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from globaltx_sidecar.http1.exchange import Request
     from globaltx_sidecar.http1.heads import Pairs
     from globaltx_sidecar.http1.pool import Call, Pool
+    from globaltx_sidecar.http2.calling import Answer
+    from globaltx_sidecar.http2.lines import Lines
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 3600.0
@@ -56,11 +58,14 @@ class Upstream:
     def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self.address = f"{host}:{port}"
         self._pool: Pool | None = None
+        self._lines: Lines | None = None
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if self._lines is not None:
+            self._lines.close()
         if self._pool is not None:
             await self._pool.close()
 
@@ -112,6 +117,20 @@ class Upstream:
             raise UpstreamError(504, message) from error
         reply.close()
         return reply.status
+
+    async def call_grpc(
+        self, target: str, headers: CIMultiDict[str], message: bytes, seconds: float
+    ) -> Answer:
+        """Make a unary call of gRPC of our own; ``message`` has its prefix.
+
+        Raises:
+            UpstreamError: there is no answer within the time.
+        """
+        if self._lines is None:
+            from globaltx_sidecar.http2.lines import Lines  # noqa: PLC0415  only where there is gRPC
+
+            self._lines = Lines()
+        return await self._lines.call(self.address, target, headers, message, seconds)
 
     async def chunks(self, reply: Reply) -> AsyncGenerator[bytes, None]:
         """Yield the body as it comes in.

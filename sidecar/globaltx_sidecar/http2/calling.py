@@ -1,8 +1,4 @@
-"""One unary call of gRPC that the sidecar makes itself, over a connection of its own.
-
-The application is on loopback and calls are few, so nothing is gained by keeping connections: one that is
-made for the call needs nobody to find out whether it is still alive.
-"""
+"""One unary call of gRPC that the sidecar makes itself, on whatever connection (`line`)."""
 
 from __future__ import annotations
 
@@ -11,14 +7,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from h2 import events
+from h2.errors import ErrorCodes
 
 from globaltx.values import dataclass
 from globaltx_sidecar.http.headers import HOP_BY_HOP
-from globaltx_sidecar.http.upstream import UpstreamError, told
 from globaltx_sidecar.http1.heads import encoded
 from globaltx_sidecar.http2.metadata import PREFIX_BYTES, is_one_message, value_of
 from globaltx_sidecar.http2.outbox import Data, Head, Outbox
-from globaltx_sidecar.http2.side import Side
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,6 +22,7 @@ if TYPE_CHECKING:
     from multidict import CIMultiDict
 
     from globaltx_sidecar.http1.heads import Pairs
+    from globaltx_sidecar.http2.side import Side
 
 _OF_ITS_OWN = frozenset({*HOP_BY_HOP, "host", "content-length", "grpc-timeout"})
 """What a try's headers say of the try alone, should they be kept."""
@@ -52,30 +48,6 @@ class Answer:
     message: bytes = b""
 
 
-async def call(
-    address: str, target: str, headers: CIMultiDict[str], message: bytes, seconds: float
-) -> Answer:
-    """Make a call and return its answer; ``message`` has its prefix.
-
-    Raises:
-        UpstreamError: there is no answer within the time.
-    """
-    host, _, port = address.rpartition(":")
-    calling = _Calling(_head(address, target, headers, seconds), message)
-    try:
-        async with asyncio.timeout(seconds):
-            await asyncio.get_running_loop().create_connection(lambda: calling.side, host, int(port))
-            return await calling.answered
-    except TimeoutError as error:
-        said = f"the application at {address} did not answer within {seconds:g} s"
-        raise UpstreamError(504, said) from error
-    except OSError as error:
-        raise UpstreamError(502, f"the application at {address} gave no answer: {told(error)}") from error
-    finally:
-        calling.answered.cancel()  # nobody waits for it any more
-        calling.side.abort("it is over")
-
-
 def status_of(status: str, grpc_status: str | None) -> int:
     """The grpc-status of an answer, whatever it lacks."""
     if grpc_status is not None and grpc_status.isdecimal() and int(grpc_status) <= _STATUS_MAX:
@@ -89,7 +61,8 @@ def _one(body: bytes | bytearray) -> bytes:
     return bytes(body[PREFIX_BYTES:]) if plain else b""
 
 
-def _head(address: str, target: str, headers: CIMultiDict[str], seconds: float) -> Pairs:
+def head_of(address: str, target: str, headers: CIMultiDict[str], seconds: float) -> Pairs:
+    """The headers of a call."""
     return [
         (b":method", b"POST"),
         (b":scheme", b"http"),
@@ -105,45 +78,61 @@ def _head(address: str, target: str, headers: CIMultiDict[str], seconds: float) 
     ]
 
 
-class _Calling:
-    """The call; implements `globaltx_sidecar.http2.side.Bridge` for its one connection."""
+class NotTakenError(ConnectionError):
+    """The application has not seen the call, so it can be made on another connection."""
+
+
+class Call:
+    """A call, from its first byte to the end of its answer; ``message`` has its prefix."""
 
     def __init__(self, head: Pairs, message: bytes) -> None:
         self.answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self.side = Side(self, towards_client=False)
-        self._box = Outbox(self.side, 0, lambda _: None)
+        self.stream = 0
+        """0 as long as it has not begun."""
+        self.heard = -1
+        """How much had come on its connection when it began; -1: that was a new one."""
+        self._box: Outbox | None = None
         self._head = head
         self._message = message
         self._status = ""
         self._body = bytearray()
 
-    def received(self, side: Side, event: Event) -> None:
-        """See `side.Bridge`."""
+    def begin(self, side: Side) -> None:
+        """Send the call."""
+        self.stream = side.h2.get_next_available_stream_id()
+        self._box = Outbox(side, self.stream, lambda _: None)
+        self._box.start([Head(self._head), Data(self._message, end=True)])
+
+    @property
+    def over(self) -> bool:
+        """Whether its stream has ended on both sides."""
+        whole = self.answered.done() and not self.answered.cancelled() and self.answered.exception() is None
+        return whole and self._box is not None and self._box.done
+
+    def flush(self) -> None:
+        """Send what there is room for."""
+        if self._box is not None:
+            self._box.flush()
+
+    def received(self, event: Event) -> None:
+        """A part of its answer has come, or something else of its stream."""
         match event:
-            case events.RemoteSettingsChanged():
-                self._begin()
             case events.WindowUpdated():
-                self._box.flush()
+                self.flush()
             case events.ResponseReceived():
                 self._status = value_of(event.headers, b":status") or ""
                 self._read(event.headers, end=event.stream_ended is not None)
             case events.DataReceived():
-                side.acknowledge(event.stream_id, event.flow_controlled_length)
                 self._body += event.data[: ANSWER_BYTES_MAX + 1 - len(self._body)]
                 self._read((), end=event.stream_ended is not None)
             case events.TrailersReceived():
                 self._read(event.headers, end=True)
             case events.StreamReset():
-                self._fail(f"it reset the call (error {int(event.error_code)})")
+                said = f"it reset the call (error {int(event.error_code)})"
+                refused = event.error_code == ErrorCodes.REFUSED_STREAM
+                self.fail(NotTakenError(said) if refused else ConnectionError(said))
             case _:
-                pass  # acknowledgements, pings, priorities, answers before the answer
-
-    def _begin(self) -> None:
-        """Send the call, once; whoever is on the other side has said that it speaks HTTP/2."""
-        if not self._box.open:
-            self._box.stream = self.side.h2.get_next_available_stream_id()
-            self._box.start([Head(self._head), Data(self._message, end=True)])
-        self._box.flush()
+                pass  # priorities, answers before the answer
 
     def _read(self, pairs: Iterable[tuple[bytes, bytes]], *, end: bool) -> None:
         if end and not self.answered.done():
@@ -151,25 +140,7 @@ class _Calling:
             said = unquote(value_of(pairs, b"grpc-message") or "")
             self.answered.set_result(Answer(status, said, _one(self._body)))
 
-    def goes_away(self, side: Side, last_stream: int) -> None:
-        """See `side.Bridge`."""
-        if not self._box.open or self._box.stream > last_stream:
-            self._fail("it goes away")
-            side.close()
-
-    def flush(self, side: Side) -> None:
-        """See `side.Bridge`; there is one."""
-        del side
-        self._box.flush()
-
-    def write(self) -> None:
-        """See `side.Bridge`."""
-        self.side.write()
-
-    def lost(self, side: Side, why: str) -> None:
-        """See `side.Bridge`."""
-        self._fail(why if side.speaks else f"it speaks no HTTP/2: {why}")
-
-    def _fail(self, why: str) -> None:
+    def fail(self, error: ConnectionError) -> None:
+        """There will be no answer."""
         if not self.answered.done():
-            self.answered.set_exception(ConnectionError(why))
+            self.answered.set_exception(error)

@@ -101,6 +101,22 @@ async def fails(request: bytes, context: Any) -> bytes:
     raise AssertionError
 
 
+@asynccontextmanager
+async def silence() -> AsyncIterator[str]:
+    """An application that takes connections and says nothing; give its address.
+
+    A server of gRPC that hangs may itself say, just before, that the time of a call is over.
+    """
+
+    async def listens(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.transport.abort()
+
+    server = await asyncio.start_server(listens, "127.0.0.1", 0)
+    async with server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
 class Hangs:
     """Does not answer a call until that is cancelled."""
 
@@ -182,16 +198,24 @@ async def bank(
     """Run the bank behind a proxy."""
     application = Bank(does)
     server = grpc.aio.server(options=OPTIONS)
+    async with (
+        serving(application, server) as port,
+        in_front_of(port, store, Filter(ROUTES) if routes is None else routes, traces=traces) as scene,
+    ):
+        address = f"127.0.0.1:{scene.port}"
+        async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
+            yield GrpcScene(scene, application, server, channel)
+
+
+@asynccontextmanager
+async def serving(application: Bank, server: grpc.aio.Server | None = None) -> AsyncIterator[int]:
+    """Run the bank alone; give its port."""
+    server = server or grpc.aio.server(options=OPTIONS)
     server.add_generic_rpc_handlers((_Handlers(application),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
-        async with in_front_of(
-            port, store, Filter(ROUTES) if routes is None else routes, traces=traces
-        ) as scene:
-            address = f"127.0.0.1:{scene.port}"
-            async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
-                yield GrpcScene(scene, application, server, channel)
+        yield port
     finally:
         await server.stop(None)
 

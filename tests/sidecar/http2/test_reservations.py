@@ -24,7 +24,7 @@ from globaltx_sidecar.branch.leader import Leader
 from globaltx_sidecar.health import Health
 from globaltx_sidecar.http.filter import Filter
 from globaltx_sidecar.metrics import Metrics
-from tests.sidecar.http2.scene import CARRIED, TIMEOUT, XID, GrpcScene, Hangs, bank, branch_of, fine, known
+from tests.sidecar.http2.scene import CARRIED, TIMEOUT, XID, GrpcScene, bank, branch_of, fine, known, silence
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -218,7 +218,8 @@ async def test_an_answer_without_a_state_is_none(answer: bytes) -> None:
 
 async def test_who_does_not_tell_in_time_is_not_waited_for() -> None:
     tcd = Tcd("/c", Reservation(KEPT, "/bank/HoldState"), timeout=timedelta(milliseconds=200))
-    async with bank(Hangs(), Filter([replace(HOLD, tcd=tcd)]), store=await known()) as scene:
+    async with silence() as address, bank(routes=Filter([replace(HOLD, tcd=tcd)])) as scene:
+        scene.http.proxy.upstream.address = address
         status, said = read(await scene.http.ask(asking()))
     assert (status, "did not answer within 0.2 s" in said["message"]) == (504, True)
 

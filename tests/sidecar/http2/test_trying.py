@@ -39,6 +39,7 @@ from tests.sidecar.http2.scene import (
     fails,
     fine,
     known,
+    silence,
 )
 
 if TYPE_CHECKING:
@@ -166,16 +167,10 @@ async def test_a_call_is_known_by_its_grpc_status(code: grpc.StatusCode) -> None
 
 
 async def test_what_gives_no_answer_to_a_call_is_called_again() -> None:
-    async def hangs(request: bytes, _: Any) -> bytes:
-        if len(scenes[0].bank.seen) > 1:
-            await asyncio.sleep(60)
-        return request
-
     hasty = replace(DEBIT, tcc=Tcc("/bank/Confirm", "/bank/Cancel", timeout=timedelta(milliseconds=200)))
-    scenes: list[GrpcScene] = []
-    async with bank(hangs, Filter([hasty]), store=await known()) as scene:
-        scenes.append(scene)
+    async with silence() as address, bank(routes=Filter([hasty]), store=await known()) as scene:
         await scene.call("Debit", b"", CARRIED)
+        scene.http.proxy.upstream.address = address
         with pytest.raises(CallFailedError, match="did not answer within"):
             await called(scene, Outcome.COMMIT)
         scene.http.proxy.upstream.address = "127.0.0.1:1"
