@@ -117,7 +117,6 @@ class Bridge:
     def _answered(self, event: Event) -> None:
         if isinstance(event, events.RemoteSettingsChanged):
             self._ready.set()
-            self._admit_waiting()
             self.flush(self.application)
         elif isinstance(event, events.WindowUpdated):
             self._room(self._answers, event.stream_id)
@@ -165,6 +164,8 @@ class Bridge:
         """See `side.Bridge`."""
         for exchange in tuple((self._requests if side is self.client else self._answers).values()):
             exchange.flush()
+        if side is self.application:
+            self._admit_waiting()
 
     def goes_away(self, side: Side, last_stream: int) -> None:
         """See `side.Bridge`."""
@@ -227,7 +228,8 @@ class Bridge:
         if not self._ready.is_set() or application.gone:
             return
         most = application.h2.remote_settings.max_concurrent_streams
-        while self._waiting and len(self._answers) < most:
+        # A stream has its number once its headers are sent, so that two that wait would have the same.
+        while self._waiting and len(self._answers) < most and not application.paused:
             exchange = self._waiting.popleft()
             if exchange.up.done:
                 continue
