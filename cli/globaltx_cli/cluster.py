@@ -22,6 +22,7 @@ _PAGE = 500
 _FORBIDDEN, _NOT_FOUND, _CONFLICT, _INVALID = 403, 404, 409, 422
 _FIELD_MANAGER = "kubectl-globaltx"
 _DECISION = "decision"
+_PROXY = "proxy to pod"
 _ANSWER_BYTES_MAX = 64 * 1024
 
 
@@ -48,12 +49,22 @@ class Cluster:
         config = self._module.config
         try:
             contexts, active = config.list_kube_config_contexts()
-            client = config.new_client_from_config(context=context)
+            client = config.new_client_from_config(
+                context=context, client_configuration=self._configuration()
+            )
         except config.ConfigException as error:
             message = f"no cluster: {error} (set KUBECONFIG, or choose with --context)"
             raise CliError(message) from error
         chosen = next((each for each in contexts if each["name"] == context), active) if context else active
         return client, namespace or (chosen or {}).get("context", {}).get("namespace") or "default"
+
+    def _configuration(self) -> Any:
+        """What hangs is not asked again: it was waited for long enough."""
+        from urllib3 import Retry  # noqa: PLC0415  see the head of the module
+
+        configuration = self._module.client.Configuration()
+        configuration.retries = Retry(connect=3, read=0)
+        return configuration
 
     def transactions(self, *, everywhere: bool = False) -> list[dict[str, Any]]:
         """List the GlobalTransactions of the namespace, or of all."""
@@ -148,14 +159,20 @@ class Cluster:
             header_params={"Accept": "*/*", **headers},
             auth_settings=["BearerToken"],
         )
-        what = f"proxy to pod {self.namespace}/{pod}"
-        answer = self._ask(what, self._client.call_api, *asked)
-        body = answer.response.read(_ANSWER_BYTES_MAX, decode_content=True).decode(errors="replace")
-        answer.response.close()
+        what = f"{_PROXY} {self.namespace}/{pod}"
+        status, body = self._ask(what, self._answer, *asked)
         if refused := _refusal(body):
             message = f"{what}: {refused}"
             raise CliError(message)
-        return answer.status, body
+        return status, body
+
+    def _answer(self, *asked: Any, **options: Any) -> tuple[int, str]:
+        answer = self._client.call_api(*asked, **options)
+        try:
+            body = answer.response.read(_ANSWER_BYTES_MAX, decode_content=True)
+        finally:
+            answer.response.close()
+        return answer.status, body.decode(errors="replace")
 
     def _list(
         self, kind: Kind, *, everywhere: bool = False, label_selector: str = ""
@@ -183,15 +200,18 @@ class Cluster:
         except self._module.client.ApiException as error:
             raise self._error(what, error) from error
         except OSError as error:
-            raise self._unreachable(error) from error
+            raise self._unreachable(what, error) from error
         except Exception as error:
             # The client lets the exceptions of the HTTP library below it through.
             if type(error).__module__.startswith("urllib3"):
-                raise self._unreachable(error) from error
+                raise self._unreachable(what, error) from error
             raise
 
-    def _unreachable(self, error: Exception) -> CliError:
-        return CliError(f"the API server {self._client.configuration.host} does not answer: {error}")
+    def _unreachable(self, what: str, error: Exception) -> CliError:
+        server = self._client.configuration.host
+        if what.startswith(_PROXY):
+            return CliError(f"no whole answer from the {what} of the API server {server}: {error}")
+        return CliError(f"the API server {server} does not answer: {error}")
 
     def _error(self, what: str, error: Any) -> CliError:
         if error.status == _CONFLICT:
