@@ -20,7 +20,7 @@ from globaltx.modes.guard_row import Guarded
 from globaltx.modes.tcc import Operation
 from globaltx.stores.base import StoreError, StoreUnavailableError
 from globaltx.stores.kubernetes.watcher import Backoff
-from globaltx.transaction.declared import Progress
+from globaltx.transaction.declared import Progress, StepState
 from globaltx.transaction.model import Decision, Settlement, shorten
 from globaltx.transaction.states import Outcome, State
 from globaltx_sidecar.http.headers import (
@@ -184,7 +184,8 @@ class Performance:
         if self._outcome is None and command.operation is Operation.STEP:
             told = mode.not_called(command.step, before.progress or Progress(), problem, self._utc())
             await self._records.note(record, told)
-            self.woken.set()
+            if told.state is not StepState.RETRYING:
+                self.woken.set()  # the step has failed, and something follows from that
         elif (before.state, before.message) != (State.CONFLICT, shorten(problem)):
             conflict = Settlement(State.CONFLICT, Reason.DESTINATION_NOT_ALLOWED, problem)
             await self._records.settle(before.id, conflict)
