@@ -22,6 +22,8 @@ _INTEGER = re.compile(r"[+-]?\d{1,20}", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _DATETIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:[ T](\d\d:\d\d:\d\d)(?:\.(\d{0,6}))?)?", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_NO_PADDING = re.compile("nopad|_0900_")
+"""Collations by which a text is not equal to one with spaces behind it: of MariaDB, of MySQL."""
 _DIGITS_MAX = 100
 """More than a DECIMAL has, and than Python's decimals have unless they are told."""
 _CODECS = {"utf8": "utf-8", "utf8mb3": "utf-8", "utf8mb4": "utf-8", "ascii": "ascii", "latin1": "cp1252"}
@@ -135,7 +137,7 @@ def _text(column: Column, value: Value) -> KeyPart | None:
         return None
     written = literal.sql(value)
     collation = column.collation or ""
-    if column.type == "char" and ("nopad" in collation or "_0900_" in collation) and b" " in value.data[-4:]:
+    if column.type == "char" and _NO_PADDING.search(collation) and value.data.rstrip(b"\0").endswith(b" "):
         return None  # it is stored without its trailing spaces, and then is not equal to what was said
     if not re.fullmatch(r"\w{1,64}", collation, re.ASCII) or not re.fullmatch(
         r"\w+", column.charset or "", re.ASCII
