@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from globaltx_sidecar.http2.door import Door
 
 
+WAITING_MAX = 1024
+"""How many connections may have said nothing yet; one more takes the place of the oldest."""
+
+
 class Arrivals:
     """Makes the protocol of each connection; a factory for `asyncio.loop.create_server`."""
 
@@ -30,7 +34,7 @@ class Arrivals:
         self._http1: Http1Server | None = None
         self._patience = patience
         self._door: Door | None = None
-        self._waiting: set[_Arrival] = set()
+        self._waiting: dict[_Arrival, None] = {}
         self._leaving = False
         self._loop = asyncio.get_running_loop()
         proxy.changed = self._changed
@@ -58,12 +62,16 @@ class Arrivals:
 
     def came(self, arrival: _Arrival) -> asyncio.TimerHandle:
         """A connection was made; it is closed if it says nothing for long."""
-        self._waiting.add(arrival)
+        if len(self._waiting) >= WAITING_MAX:
+            oldest = next(iter(self._waiting))
+            del self._waiting[oldest]
+            oldest.abort()
+        self._waiting[arrival] = None
         return self._loop.call_later(self._patience, arrival.abort)
 
     def left(self, arrival: _Arrival) -> None:
         """A connection is known for what it is, or gone."""
-        self._waiting.discard(arrival)
+        self._waiting.pop(arrival, None)
 
     def speaks_http1(self, transport: asyncio.Transport, begun: bytes) -> None:
         """Hand a connection on."""

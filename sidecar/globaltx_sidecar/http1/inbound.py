@@ -133,6 +133,11 @@ class Inbound(asyncio.Protocol):
         """Whether no request is under way."""
         return self._request is None
 
+    @property
+    def active_at(self) -> float:
+        """When something was last read or written, by the loop's clock."""
+        return self._active_at
+
     def leave(self) -> None:
         """Take no more requests."""
         self.keeps = False

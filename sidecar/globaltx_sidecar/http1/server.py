@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from globaltx_sidecar.http1.inbound import Inbound
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 1.0
 """How often what takes too long is looked for."""
+CONNECTIONS_MAX = 8192
+"""How many connections there may be; one more takes the place of those that have been idle longest."""
+_LET_GO = 8
+"""Of the idle ones an eighth goes at a time, so that they are seldom looked for."""
 _CLOSE_SECONDS = 1.0
 """How long the last bytes of answers may take to be sent, at the end."""
 
@@ -45,7 +50,10 @@ class Http1Server:
         self._none_left = asyncio.Event()
 
     def enter(self, transport: asyncio.Transport, begun: bytes) -> None:
-        """Take a connection, of which this was read already."""
+        """Take a connection, of which this was read already; where there are too many it is closed."""
+        if not self._has_room():
+            transport.abort()
+            return
         connection = Inbound(self)
         transport.set_protocol(connection)
         connected = transport.get_extra_info("socket")
@@ -93,6 +101,15 @@ class Http1Server:
         """See `inbound.Owner`."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _has_room(self) -> bool:
+        if len(self.connections) < CONNECTIONS_MAX:
+            return True
+        idle = sorted((each for each in self.connections if each.idle), key=attrgetter("active_at"))
+        for each in idle[: -(-len(idle) // _LET_GO)]:
+            each.abort()
+            self.closed(each)
+        return bool(idle)
 
     def _look(self) -> None:
         for each in tuple(self.connections):

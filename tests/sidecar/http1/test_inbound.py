@@ -10,10 +10,12 @@ import pytest
 
 from globaltx.coordinator.reasons import Reason
 from globaltx.transaction.states import Outcome
+from globaltx_sidecar.http import arrivals
 from globaltx_sidecar.http1 import inbound
 from globaltx_sidecar.http1 import server as http1_server
 from tests.sidecar.eventually import eventually
 from tests.sidecar.http.scene import Seen, answering, staged
+from tests.sidecar.http.test_requests import Slow
 from tests.sidecar.http.test_tries import begun, called
 from tests.sidecar.http1.test_connections import (
     CREATE,
@@ -285,6 +287,49 @@ async def test_a_client_that_says_nothing_for_long_is_closed(monkeypatch: pytest
         scene.server._arrivals._http1.idle_seconds = 0.05
         with suppress(ConnectionError):
             assert await reader.read() == b""
+
+
+async def test_one_connection_too_many_takes_the_place_of_one_that_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http1_server, "CONNECTIONS_MAX", 2)
+    async with staged(answering([], OK)) as scene, asking(scene) as first, asking(scene) as second:
+        for reader, writer in (first, second):
+            writer.write(GET)
+            await answered(reader)
+        async with asking(scene) as (reader, writer):
+            writer.write(GET)
+            assert (await answered(reader))[1] == b"ok"
+        with suppress(ConnectionError):  # however it is told
+            assert await first[0].read() == b""
+        second[1].write(GET)
+        assert (await answered(second[0]))[1] == b"ok"
+
+
+async def test_one_connection_too_many_is_refused_where_all_others_have_requests(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http1_server, "CONNECTIONS_MAX", 1)
+    slow = Slow()
+    async with staged(slow) as scene, asking(scene) as (busy, asks):
+        asks.write(GET)
+        await slow.came.wait()
+        async with asking(scene) as (reader, writer):
+            writer.write(GET)
+            with suppress(ConnectionError):
+                assert await reader.read() == b""
+        slow.go.set()
+        assert (await answered(busy))[1] == b"done"
+
+
+async def test_of_those_that_say_nothing_the_oldest_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrivals, "WAITING_MAX", 1)
+    async with staged(answering([], OK)) as scene, asking(scene) as (silent, _):
+        async with asking(scene) as (reader, writer):
+            with suppress(ConnectionError):
+                assert await silent.read() == b""
+            writer.write(GET)
+            assert (await answered(reader))[1] == b"ok"
 
 
 async def test_a_bug_that_one_request_finds_is_a_500_for_it_alone(
