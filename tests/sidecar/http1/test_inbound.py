@@ -324,12 +324,15 @@ async def test_one_connection_too_many_is_refused_where_all_others_have_requests
 
 async def test_of_those_that_say_nothing_the_oldest_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arrivals, "WAITING_MAX", 1)
-    async with staged(answering([], OK)) as scene, asking(scene) as (silent, _):
-        async with asking(scene) as (reader, writer):
-            with suppress(ConnectionError):
-                assert await silent.read() == b""
-            writer.write(GET)
-            assert (await answered(reader))[1] == b"ok"
+    async with (
+        staged(answering([], OK)) as scene,
+        asking(scene) as (silent, _),
+        asking(scene) as (reader, writer),
+    ):
+        with suppress(ConnectionError):
+            assert await silent.read() == b""
+        writer.write(GET)
+        assert (await answered(reader))[1] == b"ok"
 
 
 async def test_a_bug_that_one_request_finds_is_a_500_for_it_alone(
