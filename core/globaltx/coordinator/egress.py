@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import unquote
 
+from globaltx.coordinator.matching import is_dots
 from globaltx.values import dataclass
 
 if TYPE_CHECKING:
@@ -57,8 +58,7 @@ def refusal(url: str, allowed: Iterable[Egress], field: str) -> str:
     found = target(url)
     if found is None:
         return f"{url[:200]!r} is no URL that can be called: write http(s)://host[:port]/path"
-    parts = unquote(found.path).replace("\\", "/").split("/")
-    if any(part.partition(";")[0] in {".", ".."} for part in parts):  # ``..;`` is ``..`` to some servers
+    if any(map(is_dots, unquote(found.path).replace("\\", "/").split("/"))):
         return f"the path {found.path[:200]!r} has segments . or .. in it"
     if any(_allows(each, found) for each in allowed):
         return ""

@@ -59,6 +59,11 @@ def overlap(one: Route, other: Route) -> bool:
     return all(map(_meet, a.segments, b.segments))
 
 
+def is_dots(segment: str) -> bool:
+    """Whether servers may take a segment, decoded, for none or a step up: ``.``, ``..``, also ``..;a=1``."""
+    return segment.partition(";")[0] in {".", ".."}
+
+
 def plain(path: str) -> str:
     """A path, as it is written in a request, without what many servers take no notice of.
 

@@ -97,9 +97,8 @@ class CallDesk(Desk):
         free = max(0, self._pace.calls_max - len(busy))
         again = sorted((job for job in due if job.failures), key=due_of)
         repeated = sum(job.failures > 0 for job in busy)
-        kept = (
-            1 if again and free and not repeated else 0
-        )  # or what failed would wait while there is new work
+        # One place is for what failed, or that would wait as long as there is new work.
+        kept = 1 if again and free and not repeated else 0
         first = [job for job in due if not job.failures][: free - kept]
         yield from ([job] for job in first)
         free = min(free - len(first), max(1, self._pace.calls_max // 2) - repeated)

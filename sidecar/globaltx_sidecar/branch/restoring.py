@@ -119,10 +119,13 @@ class Restoration:
             so_far.decided.update(attempt.decided)
             return
         await self._session.rows("ROLLBACK TO SAVEPOINT globaltx_knot")
-        held = [each for each in records if (each.table_name, each.row_key) in self._held]
+        held: list[Record] = []
+        others: list[Record] = []
+        for record in records:
+            (held if (record.table_name, record.row_key) in self._held else others).append(record)
         for record in held or records:
             await self._undo(record, last=True)
-        if held and (others := [each for each in records if each not in held]):
+        if held and others:
             await self._undo_knot(others)
 
     async def _take_out(self, records: Sequence[Record]) -> list[Record]:

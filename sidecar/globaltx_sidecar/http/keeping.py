@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
-from globaltx.coordinator.matching import VARIABLE, variables
+from globaltx.coordinator.matching import VARIABLE, is_dots, variables
 from globaltx.coordinator.policy import Saga
 from globaltx.coordinator.reasons import Reason
 from globaltx.manifest.schemas.branches import HEADER_LENGTH_MAX, HEADERS_MAX, QUERY_LENGTH_MAX
@@ -68,7 +68,7 @@ def _held(reservation: Reservation, found: dict[str, str], *, grpc: bool) -> Res
 def _check(found: dict[str, str]) -> None:
     """Refuse what an application may read as a step up or as none: a call would go to another path."""
     for name, value in found.items():
-        if unquote(value).partition(";")[0] in {".", ".."}:
+        if is_dots(unquote(value)):
             message = (
                 f"the path's variable {name} is {value!r}, which would lead the calls at its end elsewhere"
             )

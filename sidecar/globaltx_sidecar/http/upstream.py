@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from globaltx.coordinator.reasons import Reason
 from globaltx_sidecar.http.headers import OF_TRANSACTIONS
@@ -13,7 +13,7 @@ from globaltx_sidecar.http1.heads import NotSendableError, as_text, chunk, last_
 from globaltx_sidecar.traces import PARENT_HEADER, STATE_HEADER
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 
     from multidict import CIMultiDict
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from globaltx_sidecar.http1.pool import Call, Pool
     from globaltx_sidecar.http2.calling import Answer
     from globaltx_sidecar.http2.lines import Lines
+
+T = TypeVar("T")
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 3600.0
@@ -109,12 +111,7 @@ class Upstream:
         Raises:
             UpstreamError: there is no answer within the time.
         """
-        try:
-            async with asyncio.timeout(seconds):
-                reply = await self._send(self._call(method, target, headers, body))
-        except TimeoutError as error:
-            message = f"the application at {self.address} did not answer within {seconds:g} s"
-            raise UpstreamError(504, message) from error
+        reply = await self._within(seconds, self._send(self._call(method, target, headers, body)))
         reply.close()
         return reply.status
 
@@ -130,7 +127,12 @@ class Upstream:
             from globaltx_sidecar.http2.lines import Lines  # noqa: PLC0415  only where there is gRPC
 
             self._lines = Lines()
-        return await self._lines.call(self.address, target, headers, message, seconds)
+        calling = self._lines.call(self.address, target, headers, message, seconds)
+        try:
+            return await self._within(seconds, calling)
+        except OSError as error:
+            said = f"the application at {self.address} gave no answer: {told(error)}"
+            raise UpstreamError(502, said) from error
 
     async def chunks(self, reply: Reply) -> AsyncGenerator[bytes, None]:
         """Yield the body as it comes in.
@@ -179,6 +181,14 @@ class Upstream:
             message = f"the request cannot be passed on to the application at {self.address}: {error}"
             raise UpstreamError(502, message) from error
         return Call(method, head, body or b"", chunked=chunked, trailers=passed_on)
+
+    async def _within(self, seconds: float, call: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(seconds):
+                return await call
+        except TimeoutError as error:
+            message = f"the application at {self.address} did not answer within {seconds:g} s"
+            raise UpstreamError(504, message) from error
 
     async def _send(self, call: Call) -> Reply:
         from globaltx_sidecar.http1.connection import LostError, SilentError  # noqa: PLC0415  see `_pooled`

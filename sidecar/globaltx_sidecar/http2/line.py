@@ -13,7 +13,7 @@ from globaltx_sidecar.http2.calling import NotTakenError
 from globaltx_sidecar.http2.side import Side
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from h2.events import Event
 
@@ -161,12 +161,8 @@ class Line:
             call.fail(NotTakenError("it takes no more calls"))
 
     def _fail(self, error: ConnectionError) -> None:
-        for call in self._under_way():
+        for call in (*self._waiting, *self._calls.values()):
             call.fail(error)
-
-    def _under_way(self) -> Iterator[Call]:
-        yield from self._waiting
-        yield from tuple(self._calls.values())
 
     def _forget(self, call: Call) -> None:
         """Nobody waits for this call any more."""

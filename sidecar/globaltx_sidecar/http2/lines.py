@@ -7,18 +7,15 @@ There are several only while more calls are under way than the application takes
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from globaltx_sidecar.http.upstream import UpstreamError, told
 from globaltx_sidecar.http2.calling import Call, NotTakenError, head_of
 from globaltx_sidecar.http2.line import STREAMS_MAX, Line
 
 if TYPE_CHECKING:
     from multidict import CIMultiDict
 
-    from globaltx_sidecar.http1.heads import Pairs
     from globaltx_sidecar.http2.calling import Answer
 
 _MORE_TRIES = 2
@@ -36,28 +33,21 @@ class Lines:
     ) -> Answer:
         """Make a call and return its answer; ``message`` has its prefix.
 
+        The application is told how many ``seconds`` there are; who calls sees to it.
+
         Raises:
-            UpstreamError: there is no answer within the time.
+            ConnectionError: there is no answer.
         """
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._call(address, head_of(address, target, headers, seconds), message)
-        except TimeoutError as error:
-            said = f"the application at {address} did not answer within {seconds:g} s"
-            raise UpstreamError(504, said) from error
-        except OSError as error:
-            raise UpstreamError(502, f"the application at {address} gave no answer: {told(error)}") from error
+        head = head_of(address, target, headers, seconds)
+        for _ in range(_MORE_TRIES):
+            with suppress(NotTakenError):
+                return await self._line(address).ask(Call(head, message))
+        return await self._line(address).ask(Call(head, message))
 
     def close(self) -> None:
         """Close all connections at once."""
         for line in tuple(self._open):
             line.close()
-
-    async def _call(self, address: str, head: Pairs, message: bytes) -> Answer:
-        for _ in range(_MORE_TRIES):
-            with suppress(NotTakenError):
-                return await self._line(address).ask(Call(head, message))
-        return await self._line(address).ask(Call(head, message))
 
     def _line(self, address: str) -> Line:
         """A connection that has room for one more call."""
