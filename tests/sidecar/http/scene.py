@@ -174,6 +174,17 @@ async def read_request(reader: asyncio.StreamReader) -> Seen:
     return seen
 
 
+async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Pass bytes on until there are no more."""
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+    except ConnectionError:
+        pass
+    finally:
+        writer.close()
+
+
 @asynccontextmanager
 async def staged(
     application: Application,

@@ -14,7 +14,7 @@ from aiohttp import web
 from globaltx.transaction.model import GlobalTransaction
 from globaltx.transaction.xid import Xid
 from tests.sidecar.eventually import eventually
-from tests.sidecar.http.scene import CREATE, Scene, Seen, read_request, staged
+from tests.sidecar.http.scene import CREATE, Scene, Seen, pump, read_request, staged
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -61,7 +61,7 @@ async def chat() -> AsyncIterator[Scene]:
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.gather(_pump(reader, up_writer), _pump(up_reader, writer))
+        await asyncio.gather(pump(reader, up_writer), pump(up_reader, writer))
 
     try:
         async with staged(relay) as scene:
@@ -69,16 +69,6 @@ async def chat() -> AsyncIterator[Scene]:
     finally:
         behind.close()
         await server.shutdown(1)
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(65536):
-            writer.write(data)
-    except ConnectionError:
-        pass
-    finally:
-        writer.close()
 
 
 async def test_a_real_client_talks_with_a_real_server() -> None:

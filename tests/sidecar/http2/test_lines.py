@@ -14,7 +14,6 @@ from h2.errors import ErrorCodes
 from h2.events import RequestReceived, StreamEnded
 from multidict import CIMultiDict
 
-from globaltx.coordinator.policy import Propagation, Route, Tcc
 from globaltx.modes import tcc
 from globaltx.modes.tcc import Call
 from globaltx.transaction.states import Outcome
@@ -22,11 +21,11 @@ from globaltx_sidecar.http.filter import Filter
 from globaltx_sidecar.http.upstream import Upstream, UpstreamError
 from globaltx_sidecar.http2 import line
 from tests.sidecar.eventually import eventually
+from tests.sidecar.http.scene import pump
 from tests.sidecar.http2.scene import (
     CARRIED,
     OPTIONS,
     SECONDS,
-    TIMEOUT,
     Bank,
     Hangs,
     bank,
@@ -35,17 +34,10 @@ from tests.sidecar.http2.scene import (
     known,
     serving,
 )
+from tests.sidecar.http2.test_trying import DEBIT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-DEBIT = Route(
-    "debit",
-    path="/bank/Debit",
-    propagation=Propagation.MANDATORY,
-    timeout=TIMEOUT,
-    tcc=Tcc("/bank/ConfirmDebit", "/bank/CancelDebit"),
-)
 
 
 class Relay:
@@ -70,20 +62,11 @@ class Relay:
         self._writers.add(writer)
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
-            await asyncio.gather(_pump(reader, up_writer), _pump(up_reader, writer))
+            await asyncio.gather(pump(reader, up_writer), pump(up_reader, writer))
         finally:
             self._writers.discard(writer)
             for each in (writer, up_writer):
                 each.transport.abort()
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(65536):
-            writer.write(data)
-    except ConnectionError:
-        pass
-    writer.close()
 
 
 @asynccontextmanager

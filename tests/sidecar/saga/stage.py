@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from tests.sidecar.bank.stage import Json, Stage
 from tests.sidecar.programs import get, service
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dev.cluster.cluster import Cluster
     from tests.sidecar.programs import SidecarProgram
     from tests.sidecar.site import Site
@@ -103,6 +106,17 @@ class Sagas(Stage):
             "metadata": {"name": "trip", "namespace": self.namespace},
             "spec": {"saga": {"egress": [{"host": LOOPBACK, "ports": ports, "paths": ["/bookings"]}]}},
         }
+
+    @contextmanager
+    def narrowed(self) -> Iterator[None]:
+        """While it lasts, the policy lets nobody call the payment."""
+        narrow = self.policy()
+        del narrow["spec"]["saga"]["egress"][0]["ports"][2:]
+        try:
+            self.apply(narrow)
+            yield
+        finally:
+            self.apply(self.policy())
 
     def step(self, name: str, amount: Any = 1, **more: Any) -> Json:
         """A step that books, and cancels what it has booked."""

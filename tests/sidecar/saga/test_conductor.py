@@ -127,15 +127,10 @@ def test_a_pivot_that_may_be_done_is_not_given_up_when_the_policy_allows_it_no_m
     del pivot["compensation"]
     name = sagas.apply(sagas.trip(sagas.step("flight"), pivot))
     sagas.until("the payment to be called", name, {"payment": "Called"})
-    narrow = sagas.policy()
-    del narrow["spec"]["saga"]["egress"][0]["ports"][2:]
-    try:
-        sagas.apply(narrow)
+    with sagas.narrowed():
         narrowed.set()
         sagas.until_problem("saga.egress", name, "payment")
         assert sagas.states(name)["payment"] == "Retrying"
-    finally:
-        sagas.apply(sagas.policy())
     assert sagas.wait(name)["status"]["state"] == "Committed"
     assert sagas.free() == less(free, 1, 0, 1)
 
@@ -153,18 +148,13 @@ def test_what_the_policy_does_not_allow_any_more_is_not_called(sagas: Sagas) -> 
     last = sagas.step("payment", dependsOn=["flight"], retry=retry, timeoutSeconds=60)
     name = sagas.apply(sagas.trip(sagas.step("flight"), last))
     sagas.until("the payment to be called", name, {"payment": "Called"})
-    narrow = sagas.policy()
-    del narrow["spec"]["saga"]["egress"][0]["ports"][2:]
-    try:
-        sagas.apply(narrow)
+    with sagas.narrowed():
         narrowed.set()
         found = sagas.come_to(name, {"Conflict", "RolledBack"})
         assert "saga.egress" in found["spec"]["outcomeMessage"]
         # The refused step was called once, and its compensation may not be called either.
         assert sagas.payment.between.calls["compensate"] == 0
         assert found["status"]["state"] == "Conflict"
-    finally:
-        sagas.apply(sagas.policy())
     sagas.come_to(name, {"RolledBack"})
     assert sagas.free() == free
 
