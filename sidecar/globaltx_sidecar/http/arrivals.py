@@ -81,7 +81,7 @@ class Arrivals:
         if self._http1 is None:
             from globaltx_sidecar.http1.server import Http1Server  # noqa: PLC0415  a sidecar at rest needs none
 
-            self._http1 = Http1Server(self._proxy.handle, malformed, self._patience)
+            self._http1 = Http1Server(self._proxy.handle, self._proxy.pass_on, malformed, self._patience)
         self._http1.enter(transport, begun)
 
     def speaks_http2(self, transport: asyncio.Transport, begun: bytes) -> None:

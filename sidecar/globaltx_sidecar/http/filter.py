@@ -86,6 +86,7 @@ class Filter:
                 )
                 raise AmbiguousRoutesError(message)
         self._whole = {(route.method, route.path): route for route in self.routes if route.path}
+        self._methods = frozenset(route.method for route in self.routes)
         self._prefixes = tuple(route for route in self.routes if not route.path)
 
     def find(self, method: str, target: str) -> Route | None:
@@ -94,6 +95,8 @@ class Filter:
         A path that no route has as it is written is looked for once more in a plainer form: the application
         may read it so, and nothing gets round a route by ``//`` or ``/./``.
         """
+        if method not in self._methods:
+            return None
         written = written_path(target)
         found = self._at(method, unquote(written))
         if found is None and (plainer := plain(written)) != written:

@@ -14,6 +14,7 @@ from multidict import CIMultiDict, CIMultiDictProxy, istr
 
 from globaltx.modes.guard_row import Guarded, InvalidGuardError
 from globaltx.transaction.xid import InvalidXidError, Xid
+from globaltx_sidecar.http1 import names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,15 +49,11 @@ OF_TRANSACTIONS = frozenset(
     )
 )
 """What says which transaction a request is of, or what it is in there."""
+SAYS_SOMETHING = frozenset((*XID_HEADERS, *BRANCH_HEADERS, SAGA_HEADER, STEP_HEADER, BAGGAGE_HEADER))
+"""What says which transaction a request is of, or what a request that no route names is to be asked for."""
 _NOT_FROM_OUTSIDE = frozenset((XID_HEADER, SEED_XID_HEADER, GUARD_HEADER))
 
-HOP_BY_HOP = tuple(
-    map(
-        istr,  # its folded form is kept, so that a look-up need not make it
-        ("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
-    )
-)
-"""Headers that a proxy must not pass on: https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1."""
+HOP_BY_HOP = tuple(map(istr, names.HOP_BY_HOP))  # its folded form is kept, so that a look-up need not make it
 
 
 def end_to_end(headers: Headers) -> CIMultiDict[str]:

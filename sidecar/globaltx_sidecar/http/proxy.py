@@ -22,7 +22,7 @@ from globaltx.values import dataclass
 from globaltx_sidecar.http import states, tunnel
 from globaltx_sidecar.http.answers import Response, refusal
 from globaltx_sidecar.http.asked import Asked, outbound, target_of, upgrade_of, whole_body
-from globaltx_sidecar.http.filter import Action, Begin, Filter, Refuse, TakePart, path_of, written_path
+from globaltx_sidecar.http.filter import Action, Begin, Filter, Pass, Refuse, TakePart, path_of, written_path
 from globaltx_sidecar.http.headers import (
     XID_HEADER,
     carry_branch,
@@ -34,6 +34,7 @@ from globaltx_sidecar.http.headers import (
 )
 from globaltx_sidecar.http.keeping import NotLetThroughError, kept, key_of
 from globaltx_sidecar.http.outcomes import Outcomes, late
+from globaltx_sidecar.http.passage import Passage, is_nobodys
 from globaltx_sidecar.http.passing_back import announcer, pass_back
 from globaltx_sidecar.http.tries import (
     ANSWER_BYTES_MAX,
@@ -46,7 +47,7 @@ from globaltx_sidecar.http.upstream import UpstreamError
 from globaltx_sidecar.traces import owned
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from globaltx.coordinator.policy import Route
@@ -127,8 +128,24 @@ class Proxy:
             give(request, refusal(503, Reason.OVERLOADED, f"{REQUESTS_MAX} requests are under way"))
             return
         self.under_way.enter()
+        await self.answer(request, self._handle(request))
+
+    def pass_on(self, request: Request, raw: bytes) -> bool:
+        """Pass a request that has come whole on as it came, if nothing is to be done on it."""
+        if self.traces is not None or self.under_way.full or not is_nobodys(request, raw):
+            return False
+        if self.filter.find(request.method, request.target) is not None:
+            return False
+        if not self.upstream.pass_on(request.method, raw, Passage(self, request)):
+            return False
+        self.under_way.enter()
+        self._counts[Pass].inc()
+        return True
+
+    async def answer(self, request: Request, answering: Awaitable[Response | None]) -> None:
+        """Give the answer to a request that is under way, or say why there is none."""
         try:
-            answer = await self._handle(request)
+            answer = await answering
             if answer is not None:
                 give(request, answer)
         except UpstreamError as error:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from multidict import CIMultiDict
 
     from globaltx_sidecar.http1.answers import Head
-    from globaltx_sidecar.http1.connection import Reply
+    from globaltx_sidecar.http1.connection import Connection, LostError, Passage, Reply
     from globaltx_sidecar.http1.exchange import Request
     from globaltx_sidecar.http1.heads import Pairs
     from globaltx_sidecar.http1.pool import Call, Pool
@@ -102,6 +102,28 @@ class Upstream:
         call.streamed = streamed
         call.upgrade, call.announce = upgrade, announce
         return await self._send(call)
+
+    def pass_on(self, method: str, data: bytes, passage: Passage) -> bool:
+        """Pass a request on as it came, with nobody waiting for its answer; False: no connection is kept."""
+        return self._pool is not None and self._pool.pass_on(method, data, passage)
+
+    async def answer_of(
+        self, connection: Connection, answer: asyncio.Future[Reply], method: str
+    ) -> Reply | None:
+        """Wait for the answer to what was passed on as it came; None: it was not read, and may be sent again.
+
+        Raises:
+            UpstreamError: there is no answer.
+        """
+        from globaltx_sidecar.http1.connection import LostError  # noqa: PLC0415  see `_pooled`
+        from globaltx_sidecar.http1.pool import IDEMPOTENT, awaited  # noqa: PLC0415  the same
+
+        try:
+            return await awaited(connection, answer)
+        except LostError as error:
+            if error.untouched and method in IDEMPOTENT:
+                return None
+            raise self._unanswered(error) from error
 
     async def call(
         self, method: str, target: str, headers: CIMultiDict[str], body: bytes, seconds: float
@@ -191,21 +213,25 @@ class Upstream:
             raise UpstreamError(504, message) from error
 
     async def _send(self, call: Call) -> Reply:
-        from globaltx_sidecar.http1.connection import LostError, SilentError  # noqa: PLC0415  see `_pooled`
+        from globaltx_sidecar.http1.connection import LostError  # noqa: PLC0415  see `_pooled`
 
         host, _, port = self.address.rpartition(":")
         try:
             return await self._pooled().send(call, host, int(port))
-        except SilentError as error:
-            raise UpstreamError(504, f"the application at {self.address} did not answer in time") from error
         except LostError as error:
-            if isinstance(error.__cause__, BrokenError):
-                raise BrokenRequestError(error.__cause__) from error
-            message = f"the application at {self.address} gave no answer: {error}"
-            raise UpstreamError(502, message) from error
+            raise self._unanswered(error) from error
         except OSError as error:
             message = f"the application at {self.address} takes no connection: {told(error)}"
             raise UpstreamError(502, message) from error
+
+    def _unanswered(self, error: LostError) -> UpstreamError:
+        from globaltx_sidecar.http1.connection import SilentError  # noqa: PLC0415  see `_pooled`
+
+        if isinstance(error, SilentError):
+            return UpstreamError(504, f"the application at {self.address} did not answer in time")
+        if isinstance(error.__cause__, BrokenError):
+            return BrokenRequestError(error.__cause__)
+        return UpstreamError(502, f"the application at {self.address} gave no answer: {error}")
 
     def _pooled(self) -> Pool:
         if self._pool is None:

@@ -18,12 +18,17 @@ from globaltx_sidecar.http1.heads import (
     HEADERS_MAX,
     Pairs,
 )
+from globaltx_sidecar.http1.names import Names, names_of
 
 SWITCHING = 101
 CLOSED = "it closed the connection"
 _FINAL = 200
 _WITHOUT_BODY = (204, 304)
 _VERSIONS = ("1.0", "1.1")
+_END = b"\r\n\r\n"
+_LINE = b"HTTP/1.1 %d %b\r\n"
+_PIECES_MAX = 3
+"""A head, a body, and the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,11 @@ class Head:
     status: int
     reason: bytes
     headers: Pairs
+
+    @property
+    def names(self) -> Names:
+        """What the names of its headers say."""
+        return names_of(self.headers)
 
     @property
     def announces(self) -> bool:
@@ -85,6 +95,25 @@ class AnswerReader:
         self._head_only, self._may_switch = method == "HEAD", upgrade
         self._announced = self._silent = 0
         self._whole = self.keeps = False
+
+    def is_plain(self, data: bytes, events: list[Event]) -> bool:
+        """Whether these bytes, and what they brought, are one answer that may be given on as it came.
+
+        Its length is told and its head ends its lines as it should, so that nobody can read it otherwise than
+        it was read here.
+        """
+        if len(events) > _PIECES_MAX or not self.keeps or self.failed or not isinstance(events[-1], End):
+            return False
+        head = events[0]
+        if not isinstance(head, Head) or head.status < _FINAL or head.status in _WITHOUT_BODY:
+            return False
+        names = head.names
+        if names.stays or names.length_at < 0 or not names.dated:
+            return False
+        end = data.find(_END) + len(_END)
+        return data.startswith(_LINE % (head.status, head.reason)) and data.count(
+            b"\n", 0, end
+        ) == data.count(b"\r\n", 0, end)
 
     def feed(self, data: bytes) -> list[Event]:
         """What these bytes bring."""
@@ -207,15 +236,13 @@ class AnswerReader:
 
     def _closes(self, head: Head) -> bool:
         """Whether the body ends with the connection."""
-        codings = [
-            each.strip().lower() for name, each in head.headers if name.lower() == b"transfer-encoding"
-        ]
-        if codings not in ([], [b"chunked"]):
+        names = head.names
+        if names.coded and _codings(head) != [b"chunked"]:
             message = "a transfer coding that is not known"
             raise _RefusedError(message)
-        if self._head_only or head.status < _FINAL or head.status in _WITHOUT_BODY or codings:
+        if self._head_only or head.status < _FINAL or head.status in _WITHOUT_BODY or names.coded:
             return False
-        return not any(name.lower() == b"content-length" for name, _ in head.headers)
+        return names.length_at < 0
 
     def _stays(self, head: Head) -> bool:
         """Whether the connection is kept after an answer to HEAD, of which the parser would await a body."""
@@ -229,3 +256,7 @@ class AnswerReader:
     def _refuse(self, message: str) -> None:
         self.keeps = False
         self.failed = self.failed or message
+
+
+def _codings(head: Head) -> list[bytes]:
+    return [each.strip().lower() for name, each in head.headers if name.lower() == b"transfer-encoding"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from globaltx_sidecar.http1.answers import CLOSED, SWITCHING, AnswerReader, End, Head, Switched
 from globaltx_sidecar.http1.body import Body
@@ -54,6 +54,23 @@ class Reply:
             self.connection.abort()
 
 
+class Passage(Protocol):
+    """A request that was sent as it came, for which nobody waits."""
+
+    @property
+    def takes(self) -> bool:
+        """Whether its answer may be given on as it comes."""
+
+    def answered(self, data: bytes) -> None:
+        """All of its answer has come, which can be given on."""
+
+    def slowly(self, connection: Connection, answer: asyncio.Future[Reply]) -> None:
+        """Its answer has to be waited for, as after `Connection.ask`, or has failed."""
+
+    def announce(self, head: Head) -> None:
+        """There is an answer 1xx before it."""
+
+
 class Connection(asyncio.Protocol):
     """A connection that is kept from request to request.
 
@@ -69,6 +86,7 @@ class Connection(asyncio.Protocol):
         self._answer: asyncio.Future[Reply] | None = None
         self._announce: Callable[[Head], None] | None = None
         self._body: Body | None = None
+        self._passage: Passage | None = None
         self._room = asyncio.Event()
         self._room.set()
         self._sent = True
@@ -90,7 +108,7 @@ class Connection(asyncio.Protocol):
     @property
     def waits_for_application(self) -> bool:
         """Whether it is the application's turn to do something."""
-        busy = self._answer is not None or self._body is not None
+        busy = self._answer is not None or self._body is not None or self._passage is not None
         return busy and self._sent and not (self._body is not None and self._body.waits)
 
     def ask(
@@ -112,6 +130,12 @@ class Connection(asyncio.Protocol):
         self._write(data)
         return answer
 
+    def pass_on(self, method: str, data: bytes, passage: Passage) -> None:
+        """Send a request whose answer goes back as it comes, if it can."""
+        self._reader.expect(method)
+        self._sent, self._touched, self._passage = True, False, passage
+        self._write(data)
+
     async def write(self, data: bytes) -> None:
         """Send more of the request's body; returns when there is room for more.
 
@@ -130,6 +154,8 @@ class Connection(asyncio.Protocol):
 
     def fail(self, error: Exception) -> None:
         """Give up the request under way, and the connection."""
+        if self._passage is not None:
+            self._wait(self._passage)
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error)
         if self._body is not None:
@@ -157,13 +183,24 @@ class Connection(asyncio.Protocol):
         """See `asyncio.Protocol`."""
         self.active_at = self._loop.time()
         self._touched = True
-        for event in self._reader.feed(data):
+        events = self._reader.feed(data)
+        passage = self._passage
+        if passage is not None:
+            if events and passage.takes and self._reader.is_plain(data, events):
+                self._passage, self._used = None, True
+                self._over(self)
+                passage.answered(data)
+                return
+            self._wait(passage)
+        for event in events:
             self._take(event)
         if self._reader.failed:
             self._break(self._reader.failed)
 
     def eof_received(self) -> bool:
         """See `asyncio.Protocol`; an answer may end with the connection."""
+        if self._passage is not None:
+            self._wait(self._passage)
         for event in self._reader.end():
             self._take(event)
         return False
@@ -182,6 +219,13 @@ class Connection(asyncio.Protocol):
         """See `asyncio.Protocol`."""
         self._room.set()
         self.active_at = self._loop.time()
+
+    def _wait(self, passage: Passage) -> None:
+        """The answer does not come in one go, or not so that it can be given on as it is."""
+        self._passage = None
+        self._announce = passage.announce
+        self._answer = self._loop.create_future()
+        passage.slowly(self, self._answer)
 
     def _write(self, data: bytes) -> None:
         self.active_at = self._loop.time()

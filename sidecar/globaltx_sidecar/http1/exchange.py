@@ -14,7 +14,7 @@ from globaltx_sidecar.http1.heads import answer_head, chunk, last_chunk
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Collection
+    from collections.abc import Awaitable, Callable, Collection
 
     from multidict import CIMultiDict, MultiMapping
 
@@ -124,6 +124,22 @@ class Request:
         """
         head = self._begun(status, reason, headers, None, close=close)
         self._connection.write(head + self._framed(data))
+
+    @property
+    def lasting(self) -> bool:
+        """Whether another request may follow, so that an answer may be given on as it came."""
+        return self._connection.lasting
+
+    def give_on(self, data: bytes) -> None:
+        """Give an answer as it came, for a request that no task has."""
+        self.answered = self.ended = True
+        if not self._connection.gone:
+            self._connection.write(data)
+        self._connection.answered(self)
+
+    def go_on(self, handle: Callable[[Request], Awaitable[None]]) -> None:
+        """Have it answered by a task after all."""
+        self._connection.go_on(self, handle)
 
     async def write(self, data: bytes) -> None:
         """Give more of the body; returns when there is room for more.

@@ -46,6 +46,13 @@ class Owner(Protocol):
         """What answers a request."""
 
     @property
+    def pass_on(self) -> Callable[[Request, bytes], bool]:
+        """What may take a request that has come whole, in these bytes, without a task of its own; else False.
+
+        It gives the answer by `Request.give_on`, or goes on by `Request.go_on`.
+        """
+
+    @property
     def malformed(self) -> Callable[[MalformedError], tuple[CIMultiDict[str], bytes]]:
         """What gives the headers and the body of an answer to what is no request."""
 
@@ -107,6 +114,20 @@ class Inbound(asyncio.Protocol):
     async def room(self) -> None:
         """Return when there is room for more."""
         await self._room.wait()
+
+    @property
+    def lasting(self) -> bool:
+        """Whether another request may follow, so that its client need not be told otherwise."""
+        return self.keeps and not self._owner.leaving
+
+    def go_on(self, request: Request, handle: Callable[[Request], Awaitable[None]]) -> None:
+        """Have a request answered by a task."""
+        self.task = self._loop.create_task(self._serve(request, handle))
+
+    def answered(self, request: Request) -> None:
+        """A request that no task has was answered."""
+        if self._transport is not None:
+            self._served(request)
 
     def keep_no_longer(self) -> None:
         """Let no other request in."""
@@ -217,6 +238,7 @@ class Inbound(asyncio.Protocol):
         self._owner.closed(self)
 
     def _take(self, events: list[Event]) -> None:
+        begun = None
         for event in events:
             if isinstance(event, bytes):
                 if self._request is not None:
@@ -224,19 +246,31 @@ class Inbound(asyncio.Protocol):
             elif isinstance(event, End):
                 self._came(event)
             else:
-                self._start(event)
+                begun = self._begun(event)
+        if begun is not None:
+            self._start(begun)
         if self._reader.failed is not None:
             self._fail(self._reader.failed)
         elif self._reader.unread and not self._paused:
             self._pause()
 
-    def _start(self, head: RequestHead) -> None:
+    def _begun(self, head: RequestHead) -> Request | None:
         if self._transport is None:
-            return
+            return None
         self.keeps = head.keeps and not self._owner.leaving
-        request = Request(head, Body(self._transport), self)
-        self._request = request
-        self.task = self._loop.create_task(self._serve(request))
+        self._request = request = Request(head, Body(self._transport), self)
+        return request
+
+    def _start(self, request: Request) -> None:
+        raw = self._reader.as_it_came()
+        try:
+            passed = bool(raw) and self._owner.pass_on(request, raw)
+        except Exception:  # noqa: BLE001  see `_serve`
+            self._failed(request)
+            self.answered(request)
+        else:
+            if not passed:
+                self.go_on(request, self._owner.handle)
 
     def _came(self, end: End) -> None:
         if self._request is not None:
@@ -245,20 +279,23 @@ class Inbound(asyncio.Protocol):
             self._discards = False
             self._over()
 
-    async def _serve(self, request: Request) -> None:
+    async def _serve(self, request: Request, handle: Callable[[Request], Awaitable[None]]) -> None:
         try:
-            await self._owner.handle(request)
+            await handle(request)
         except GoneError:
             pass  # it will not hear of it
         except asyncio.CancelledError:
             self.abort()
             raise
         except Exception:  # noqa: BLE001  a bug that one request found is kept away from all others
-            _log.exception("a request could not be answered")
-            if not request.answered and not self.gone:
-                request.answer(500, "Internal Server Error", CIMultiDict(), close=True)
+            self._failed(request)
         if self._transport is not None:
             self._served(request)
+
+    def _failed(self, request: Request) -> None:
+        _log.exception("a request could not be answered")
+        if not request.answered and not self.gone:
+            request.answer(500, "Internal Server Error", CIMultiDict(), close=True)
 
     def _served(self, request: Request) -> None:
         """Its answer was given, or broke off."""

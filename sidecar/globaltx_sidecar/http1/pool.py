@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
     from globaltx_sidecar.http1.answers import Head
     from globaltx_sidecar.http1.body import Body
+    from globaltx_sidecar.http1.connection import Passage
     from globaltx_sidecar.http1.heads import Pairs
 
-_IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
+IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
 """https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2"""
 _LOOK_SECONDS = 1.0
 
@@ -52,7 +53,7 @@ class Call:
     @property
     def repeatable(self) -> bool:
         """Whether it may be sent a second time, where nobody knows whether the first one was read."""
-        return self.streamed is None and self.method in _IDEMPOTENT
+        return self.streamed is None and self.method in IDEMPOTENT
 
 
 class Pool:
@@ -83,6 +84,14 @@ class Pool:
                     raise
         return await self._ask(await self._connect(host, port), call)
 
+    def pass_on(self, method: str, data: bytes, passage: Passage) -> bool:
+        """Send a request as it came, if there is a connection; nobody waits for its answer."""
+        kept = self._kept()
+        if kept is None:
+            return False
+        kept.pass_on(method, data, passage)
+        return True
+
     async def close(self) -> None:
         """Close all connections, at once."""
         self._closed = True
@@ -108,11 +117,7 @@ class Pool:
             self._pumps.add(pump)
             pump.add_done_callback(self._pumps.discard)
             connection.watch(pump.cancel)
-        try:
-            return await answer
-        except BaseException:
-            connection.abort()
-            raise
+        return await awaited(connection, answer)
 
     def _kept(self) -> Connection | None:
         oldest = asyncio.get_running_loop().time() - self._idle_seconds
@@ -156,6 +161,15 @@ class Pool:
             if each.waits_for_application and now - each.active_at >= self._silent_seconds:
                 each.fail(SilentError("it said nothing for too long"))
         self._look = loop.call_later(_LOOK_SECONDS, self._look_after) if self._open else None
+
+
+async def awaited(connection: Connection, answer: asyncio.Future[Reply]) -> Reply:
+    """Wait for an answer; a connection whose answer nobody waits for any more is of no use."""
+    try:
+        return await answer
+    except BaseException:
+        connection.abort()
+        raise
 
 
 async def _pump(connection: Connection, call: Call, body: Body) -> None:

@@ -7,22 +7,30 @@ Requests are read one at a time: what stands behind the end of one is not looked
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from multidict import istr
 
 from globaltx_sidecar.http1.answers import End
-from globaltx_sidecar.http1.heads import HEAD_BYTES_ALL, HEAD_BYTES_MAX, HEADERS_MAX, by_name, decoded
+from globaltx_sidecar.http1.heads import (
+    HEAD_BYTES_ALL,
+    HEAD_BYTES_MAX,
+    HEADERS_MAX,
+    by_name,
+    decoded,
+    encoded,
+)
+from globaltx_sidecar.http1.names import names_of
 
 if TYPE_CHECKING:
     from multidict import CIMultiDict
 
     from globaltx_sidecar.http1.heads import Pairs
+    from globaltx_sidecar.http1.names import Names
 
 _BLANKS = b" \t"
-_HOST, _LENGTH, _CODING = map(istr, ("host", "content-length", "transfer-encoding"))
+_CODING = istr("transfer-encoding")
 _END = b"\r\n\r\n"
 """Behind no other bytes a head ends, or a body in chunks."""
 _CHUNKED = ["chunked"]
@@ -32,7 +40,6 @@ _BEGIN_LENGTH = b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n"
 BAD_REQUEST, URI_TOO_LONG, TOO_LARGE, NOT_IMPLEMENTED, NO_VERSION = 400, 414, 431, 501, 505
 
 
-@dataclass(slots=True)
 class RequestHead:
     """A request begins.
 
@@ -40,13 +47,45 @@ class RequestHead:
     ``upgrade``: it asks for another protocol, as ``CONNECT`` does.
     """
 
-    method: str
-    target: str
-    version: str
-    headers: CIMultiDict[str]
-    has_body: bool
-    keeps: bool
-    upgrade: bool
+    __slots__ = ("_headers", "has_body", "keeps", "method", "names", "pairs", "target", "upgrade", "version")
+
+    def __init__(  # noqa: PLR0913  it is what a head has
+        self,
+        method: str,
+        target: str,
+        version: str,
+        pairs: Pairs,
+        names: Names,
+        *,
+        has_body: bool,
+        keeps: bool,
+        upgrade: bool,
+    ) -> None:
+        self.method, self.target, self.version = method, target, version
+        self.pairs, self.names = pairs, names
+        self.has_body, self.keeps, self.upgrade = has_body, keeps, upgrade
+        self._headers: CIMultiDict[str] | None = None
+
+    @property
+    def headers(self) -> CIMultiDict[str]:
+        """The headers as they came, by name; made when somebody asks, since most requests only pass."""
+        headers = self._headers
+        if headers is None:
+            headers = self._headers = by_name(self.pairs)
+        return headers
+
+
+def is_plain(head: RequestHead, raw: bytes) -> bool:
+    """Whether a request that has come whole may go on with the bytes that it came in.
+
+    So it is if nothing in its head is for this hop alone, and its first line is what a proxy would write.
+    """
+    names, method, target = head.names, head.method, head.target
+    if names.stays or names.hosts != 1 or head.version != "1.1" or not head.keeps or method == "HEAD":
+        return False
+    if not target.startswith("/") or "#" in target:
+        return False
+    return raw.startswith(encoded(f"{method} {target} HTTP/1.1\r\n"))
 
 
 class MalformedError(Exception):
@@ -75,6 +114,7 @@ class RequestReader:
         self._left = 0
         """How much of a body of known length is to come."""
         self._silent = 0
+        self._raw = b""
         self.whole = False
         """Whether a request has come whole and no other one was let in."""
         self.failed: MalformedError | None = None
@@ -98,6 +138,11 @@ class RequestReader:
         """Let the next request in; what there is of it already."""
         self.whole = False
         return self._read() if self._unread else []
+
+    def as_it_came(self) -> bytes:
+        """Take the bytes of the request that has come whole; empty if they did not come in one go."""
+        raw, self._raw = self._raw, b""
+        return raw
 
     def rest(self) -> bytes:
         """Take what was not read, where the protocol is another one from here on."""
@@ -151,13 +196,14 @@ class RequestReader:
     def _read(self) -> list[Event]:
         events: list[Event] = []
         self._events = events
-        data, at = self._unread, 0
+        data, at, fresh = self._unread, 0, not self._tail
         while at < len(data) and not self.whole and self.failed is None:
             end = self._end(at)
             self._parse(data if end - at == len(data) else memoryview(data)[at:end])
             at = end
         if not self.whole:
             self._tail = (self._tail + data[max(0, at - 3) : at])[-3:]
+        self._raw = data[:at] if fresh and self.whole else b""
         self._unread = data[at:] if self.failed is None else b""
         return events
 
@@ -197,32 +243,31 @@ class RequestReader:
             self._url = b""
 
     def _head(self) -> RequestHead:
-        parser, headers = self._parser, by_name(self._fields)
+        parser, fields = self._parser, self._fields
+        names = names_of(fields)
         version = parser.get_http_version()
         if version not in _VERSIONS:
             raise MalformedError(NO_VERSION, f"HTTP/{version}")
         if len(self._url) > HEAD_BYTES_MAX:
             raise MalformedError(URI_TOO_LONG, f"a target of more than {HEAD_BYTES_MAX} bytes")
-        if len(headers.getall(_HOST, ())) > 1:
+        if names.hosts > 1:
             raise MalformedError(BAD_REQUEST, "more than one header Host")
-        chunked = _chunked(headers, version)
-        self._left = 0 if chunked else int(headers.get(_LENGTH, "0"))
+        chunked = names.coded and _chunked(by_name(fields), version)
+        self._left = 0 if chunked or names.length_at < 0 else int(fields[names.length_at][1])
         method = parser.get_method().decode()
-        upgrade = parser.should_upgrade() and (version == "1.1" or method == "CONNECT")
         return RequestHead(
             method,
             decoded(self._url),
             version,
-            headers,
-            chunked or self._left > 0,
-            parser.should_keep_alive(),
-            upgrade,
+            fields,
+            names,
+            has_body=chunked or self._left > 0,
+            keeps=parser.should_keep_alive(),
+            upgrade=parser.should_upgrade() and (version == "1.1" or method == "CONNECT"),
         )
 
 
 def _chunked(headers: CIMultiDict[str], version: str) -> bool:
-    if _CODING not in headers:
-        return False
     lines = headers.getall(_CODING)
     if version != "1.1":
         raise MalformedError(BAD_REQUEST, f"a transfer coding in HTTP/{version}")

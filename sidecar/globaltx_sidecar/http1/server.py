@@ -30,16 +30,19 @@ _CLOSE_SECONDS = 1.0
 class Http1Server:
     """Implements `inbound.Owner`; `enter` hands it connections.
 
-    ``handle`` answers a request; ``malformed`` gives headers and body of the answer to what is none.
+    ``handle`` answers a request, ``pass_on`` may do so without a task (`inbound.Owner`); ``malformed`` gives
+    headers and body of the answer to what is none.
     """
 
     def __init__(
         self,
         handle: Callable[[Request], Awaitable[None]],
+        pass_on: Callable[[Request, bytes], bool],
         malformed: Callable[[MalformedError], tuple[CIMultiDict[str], bytes]],
         idle_seconds: float,
     ) -> None:
         self.handle = handle
+        self.pass_on = pass_on
         self.malformed = malformed
         self.idle_seconds = idle_seconds
         self.leaving = False
@@ -73,6 +76,9 @@ class Http1Server:
         tasks = [*self._tasks, *(each.task for each in self.connections if each.task is not None)]
         for task in tasks:
             task.cancel()
+        for each in tuple(self.connections):
+            if not each.idle and (each.task is None or each.task.done()):
+                each.abort()  # its request has no task
         await asyncio.gather(*tasks, return_exceptions=True)
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):

@@ -4,6 +4,7 @@ import pytest
 from multidict import CIMultiDict
 
 from globaltx_sidecar.http1.framing import Framing, frame, tell_keeping
+from globaltx_sidecar.http1.names import names_of
 from globaltx_sidecar.http1.requests import RequestHead
 
 LENGTH = {"Content-Length": "5"}
@@ -11,7 +12,7 @@ CHUNKED = {"Transfer-Encoding": "chunked"}
 
 
 def asked(method: str = "GET", version: str = "1.1") -> RequestHead:
-    return RequestHead(method, "/", version, CIMultiDict(), has_body=False, keeps=True, upgrade=False)
+    return RequestHead(method, "/", version, [], names_of([]), has_body=False, keeps=True, upgrade=False)
 
 
 @pytest.mark.parametrize(

@@ -335,15 +335,16 @@ async def test_of_those_that_say_nothing_the_oldest_goes(monkeypatch: pytest.Mon
         assert (await answered(reader))[1] == b"ok"
 
 
+@pytest.mark.parametrize("request_", [GET, GET.replace(b"Host", b"TE: trailers\r\nHost")])
 async def test_a_bug_that_one_request_finds_is_a_500_for_it_alone(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    request_: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with staged(answering([], OK)) as scene, asking(scene) as (reader, writer):
         writer.write(GET)
         assert (await answered(reader))[0].startswith(b"HTTP/1.1 200 ")
         with monkeypatch.context() as patched:
-            patched.setattr(scene.proxy.filter, "judge", None)
-            writer.write(GET)
+            patched.setattr(scene.proxy.filter, "find", None)
+            writer.write(request_)
             assert (await reader.read()).startswith(b"HTTP/1.1 500 ")
         assert (await scene.ask(LAST)).startswith(b"HTTP/1.1 200 ")
         assert scene.proxy.under_way.count == 0
