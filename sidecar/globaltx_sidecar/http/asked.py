@@ -5,9 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from globaltx.transaction.calls import BODY_BYTES_MAX
-from globaltx.values import dataclass
 from globaltx_sidecar.http.filter import origin_form
-from globaltx_sidecar.http.headers import with_trailers
+from globaltx_sidecar.http.headers import (
+    branch_headers,
+    carry_branch,
+    carry_xid,
+    with_trailers,
+    xid_headers,
+)
 from globaltx_sidecar.http.keeping import too_large
 from globaltx_sidecar.http.upstream import BrokenRequestError
 from globaltx_sidecar.http1.body import BrokenError
@@ -15,17 +20,67 @@ from globaltx_sidecar.http1.body import BrokenError
 if TYPE_CHECKING:
     from multidict import CIMultiDict
 
+    from globaltx.modes.tcc import Operation
+    from globaltx.transaction.model import BranchId
+    from globaltx.transaction.xid import Xid
     from globaltx_sidecar.http1.exchange import Request
 
+_END = b"\r\n\r\n"
 
-@dataclass(frozen=True, slots=True)
+
 class Asked:
-    """A request, where it goes, and the headers that it goes on with."""
+    """A request, where it goes, and the headers that it goes on with.
 
-    request: Request
-    target: str
-    headers: CIMultiDict[str]
-    upgrade: bool = False
+    Where it may go on in the bytes that it came in, what is put into it stands behind its own headers, and
+    those are not taken apart unless somebody wants them otherwise.
+    """
+
+    __slots__ = ("_added", "_headers", "request", "target", "upgrade")
+
+    def __init__(self, request: Request, target: str, *, upgrade: bool = False) -> None:
+        self.request, self.target, self.upgrade = request, target, upgrade
+        self._headers: CIMultiDict[str] | None = None if request.raw else outbound(request)
+        self._added: list[tuple[str, str]] = []
+
+    @property
+    def headers(self) -> CIMultiDict[str]:
+        """The headers that it goes on with, to be changed; its head is written anew then."""
+        headers = self._headers
+        if headers is None:
+            headers = self._headers = outbound(self.request)
+            headers.extend(self._added)
+        return headers
+
+    def head(self) -> bytes | None:
+        """Its head as it came, with what was put into it; None: it is to be written, from the headers."""
+        if self._headers is not None:
+            return None
+        raw = self.request.raw
+        lines = "".join([f"{name}: {value}\r\n" for name, value in self._added])
+        return b"%b%b\r\n" % (raw[: raw.index(_END) + 2], lines.encode())
+
+    def carry_xid(self, xid: Xid) -> None:
+        """Put the xid into every header that applications look for."""
+        if self._headers is None and self._add(xid_headers(xid)):
+            return
+        carry_xid(self.headers, xid)
+
+    def carry_branch(self, branch: BranchId, operation: Operation) -> None:
+        """Say which branch it is, and what it asks for, for the first time."""
+        if self._headers is None and self._add(branch_headers(branch, operation, 1)):
+            return
+        carry_branch(self.headers, branch, operation, 1)
+
+    def _add(self, pairs: tuple[tuple[str, str], ...]) -> bool:
+        """Put these behind its own headers, but for those that it has; not if one of its own is another."""
+        head = self.request.head
+        added = [pair for pair in pairs if pair[0] not in head.names.folded]
+        if len(added) < len(pairs):
+            mine = [pair for pair in pairs if pair[0] in head.names.folded]
+            if any(head.headers.getall(name, ()) != [value] for name, value in mine):
+                return False
+        self._added += added
+        return True
 
 
 async def whole_body(request: Request) -> bytes:
@@ -35,6 +90,8 @@ async def whole_body(request: Request) -> bytes:
         NotLetThroughError: it is too large.
         UpstreamError: it broke off.
     """
+    if request.body.ended:
+        return _checked(request.body.take())
     body = bytearray()
     if int(request.headers.get("Content-Length", "0")) > BODY_BYTES_MAX:
         raise too_large()
@@ -46,6 +103,12 @@ async def whole_body(request: Request) -> bytes:
     except BrokenError as error:
         raise BrokenRequestError(error) from error
     return bytes(body)
+
+
+def _checked(body: bytes) -> bytes:
+    if len(body) > BODY_BYTES_MAX:
+        raise too_large()
+    return body
 
 
 def target_of(request: Request) -> str | None:

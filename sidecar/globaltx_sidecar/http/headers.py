@@ -89,6 +89,12 @@ def find_xid(headers: Headers) -> Xid | None:
     return found.pop() if found else None
 
 
+def xid_headers(xid: Xid) -> tuple[tuple[str, str], ...]:
+    """The headers that applications look for, where nothing else is in them."""
+    text = str(xid)
+    return (XID_HEADER, text), (SEED_XID_HEADER, text), (BAGGAGE_HEADER, f"{BAGGAGE_KEY}={text}")
+
+
 def carry_xid(headers: CIMultiDict[str], xid: Xid) -> None:
     """Put the xid into every header that applications look for; other baggage stays."""
     headers[XID_HEADER] = headers[SEED_XID_HEADER] = str(xid)
@@ -96,12 +102,20 @@ def carry_xid(headers: CIMultiDict[str], xid: Xid) -> None:
     headers[BAGGAGE_HEADER] = ",".join([*kept, f"{BAGGAGE_KEY}={quote(str(xid))}"])
 
 
+def branch_headers(branch: BranchId, operation: Operation, attempt: int) -> tuple[tuple[str, str], ...]:
+    """The headers that say which branch a call is of, what is asked, and for how many times it was asked."""
+    return (
+        (BRANCH_HEADER, branch.name),
+        (OPERATION_HEADER, operation),
+        (ATTEMPT_HEADER, str(attempt)),
+        (GUARD_HEADER, str(Guarded.of(branch, operation))),
+    )
+
+
 def carry_branch(headers: CIMultiDict[str], branch: BranchId, operation: Operation, attempt: int) -> None:
-    """Say which branch a call is of, what is asked, and for how many times it was asked."""
-    headers[BRANCH_HEADER] = branch.name
-    headers[OPERATION_HEADER] = operation
-    headers[ATTEMPT_HEADER] = str(attempt)
-    headers[GUARD_HEADER] = str(Guarded.of(branch, operation))
+    """Say so in the headers of a call."""
+    for name, value in branch_headers(branch, operation, attempt):
+        headers[name] = value
 
 
 def step_of(headers: CIMultiDict[str], namespace: str) -> Guarded | None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _SAFE = "!$&'()*+,;=:@%"
 """What a segment of a path may hold as it is written: https://www.rfc-editor.org/rfc/rfc3986#section-3.3."""
 
-_CODING = "content-encoding"
+CODING_HEADER = "content-encoding"
 
 
 class NotLetThroughError(UpstreamError):
@@ -97,7 +97,7 @@ def kept(method: str, target: str, headers: Headers, body: bytes, names: tuple[s
         NotLetThroughError: it is more than can be kept, or cannot be written down.
     """
     query = target.partition("?")[2].partition("#")[0]
-    every = dict.fromkeys((*names, _CODING))
+    every = dict.fromkeys((*names, CODING_HEADER))
     found = tuple((name, value) for name in every for value in headers.getall(name, ()))
     values = [query, *(value for _, value in found)]
     large = (

@@ -6,12 +6,12 @@ come, is handled by a task from there on, as it is for all other requests.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from globaltx_sidecar.http.asked import Asked, outbound
-from globaltx_sidecar.http.headers import SAYS_SOMETHING
+from globaltx_sidecar.http.asked import Asked
 from globaltx_sidecar.http.passing_back import announcer, pass_back
-from globaltx_sidecar.http1.requests import is_plain
+from globaltx_sidecar.http1.lost import GoneError
 
 if TYPE_CHECKING:
     import asyncio
@@ -20,11 +20,6 @@ if TYPE_CHECKING:
     from globaltx_sidecar.http1.answers import Head
     from globaltx_sidecar.http1.connection import Connection, Reply
     from globaltx_sidecar.http1.exchange import Request
-
-
-def is_nobodys(request: Request, raw: bytes) -> bool:
-    """Whether a request that no route names can go on in the bytes that it came in."""
-    return is_plain(request.head, raw) and SAYS_SOMETHING.isdisjoint(request.head.names.folded)
 
 
 class Passage:
@@ -40,12 +35,14 @@ class Passage:
     @property
     def takes(self) -> bool:
         """See `connection.Passage`; as all that follows."""
-        return self._request.lasting
+        return self._request.takes_raw
 
     def answered(self, data: bytes) -> None:
         """All of the answer is here."""
         self._proxy.under_way.leave()
-        self._request.give_on(data)
+        with suppress(GoneError):
+            self._request.give_on(data)
+        self._request.over()
 
     def announce(self, head: Head) -> None:
         """An answer 1xx."""
@@ -63,6 +60,5 @@ class Passage:
         upstream = self._proxy.upstream
         reply = await upstream.answer_of(self._connection, self._answer, request.method)
         if reply is None:
-            asked = Asked(request, request.target, outbound(request))
-            reply = await upstream.send(request, asked.target, asked.headers)
+            reply = await upstream.send(Asked(request, request.target))
         await pass_back(upstream, request, reply)

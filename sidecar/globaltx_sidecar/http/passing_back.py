@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from globaltx_sidecar.http1.connection import Reply
     from globaltx_sidecar.http1.exchange import Request
 
+_END = b"\r\n\r\n"
+
 
 async def pass_back(
     upstream: Upstream, request: Request, reply: Reply, held: bytes = b"", xid: str = ""
@@ -27,6 +29,9 @@ async def pass_back(
         UpstreamError: its body broke off.
         GoneError: there is no client.
     """
+    if reply.raw and request.takes_raw and not (xid and XID_HEADER in reply.head.names.folded):
+        request.give_on(_with_xid(reply.raw, xid) if xid else reply.raw)
+        return
     try:
         headers = with_trailers(reply.headers)
         if xid:
@@ -41,6 +46,12 @@ async def pass_back(
         request.end(reply.trailers)
     finally:
         reply.close()
+
+
+def _with_xid(raw: bytes, xid: str) -> bytes:
+    """A whole answer with one header more."""
+    end = raw.index(_END) + 2
+    return b"%b%b: %b\r\n%b" % (raw[:end], XID_HEADER.encode(), xid.encode(), raw[end:])
 
 
 def announcer(request: Request) -> Callable[[Head], None]:

@@ -16,25 +16,27 @@ from contextlib import aclosing, nullcontext
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar, get_args
 
+from multidict import CIMultiDict
+
 from globaltx.coordinator.reasons import Reason
 from globaltx.modes.guard_row import Guarded
 from globaltx.values import dataclass
 from globaltx_sidecar.http import states, tunnel
 from globaltx_sidecar.http.answers import Response, refusal
-from globaltx_sidecar.http.asked import Asked, outbound, target_of, upgrade_of, whole_body
+from globaltx_sidecar.http.asked import Asked, target_of, upgrade_of, whole_body
 from globaltx_sidecar.http.filter import Action, Begin, Filter, Pass, Refuse, TakePart, path_of, written_path
 from globaltx_sidecar.http.headers import (
+    KEY_HEADER,
+    SAYS_SOMETHING,
     XID_HEADER,
-    carry_branch,
-    carry_xid,
     drop_outside,
     drop_xid,
     end_to_end,
     step_of,
 )
-from globaltx_sidecar.http.keeping import NotLetThroughError, kept, key_of
+from globaltx_sidecar.http.keeping import CODING_HEADER, NotLetThroughError, kept, key_of
 from globaltx_sidecar.http.outcomes import Outcomes, late
-from globaltx_sidecar.http.passage import Passage, is_nobodys
+from globaltx_sidecar.http.passage import Passage
 from globaltx_sidecar.http.passing_back import announcer, pass_back
 from globaltx_sidecar.http.tries import (
     ANSWER_BYTES_MAX,
@@ -44,7 +46,6 @@ from globaltx_sidecar.http.tries import (
 )
 from globaltx_sidecar.http.under_way import REQUESTS_MAX, UnderWay
 from globaltx_sidecar.http.upstream import UpstreamError
-from globaltx_sidecar.traces import owned
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -66,6 +67,10 @@ Came = TypeVar("Came")
 HOLD_BYTES_MAX = 1024 * 1024
 HOLD_BYTES_ALL = 16 * 1024 * 1024
 """How much all answers that wait for their outcome may hold together; past it they hold nothing more."""
+
+_NO_HEADERS: CIMultiDict[str] = CIMultiDict()
+"""What a request without anything that says something of a transaction is judged by."""
+_UNTRACED = nullcontext()
 
 _log = logging.getLogger(__name__)
 
@@ -130,13 +135,14 @@ class Proxy:
         self.under_way.enter()
         await self.answer(request, self._handle(request))
 
-    def pass_on(self, request: Request, raw: bytes) -> bool:
-        """Pass a request that has come whole on as it came, if nothing is to be done on it."""
-        if self.traces is not None or self.under_way.full or not is_nobodys(request, raw):
+    def pass_on(self, request: Request) -> bool:
+        """Pass a request on as it came, if nothing is to be done on it."""
+        head = request.head
+        if self.traces is not None or self.under_way.full or not SAYS_SOMETHING.isdisjoint(head.names.folded):
             return False
-        if self.filter.find(request.method, request.target) is not None:
+        if self.filter.find(head.method, head.target) is not None:
             return False
-        if not self.upstream.pass_on(request.method, raw, Passage(self, request)):
+        if not self.upstream.pass_on(head.method, request.raw, Passage(self, request)):
             return False
         self.under_way.enter()
         self._counts[Pass].inc()
@@ -167,17 +173,18 @@ class Proxy:
         return await self._judge(request, target, upgrade)
 
     async def _judge(self, request: Request, target: str, upgrade: str) -> Response | None:
-        action = self.filter.judge(request.method, target, request.headers)
+        unmarked = SAYS_SOMETHING.isdisjoint(request.head.names.folded)
+        action = self.filter.judge(request.method, target, _NO_HEADERS if unmarked else request.headers)
         if upgrade and (isinstance(action, Begin) or (isinstance(action, TakePart) and action.route)):
             said = "a WebSocket has no answer that could decide a transaction; leave it out of the routes"
             return _not_supported(said)
         self.count(action)
         if isinstance(action, Refuse):
             return refusal(400, action.reason, action.message)
-        asked = Asked(request, target, outbound(request), upgrade=bool(upgrade))
-        if self.filter.edge:
+        asked = Asked(request, target, upgrade=bool(upgrade))
+        if not unmarked and self.filter.edge:
             drop_outside(asked.headers)
-        elif isinstance(action, Begin):
+        elif not unmarked and isinstance(action, Begin):
             drop_xid(asked.headers)
         request.invite()
         if isinstance(action, Begin):
@@ -185,9 +192,9 @@ class Proxy:
         if isinstance(action, TakePart):
             with self._traced(asked, action.xid, action.route):
                 return await self._take_part(asked, action)
-        if action.bare:
+        if action.bare and not unmarked:
             drop_xid(asked.headers)
-        call = step_of(asked.headers, self.initiator.origin.namespace)
+        call = None if unmarked else step_of(asked.headers, self.initiator.origin.namespace)
         with self._traced(asked):
             return await self._pass_on(asked, call)
 
@@ -200,19 +207,13 @@ class Proxy:
         trace is that of a call, once that has its branch.
         """
         if route is not None and route.tries is not None:
-            return nullcontext()
-        return owned(self.traces, asked.headers, xid)
+            return _UNTRACED
+        return _UNTRACED if self.traces is None else self.traces.entered(asked.headers, xid)
 
     async def _pass_on(self, asked: Asked, step: Guarded | None = None) -> Response | None:
         if asked.upgrade:
             tunnel.ask(asked.headers)
-        response = await self.upstream.send(
-            asked.request,
-            asked.target,
-            asked.headers,
-            upgrade=asked.upgrade,
-            announce=announcer(asked.request),
-        )
+        response = await self.upstream.send(asked, announce=announcer(asked.request))
         if step is not None and (told := self.tries.told(step, response.status)) is not None:
             response.close()
             return told
@@ -224,13 +225,13 @@ class Proxy:
 
     async def _take_part(self, asked: Asked, action: TakePart) -> Response | None:
         xid, route = action.xid, action.route
-        carry_xid(asked.headers, xid)
+        asked.carry_xid(xid)
         if route is None:
             return await self._pass_on(asked)
         if route.tries is None:
             await self.tries.exists(xid)
             return await self._pass_on(asked)
-        key = key_of(asked.request.headers)
+        key = key_of(asked.request.headers) if KEY_HEADER in asked.request.head.names.folded else ""
         body = await whole_body(asked.request)
         try:
             async with (
@@ -258,7 +259,9 @@ class Proxy:
         self, asked: Asked, route: Route, xid: Xid, body: bytes, key: str = ""
     ) -> AbstractAsyncContextManager[Try]:
         names = route.tries.headers if route.tries else ()
-        request = kept(asked.request.method, asked.target, asked.request.headers, body, names)
+        wanted = names or CODING_HEADER in asked.request.head.names.folded
+        headers = asked.request.headers if wanted else _NO_HEADERS
+        request = kept(asked.request.method, asked.target, headers, body, names)
         if request.grpc:
             message = "a call of gRPC comes over HTTP/2, or else its branch could not be called in its way"
             raise NotLetThroughError(501, Reason.REQUEST_NOT_SUPPORTED, message)
@@ -276,9 +279,12 @@ class Proxy:
 
     async def _send_try(self, asked: Asked, this: Try, body: bytes, route: Route) -> Reply:
         operation = operation_of(route)
-        carry_branch(asked.headers, this.id, operation, 1)
-        with owned(self.traces, asked.headers, Guarded.of(this.id, operation)):
-            response = await self.upstream.send(asked.request, asked.target, asked.headers, body)
+        asked.carry_branch(this.id, operation)
+        if self.traces is None:
+            response = await self.upstream.send(asked, body)
+        else:
+            with self.traces.entered(asked.headers, Guarded.of(this.id, operation)):
+                response = await self.upstream.send(asked, body)
         try:
             self.tries.heard(this, operation)
         except NotLetThroughError:
@@ -293,7 +299,7 @@ class Proxy:
             told = await self._requests.answer_of(once, route)
             return _repeated(told, once.xid) if isinstance(told, Answered) else told
         initiated = self.initiator.begin(route, once.xid if once else None)
-        carry_xid(asked.headers, initiated.xid)
+        asked.carry_xid(initiated.xid)
         conduct = self._conduct(asked, route, initiated, body)
         if once is not None:
             conduct = self._conduct_once(conduct, once, initiated)
@@ -327,7 +333,7 @@ class Proxy:
     async def _send(self, asked: Asked, route: Route, xid: Xid, body: bytes | None) -> Reply:
         """Pass the request that has begun a transaction on; it can be a branch of it as well."""
         if body is None:
-            return await self.upstream.send(asked.request, asked.target, asked.headers)
+            return await self.upstream.send(asked)
         async with self._let_through(asked, route, xid, body) as this:
             return await self._send_try(asked, this, body, route)
 
@@ -355,6 +361,10 @@ class Proxy:
         return refused
 
     async def _hold(self, response: Reply) -> bytes:
+        if response.body.ended:
+            whole = response.body.take()
+            self._held_bytes += len(whole)
+            return whole
         held = bytearray()
         try:
             async with aclosing(self.upstream.chunks(response)) as chunks:

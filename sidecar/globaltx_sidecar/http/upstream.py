@@ -9,7 +9,9 @@ from globaltx.coordinator.reasons import Reason
 from globaltx_sidecar.http.headers import OF_TRANSACTIONS
 from globaltx_sidecar.http1 import heads
 from globaltx_sidecar.http1.body import BrokenError
+from globaltx_sidecar.http1.call import IDEMPOTENT, Call
 from globaltx_sidecar.http1.heads import NotSendableError, as_text, chunk, last_chunk, request_head
+from globaltx_sidecar.http1.lost import LostError, SilentError
 from globaltx_sidecar.traces import PARENT_HEADER, STATE_HEADER
 
 if TYPE_CHECKING:
@@ -17,11 +19,11 @@ if TYPE_CHECKING:
 
     from multidict import CIMultiDict
 
+    from globaltx_sidecar.http.asked import Asked
     from globaltx_sidecar.http1.answers import Head
-    from globaltx_sidecar.http1.connection import Connection, LostError, Passage, Reply
-    from globaltx_sidecar.http1.exchange import Request
+    from globaltx_sidecar.http1.connection import Connection, Passage, Reply
     from globaltx_sidecar.http1.heads import Pairs
-    from globaltx_sidecar.http1.pool import Call, Pool
+    from globaltx_sidecar.http1.pool import Pool
     from globaltx_sidecar.http2.calling import Answer
     from globaltx_sidecar.http2.lines import Lines
 
@@ -73,12 +75,8 @@ class Upstream:
 
     async def send(
         self,
-        request: Request,
-        target: str,
-        headers: CIMultiDict[str],
+        asked: Asked,
         body: bytes | None = None,
-        *,
-        upgrade: bool = False,
         announce: Callable[[Head], None] | None = None,
     ) -> Reply:
         """Pass a request on and return the answer's head; its body is still to be read.
@@ -88,6 +86,17 @@ class Upstream:
         Raises:
             UpstreamError: there is no answer.
         """
+        head = asked.head()
+        if head is None:
+            call = self._written(asked, body)
+        else:
+            call = Call(asked.request.method, head, asked.request.body.take() if body is None else body)
+        call.upgrade, call.announce = asked.upgrade, announce
+        return await self._send(call)
+
+    def _written(self, asked: Asked, body: bytes | None) -> Call:
+        """A request whose head is written anew."""
+        request, headers = asked.request, asked.headers
         streamed, chunked = None, False
         trailers: Pairs = []
         if body is None and request.has_body:
@@ -98,10 +107,9 @@ class Upstream:
                 streamed = request.body
         elif body is not None and request.body.trailers:
             chunked, trailers = True, request.body.trailers  # there is no other place for them
-        call = self._call(request.method, target, headers, body, chunked=chunked, trailers=trailers)
+        call = self._call(request.method, asked.target, headers, body, chunked=chunked, trailers=trailers)
         call.streamed = streamed
-        call.upgrade, call.announce = upgrade, announce
-        return await self._send(call)
+        return call
 
     def pass_on(self, method: str, data: bytes, passage: Passage) -> bool:
         """Pass a request on as it came, with nobody waiting for its answer; False: no connection is kept."""
@@ -115,8 +123,7 @@ class Upstream:
         Raises:
             UpstreamError: there is no answer.
         """
-        from globaltx_sidecar.http1.connection import LostError  # noqa: PLC0415  see `_pooled`
-        from globaltx_sidecar.http1.pool import IDEMPOTENT, awaited  # noqa: PLC0415  the same
+        from globaltx_sidecar.http1.pool import awaited  # noqa: PLC0415  see `_pooled`
 
         try:
             return await awaited(connection, answer)
@@ -162,8 +169,6 @@ class Upstream:
         Raises:
             UpstreamError: the body broke off.
         """
-        from globaltx_sidecar.http1.connection import LostError  # noqa: PLC0415  see `_pooled`
-
         try:
             async for piece in reply.body.pieces():
                 yield piece
@@ -185,8 +190,6 @@ class Upstream:
 
         Without a body one may follow; ``chunked``: in chunks.
         """
-        from globaltx_sidecar.http1.pool import Call  # noqa: PLC0415  see `_pooled`
-
         if "Host" not in headers:
             headers["Host"] = self.address
         if chunked:
@@ -213,11 +216,8 @@ class Upstream:
             raise UpstreamError(504, message) from error
 
     async def _send(self, call: Call) -> Reply:
-        from globaltx_sidecar.http1.connection import LostError  # noqa: PLC0415  see `_pooled`
-
-        host, _, port = self.address.rpartition(":")
         try:
-            return await self._pooled().send(call, host, int(port))
+            return await self._pooled().send(call, self.address)
         except LostError as error:
             raise self._unanswered(error) from error
         except OSError as error:
@@ -225,8 +225,6 @@ class Upstream:
             raise UpstreamError(502, message) from error
 
     def _unanswered(self, error: LostError) -> UpstreamError:
-        from globaltx_sidecar.http1.connection import SilentError  # noqa: PLC0415  see `_pooled`
-
         if isinstance(error, SilentError):
             return UpstreamError(504, f"the application at {self.address} did not answer in time")
         if isinstance(error.__cause__, BrokenError):

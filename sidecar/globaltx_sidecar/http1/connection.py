@@ -8,40 +8,45 @@ from typing import TYPE_CHECKING, Protocol, cast
 from globaltx_sidecar.http1.answers import CLOSED, SWITCHING, AnswerReader, End, Head, Switched
 from globaltx_sidecar.http1.body import Body
 from globaltx_sidecar.http1.heads import as_text, by_name, decoded
+from globaltx_sidecar.http1.lost import LostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from multidict import CIMultiDict
 
     from globaltx_sidecar.http1.answers import Event
     from globaltx_sidecar.http1.heads import Pairs
 
 
-class LostError(Exception):
-    """The application gave no whole answer; ``untouched``: nothing of one, by a connection that was kept."""
-
-    def __init__(self, message: str, *, untouched: bool = False) -> None:
-        super().__init__(message)
-        self.untouched = untouched
-
-
-class SilentError(LostError):
-    """The application took too long."""
-
-
 class Reply:
     """An answer: its head, and its body as it comes in.
 
-    ``connection`` is the one that it came by, which is the caller's after a 101.
+    ``connection`` is the one that it came by, which is the caller's after a 101; ``raw`` is all of it as it
+    came, where it may be given on so (`AnswerReader.is_plain`), and empty otherwise.
     """
 
-    __slots__ = ("body", "connection", "headers", "reason", "status")
+    __slots__ = ("_headers", "body", "connection", "head", "raw", "status")
 
-    def __init__(self, head: Head, body: Body, connection: Connection) -> None:
+    def __init__(self, head: Head, body: Body, connection: Connection, raw: bytes = b"") -> None:
+        self.head, self.raw = head, raw
         self.status = head.status
-        self.reason = decoded(head.reason)
-        self.headers = by_name(head.headers)
         self.body = body
         self.connection = connection
+        self._headers: CIMultiDict[str] | None = None
+
+    @property
+    def reason(self) -> str:
+        """What stands behind the status."""
+        return decoded(self.head.reason)
+
+    @property
+    def headers(self) -> CIMultiDict[str]:
+        """The headers as they came, by name."""
+        headers = self._headers
+        if headers is None:
+            headers = self._headers = by_name(self.head.headers)
+        return headers
 
     @property
     def trailers(self) -> list[tuple[str, str]]:
@@ -86,6 +91,7 @@ class Connection(asyncio.Protocol):
         self._answer: asyncio.Future[Reply] | None = None
         self._announce: Callable[[Head], None] | None = None
         self._body: Body | None = None
+        self._raw = b""
         self._passage: Passage | None = None
         self._room = asyncio.Event()
         self._room.set()
@@ -184,14 +190,16 @@ class Connection(asyncio.Protocol):
         self.active_at = self._loop.time()
         self._touched = True
         events = self._reader.feed(data)
+        plain = len(events) > 1 and self._reader.is_plain(data, events)
         passage = self._passage
         if passage is not None:
-            if events and passage.takes and self._reader.is_plain(data, events):
+            if plain and passage.takes:
                 self._passage, self._used = None, True
                 self._over(self)
                 passage.answered(data)
                 return
             self._wait(passage)
+        self._raw = data if plain else b""
         for event in events:
             self._take(event)
         if self._reader.failed:
@@ -253,7 +261,8 @@ class Connection(asyncio.Protocol):
             return  # given up
         self._body = Body(self._transport)
         if not self._answer.done():
-            self._answer.set_result(Reply(head, self._body, self))
+            self._answer.set_result(Reply(head, self._body, self, self._raw))
+            self._raw = b""
         if head.status == SWITCHING:
             self._sent = False  # never to be used for another request
             self._transport.pause_reading()

@@ -26,23 +26,19 @@ _EXPECT, _DATE, _LENGTH = map(istr, ("Expect", "Date", "Content-Length"))
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class GoneError(ConnectionError):
-    """There is no client any more to answer to."""
-
-    def __init__(self) -> None:
-        super().__init__("the client closed the connection")
-
-
 class Request:
     """A request: its head, its body as it comes in, and the way back to who asked.
 
-    An answer is either given whole by `answer`, or by `begin`, `write` and `end`.
+    An answer is either given whole, by `answer` or as it came by `give_on`, or by `begin`, `write` and `end`.
+    ``raw`` is all of the request where it has come whole and may go on in the bytes that it came in
+    (`requests.is_plain`), and empty otherwise.
     """
 
-    __slots__ = ("_connection", "_framing", "_invited", "_left", "answered", "body", "ended", "head")
+    __slots__ = ("_connection", "_framing", "_invited", "_left", "answered", "body", "ended", "head", "raw")
 
     def __init__(self, head: RequestHead, body: Body, connection: Inbound) -> None:
         self.head, self.body = head, body
+        self.raw = b""
         self._connection = connection
         self._framing = Framing.NOTHING
         self._left = 0
@@ -92,7 +88,13 @@ class Request:
 
     def invite(self) -> None:
         """Answer ``Expect: 100-continue``, https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1."""
-        if self._expects and self.has_body and not self.body.ended and self.head.version == "1.1":
+        if (
+            self.head.names.stays
+            and self._expects
+            and self.has_body
+            and not self.body.ended
+            and self.head.version == "1.1"
+        ):
             self._invited = True
             if not self.body.begun:
                 self._connection.write(_CONTINUE)
@@ -126,15 +128,23 @@ class Request:
         self._connection.write(head + self._framed(data))
 
     @property
-    def lasting(self) -> bool:
-        """Whether another request may follow, so that an answer may be given on as it came."""
-        return self._connection.lasting
+    def takes_raw(self) -> bool:
+        """Whether an answer may be given on as it came, if it is plain (`AnswerReader.is_plain`)."""
+        head = self.head
+        plain = head.version == "1.1" and head.method != "HEAD" and not head.upgrade and self.body.ended
+        return plain and self._connection.lasting
 
     def give_on(self, data: bytes) -> None:
-        """Give an answer as it came, for a request that no task has."""
+        """Give an answer as it came.
+
+        Raises:
+            GoneError: there is no client.
+        """
         self.answered = self.ended = True
-        if not self._connection.gone:
-            self._connection.write(data)
+        self._connection.write(data)
+
+    def over(self) -> None:
+        """An answer was given to a request that no task has."""
         self._connection.answered(self)
 
     def go_on(self, handle: Callable[[Request], Awaitable[None]]) -> None:

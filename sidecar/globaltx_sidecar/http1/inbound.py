@@ -15,9 +15,10 @@ from multidict import CIMultiDict
 
 from globaltx_sidecar.http1.answers import End
 from globaltx_sidecar.http1.body import Body, BrokenError
-from globaltx_sidecar.http1.exchange import GoneError, Request
+from globaltx_sidecar.http1.exchange import Request
 from globaltx_sidecar.http1.heads import answer_head
-from globaltx_sidecar.http1.requests import MalformedError, RequestReader
+from globaltx_sidecar.http1.lost import GoneError
+from globaltx_sidecar.http1.requests import MalformedError, RequestReader, is_plain
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -46,10 +47,10 @@ class Owner(Protocol):
         """What answers a request."""
 
     @property
-    def pass_on(self) -> Callable[[Request, bytes], bool]:
-        """What may take a request that has come whole, in these bytes, without a task of its own; else False.
+    def pass_on(self) -> Callable[[Request], bool]:
+        """What may take a request with `Request.raw` without a task of its own; False: it does not.
 
-        It gives the answer by `Request.give_on`, or goes on by `Request.go_on`.
+        It gives the answer by `Request.give_on` and `Request.over`, or goes on by `Request.go_on`.
         """
 
     @property
@@ -263,8 +264,10 @@ class Inbound(asyncio.Protocol):
 
     def _start(self, request: Request) -> None:
         raw = self._reader.as_it_came()
+        if is_plain(request.head, raw):
+            request.raw = raw
         try:
-            passed = bool(raw) and self._owner.pass_on(request, raw)
+            passed = bool(request.raw) and self._owner.pass_on(request)
         except Exception:  # noqa: BLE001  see `_serve`
             self._failed(request)
             self.answered(request)

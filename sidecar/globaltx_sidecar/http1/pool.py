@@ -10,50 +10,16 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from globaltx_sidecar.http1.connection import Connection, LostError, Reply, SilentError
+from globaltx_sidecar.http1.connection import Connection
 from globaltx_sidecar.http1.heads import chunk, last_chunk
+from globaltx_sidecar.http1.lost import LostError, SilentError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from globaltx_sidecar.http1.answers import Head
     from globaltx_sidecar.http1.body import Body
-    from globaltx_sidecar.http1.connection import Passage
-    from globaltx_sidecar.http1.heads import Pairs
+    from globaltx_sidecar.http1.call import Call
+    from globaltx_sidecar.http1.connection import Passage, Reply
 
-IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
-"""https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2"""
 _LOOK_SECONDS = 1.0
-
-
-class Call:
-    """A request as it is sent: its head, and its body as bytes or piece by piece.
-
-    ``trailers`` makes of those that came behind a body those that go on.
-    """
-
-    __slots__ = ("announce", "body", "chunked", "head", "method", "streamed", "trailers", "upgrade")
-
-    def __init__(  # noqa: PLR0913  it is what a request has
-        self,
-        method: str,
-        head: bytes,
-        body: bytes = b"",
-        *,
-        streamed: Body | None = None,
-        chunked: bool = False,
-        trailers: Callable[[Pairs], Sequence[tuple[str, str]]],
-        upgrade: bool = False,
-        announce: Callable[[Head], None] | None = None,
-    ) -> None:
-        self.method, self.head, self.body = method, head, body
-        self.streamed, self.chunked, self.trailers = streamed, chunked, trailers
-        self.upgrade, self.announce = upgrade, announce
-
-    @property
-    def repeatable(self) -> bool:
-        """Whether it may be sent a second time, where nobody knows whether the first one was read."""
-        return self.streamed is None and self.method in IDEMPOTENT
 
 
 class Pool:
@@ -68,8 +34,8 @@ class Pool:
         self._look: asyncio.TimerHandle | None = None
         self._closed = False
 
-    async def send(self, call: Call, host: str, port: int) -> Reply:
-        """Send a request and return its answer once its head is there.
+    async def send(self, call: Call, address: str) -> Reply:
+        """Send a request and return its answer once its head is there; ``address`` is ``<host>:<port>``.
 
         Raises:
             LostError: there is no answer.
@@ -82,7 +48,7 @@ class Pool:
             except LostError as error:
                 if not (error.untouched and call.repeatable):
                     raise
-        return await self._ask(await self._connect(host, port), call)
+        return await self._ask(await self._connect(address), call)
 
     def pass_on(self, method: str, data: bytes, passage: Passage) -> bool:
         """Send a request as it came, if there is a connection; nobody waits for its answer."""
@@ -128,11 +94,12 @@ class Pool:
             connection.abort()
         return None
 
-    async def _connect(self, host: str, port: int) -> Connection:
+    async def _connect(self, address: str) -> Connection:
         loop = asyncio.get_running_loop()
+        host, _, port = address.rpartition(":")
         async with asyncio.timeout(self._connect_seconds):
             _, connection = await loop.create_connection(
-                lambda: Connection(self._keep, self._lost), host, port
+                lambda: Connection(self._keep, self._lost), host, int(port)
             )
         self._open.add(connection)
         if self._look is None:

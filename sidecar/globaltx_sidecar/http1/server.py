@@ -37,7 +37,7 @@ class Http1Server:
     def __init__(
         self,
         handle: Callable[[Request], Awaitable[None]],
-        pass_on: Callable[[Request, bytes], bool],
+        pass_on: Callable[[Request], bool],
         malformed: Callable[[MalformedError], tuple[CIMultiDict[str], bytes]],
         idle_seconds: float,
     ) -> None:

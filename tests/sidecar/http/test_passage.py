@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import asynccontextmanager, closing, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from globaltx_sidecar.http.filter import Pass
-from globaltx_sidecar.http1 import connection as outward
+from globaltx_sidecar.http1 import answers, inbound
+from globaltx_sidecar.http1.lost import SilentError
 from tests.sidecar.eventually import eventually
 from tests.sidecar.http.scene import Scene, Seen, read_request, staged
+from tests.sidecar.http.test_tries import begun
 from tests.sidecar.http1.test_connections import GET, POST, Shop, answered, asking, refused
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ ODD_OK = (
     b"HTTP/1.1 200 Fine by me\r\nX-Odd:1\r\ndAte:  now \r\nSet-Cookie: a\r\nset-cookie: b\r\n"
     b"Content-Length:2\r\n\r\nok"
 )
+POSTED = b"POST /a HTTP/1.1\r\nHost: shop\r\n%b\r\nContent-Length: 4\r\n\r\nbody"
 REQUESTS = {
     "plain": GET,
     "odd": ODD_GET,
@@ -49,11 +53,23 @@ REQUESTS = {
         b"GET /a HTTP/1.1\r\nHost: shop\r\nglobaltx-saga: else.t1\r\n"
         b"globaltx-guard: else.t1 branch step\r\n\r\n"
     ),
+    "posted xid": POSTED % b"globaltx-xid: shop.t1",
+    "posted seed": POSTED % b"X-DBPack-Xid: shop.t1",
+    "posted baggage": POSTED % b"Baggage: a=1,globaltx-xid=shop.t1",
+    "two xids": POSTED % b"globaltx-xid: shop.t1\r\nglobaltx-xid: shop.t2",
+    "one xid twice": POSTED % b"globaltx-xid: shop.t1\r\nglobaltx-xid: shop.t1",
+    "underscore": POSTED % b"xid: shop.t1\r\nglobaltx_xid: shop.t2",
+    "a branch from elsewhere": POSTED % b"xid: shop.t1\r\nglobaltx-branch: x\r\nGlobaltx-Attempt: 7",
+    "key": POSTED % b"xid: shop.t1\r\nIdempotency-Key: 7",
+    "coding": POSTED % b"xid: shop.t1\r\nContent-Encoding: gzip",
     "offer of HTTP/2": (
         b"GET /a HTTP/1.1\r\nHost: shop\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
         b"HTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n"
     ),
 }
+_NEW_XID = re.compile(rb"\b[0-9a-hjkmnp-tv-z]{20}\b")
+_NEW_BRANCH = re.compile(rb"-[0-9a-f]{10}\b")
+PATHS = {"pass": b"/a", "begin": b"/create", "try": b"/accounts/7/debit", "step": b"/rooms/7/book"}
 ANSWERS = {
     "plain": OK,
     "odd": ODD_OK,
@@ -82,26 +98,38 @@ CLOSING = {
 
 
 class Raw:
-    """An application that answers all that comes by one answer, and keeps the bytes that it got."""
+    """An application that keeps the bytes of each request, and answers all but two by the same.
+
+    The first, which has a connection kept, and the one behind the one that matters get another answer.
+    """
 
     def __init__(self, answer: bytes, *, closes: bool = False) -> None:
         self.answer, self.closes = answer, closes
-        self.warm = False
-        self.comes = self.got = b""
+        self.requests: list[bytes] = []
+
+    @property
+    def got(self) -> bytes:
+        """What came behind the first one."""
+        return self.requests[1] if len(self.requests) > 1 else b""
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        comes = b""
         with closing(writer):
             while data := await reader.read(65536):
-                if not self.warm:
-                    self.warm = True
-                    writer.write(OK)
+                comes += data
+                if not ended(comes):
                     continue
-                self.comes += data
-                if ended(self.comes):
-                    self.got, self.comes = self.comes, b""
-                    writer.write(self.answer)
-                    if self.closes:
-                        return
+                self.requests.append(comes)
+                comes = b""
+                match len(self.requests):
+                    case 1:
+                        writer.write(OK)
+                    case 2:
+                        writer.write(self.answer)
+                        if self.closes:
+                            return
+                    case _:
+                        writer.write(OK.replace(b"\r\nok", b"\r\n!!"))
 
 
 class Patient:
@@ -129,16 +157,14 @@ def ended(got: bytes) -> bool:
 async def shown(scene: Scene, application: Raw, request: bytes) -> tuple[bytes, bytes]:
     """What an application gets of a request, and its client of the answer, which is asked for one more."""
     async with asking(scene) as (reader, writer):
-        writer.write(request)
-        await eventually(lambda: bool(application.got))
-        got = application.got
-        application.answer, application.closes = OK.replace(b"\r\nok", b"\r\n!!"), False
-        writer.write(GET.replace(b"Host", b"Connection: close\r\nHost"))
-        return got, await reader.read()
+        writer.write(request + GET.replace(b"Host", b"Connection: close\r\nHost"))
+        gave = await reader.read()
+        return application.got, gave
 
 
 def plainly(message: bytes) -> tuple[bytes, list[tuple[bytes, bytes]], bytes]:
-    """A message as it is understood."""
+    """A message as it is understood, whatever xid and branch were made for it."""
+    message = _NEW_BRANCH.sub(b"-branch", _NEW_XID.sub(b"new", message))
     head, _, body = message.partition(b"\r\n\r\n")
     first, *lines = head.split(b"\r\n")
     pairs = (line.partition(b":") for line in lines)
@@ -146,28 +172,37 @@ def plainly(message: bytes) -> tuple[bytes, list[tuple[bytes, bytes]], bytes]:
     return first, sorted(pair for pair in known if pair[0] != b"host" or pair[1] == b"shop"), body
 
 
-def _cases() -> Iterator[tuple[str, str]]:
-    yield from ((name, "plain") for name in REQUESTS)
-    yield from (("plain", name) for name in (*ANSWERS, *CLOSING))
-    yield from (("body", name) for name in ("odd", "chunks", "announced", "no date"))
+def _cases() -> Iterator[tuple[str, str, str]]:
+    yield from (("pass", name, "plain") for name in REQUESTS)
+    yield from (("pass", "plain", name) for name in (*ANSWERS, *CLOSING))
+    yield from (("pass", "body", name) for name in ("odd", "chunks", "announced", "no date"))
+    for path in ("begin", "try", "step"):
+        yield from ((path, name, "plain") for name in REQUESTS if REQUESTS[name].startswith(b"POST"))
+        yield from ((path, "body", name) for name in (*ANSWERS, *CLOSING))
 
 
-@pytest.mark.parametrize(("request_", "answer"), [*_cases()])
+@pytest.mark.parametrize(("path", "request_", "answer"), [*_cases()])
 async def test_what_goes_on_as_it_came_means_what_it_would_have_meant(
-    request_: str, answer: str, monkeypatch: pytest.MonkeyPatch
+    path: str, request_: str, answer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = ANSWERS.get(answer) or CLOSING[answer]
+    request = REQUESTS[request_].replace(b"/a", PATHS[path])
     seen = []
     for as_it_comes in (False, True):
         application = Raw(told, closes=answer in CLOSING)
         async with staged(application) as scene:
+            await begun(scene)
             await warmed(scene)
-            if not as_it_comes:
-                monkeypatch.setattr(scene.proxy.upstream, "pass_on", lambda *_: False)
-            got, gave = await shown(scene, application, REQUESTS[request_])
+            with monkeypatch.context() as patched:
+                if not as_it_comes:
+                    patched.setattr(inbound, "is_plain", lambda *_: False)
+                    patched.setattr(answers.AnswerReader, "is_plain", lambda *_: False)
+                got, gave = await shown(scene, application, request)
         first, _, second = gave.rpartition(b"HTTP/1.1 200 OK")
-        seen.append((plainly(got), plainly(undated(first)), second.endswith(b"!!")))
+        ends = [each.reason for each in scene.store.decided.values()]
+        seen.append((plainly(got), plainly(undated(first)), second.endswith(b"!!"), ends))
     assert seen[0] == seen[1]
+    assert any(seen[0])
 
 
 async def warmed(scene: Scene) -> None:
@@ -327,7 +362,7 @@ async def test_an_application_that_says_nothing_for_too_long_is_a_504() -> None:
         assert kept is not None
         for each in tuple(kept._open):
             assert each.waits_for_application
-            each.fail(outward.SilentError("it said nothing for too long"))
+            each.fail(SilentError("it said nothing for too long"))
         status, told = refused(b"".join(await answered(reader)))
         slow.go.set()
         assert (status, told["reason"]) == (504, "ApplicationUnavailable")
