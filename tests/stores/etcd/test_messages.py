@@ -33,6 +33,11 @@ def same(ours: bytes, theirs: Message) -> None:
     [
         (requests.put("a", "é"), op(request_put=rpc_pb2.PutRequest(key=b"a", value="é".encode()))),
         (requests.put("a", ""), op(request_put=rpc_pb2.PutRequest(key=b"a"))),
+        (requests.put("a" * 300, ""), op(request_put=rpc_pb2.PutRequest(key=b"a" * 300))),
+        (
+            requests.put("a" * 200, "v" * 20000),
+            op(request_put=rpc_pb2.PutRequest(key=b"a" * 200, value=b"v" * 20000)),
+        ),
         (requests.get("a"), op(request_range=rpc_pb2.RangeRequest(key=b"a"))),
         (requests.get_all("/globaltx/shop/"), op(request_range=rpc_pb2.RangeRequest(**RANGE))),
         (requests.delete("a"), op(request_delete_range=rpc_pb2.DeleteRangeRequest(key=b"a"))),
@@ -43,7 +48,8 @@ def same(ours: bytes, theirs: Message) -> None:
     ],
 )
 def test_operations(ours: bytes, theirs: Message) -> None:
-    same(ours, theirs)
+    same(Txn(success=(ours, ours)).to_bytes(), rpc_pb2.TxnRequest(success=[theirs, theirs]))
+    same(Txn(failure=(ours,)).to_bytes(), rpc_pb2.TxnRequest(failure=[theirs]))
 
 
 COMPARE = rpc_pb2.Compare
@@ -53,6 +59,8 @@ COMPARE = rpc_pb2.Compare
     ("ours", "theirs"),
     [
         (requests.exists("k"), COMPARE(result=COMPARE.GREATER, target=COMPARE.CREATE, key=b"k")),
+        (requests.revision_is("k", 300), COMPARE(target=COMPARE.MOD, key=b"k", mod_revision=300)),
+        (requests.absent("k" * 300), COMPARE(target=COMPARE.CREATE, key=b"k" * 300)),
         (requests.absent("k"), COMPARE(result=COMPARE.EQUAL, target=COMPARE.CREATE, key=b"k")),
         (requests.value_is("k", None), COMPARE(result=COMPARE.EQUAL, target=COMPARE.CREATE, key=b"k")),
         (requests.value_is("k", "v"), COMPARE(target=COMPARE.VALUE, key=b"k", value=b"v")),
@@ -62,7 +70,7 @@ COMPARE = rpc_pb2.Compare
     ],
 )
 def test_comparisons(ours: bytes, theirs: Message) -> None:
-    same(ours, theirs)
+    same(Txn((ours, ours)).to_bytes(), rpc_pb2.TxnRequest(compare=[theirs, theirs]))
 
 
 def test_transactions_within_transactions() -> None:

@@ -7,11 +7,14 @@ The wire format: https://protobuf.dev/programming-guides/encoding/. Which number
 from __future__ import annotations
 
 from dataclasses import field
+from functools import lru_cache
 
 from globaltx.stores.etcd.errors import EtcdUnavailableError
 from globaltx.values import dataclass
 
-_VARINT, _FIXED64, _PIECE, _FIXED32 = 0, 1, 2, 5
+_VARINT, _PIECE = 0, 2
+_FIXED = {1: 8, 5: 4}
+"""The other kinds of fields, and how many bytes they have."""
 _VARINT_BYTES_MAX = 10
 _SIGN = 1 << 63
 _ONE_BYTE = tuple(bytes((value,)) for value in range(0x80))
@@ -36,9 +39,15 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
+@lru_cache(512)
+def head(number: int, size: int) -> bytes:
+    """What stands before bytes, a text or a message of that size; the same few come again and again."""
+    return varint(number << 3 | _PIECE) + varint(size)
+
+
 def piece(number: int, value: bytes) -> bytes:
     """Write a field that holds bytes, a text or a message."""
-    return varint(number << 3 | _PIECE) + varint(len(value)) + value
+    return head(number, len(value)) + value
 
 
 def text(number: int, value: str) -> bytes:
@@ -70,7 +79,8 @@ class Fields:
 
     def text(self, number: int) -> str:
         """A text; bytes that are none come as replacement characters."""
-        return self.piece(number).decode("utf-8", "replace")
+        found = self._pieces.get(number)
+        return found[-1].decode("utf-8", "replace") if found else ""
 
     def pieces(self, number: int) -> list[bytes]:
         """All that a repeated field holds."""
@@ -97,23 +107,31 @@ def read(message: bytes) -> Fields:
     integers: dict[int, int] = {}
     pieces: dict[int, list[bytes]] = {}
     at, end = 0, len(message)
-    while at < end:
-        tag, at = message[at], at + 1
-        if tag >= 0x80:  # noqa: PLR2004
-            tag, at = _varint(message, at - 1)
-        number, kind = tag >> 3, tag & 7
-        if kind == _VARINT:
-            integers[number], at = _varint(message, at)
-            continue
-        if kind == _PIECE:
-            size, at = _varint(message, at)
-            pieces.setdefault(number, []).append(message[at : at + size])
-        elif kind in {_FIXED64, _FIXED32}:
-            size = 8 if kind == _FIXED64 else 4
-        else:
-            told = f"a field of a message is of the kind {kind}"
-            raise MessageError(told)
-        at += size
+    try:
+        while at < end:
+            tag = message[at]
+            at += 1
+            if tag >= 0x80:  # noqa: PLR2004
+                tag, at = _varint(message, at - 1)
+            number, kind = tag >> 3, tag & 7
+            if kind in _FIXED:
+                at += _FIXED[kind]
+                continue
+            value = message[at]
+            at += 1
+            if value >= 0x80:  # noqa: PLR2004  most numbers and sizes are one byte, which needs no call
+                value, at = _varint(message, at - 1)
+            if kind == _PIECE:
+                pieces.setdefault(number, []).append(message[at : at + value])
+                at += value
+            elif kind == _VARINT:
+                integers[number] = value
+            else:
+                told = f"a field of a message is of the kind {kind}"
+                raise MessageError(told)
+    except IndexError as error:
+        told = "a message broke off within a number"
+        raise MessageError(told) from error
     if at > end:
         told = "a message broke off"
         raise MessageError(told)
@@ -121,19 +139,16 @@ def read(message: bytes) -> Fields:
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:
-    """The number that begins there, and where it ends."""
-    try:
-        value = message[at]
-        if value < 0x80:  # noqa: PLR2004
-            return value, at + 1
-        value &= 0x7F
-        for place in range(1, _VARINT_BYTES_MAX):
-            byte = message[at + place]
-            value |= (byte & 0x7F) << 7 * place
-            if byte < 0x80:  # noqa: PLR2004
-                return value & 2 * _SIGN - 1, at + place + 1
-    except IndexError as error:
-        told = "a message broke off within a number"
-        raise MessageError(told) from error
+    """The number that begins there, and where it ends.
+
+    Raises:
+        IndexError: the message ends within it.
+    """
+    value = 0
+    for place in range(_VARINT_BYTES_MAX):
+        byte = message[at + place]
+        value |= (byte & 0x7F) << 7 * place
+        if byte < 0x80:  # noqa: PLR2004
+            return value & 2 * _SIGN - 1, at + place + 1
     told = f"a number of a message is longer than {_VARINT_BYTES_MAX} bytes"
     raise MessageError(told)

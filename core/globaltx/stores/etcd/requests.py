@@ -1,18 +1,20 @@
 """etcd's transactions and their answers as the bytes that it takes and gives: pure, no IO.
 
 The numbers of the fields are etcd's (api/etcdserverpb/rpc.proto). An operation or a comparison is kept as
-the bytes of its message, since it is written once and then only put into others.
+the bytes of its message, with their number before them, since it is written once and then only put into
+others. What stands before a key or a value depends on how long it is alone, and is kept for the next one.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from globaltx.stores.etcd.protobuf import MessageError, integer, piece, read, text
+from globaltx.stores.etcd.protobuf import MessageError, head, integer, piece, read, text, varint
 from globaltx.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from globaltx.stores.etcd.protobuf import Fields
 
@@ -20,6 +22,8 @@ _EQUAL, _GREATER, _LESS = 0, 1, 2
 _CREATED, _CHANGED, _VALUE = 1, 2, 3
 _RANGE, _PUT, _DELETE, _TXN = 1, 2, 3, 4
 """What kind of operation: the field of ``RequestOp`` and of ``ResponseOp`` that it is in."""
+_COMPARE, _SUCCESS, _FAILURE = b"\x0a", b"\x12", b"\x1a"
+"""What stands before each part of a transaction: that a message is in field 1, 2 or 3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +48,10 @@ class Txn:
 
     def to_bytes(self) -> bytes:
         """The request's message."""
-        parts = [piece(1, each) for each in self.compare]
-        parts += [piece(2, each) for each in self.success]
-        parts += [piece(3, each) for each in self.failure]
-        return b"".join(parts)
+        told = _COMPARE + _COMPARE.join(self.compare) if self.compare else b""
+        if self.success:
+            told += _SUCCESS + _SUCCESS.join(self.success)
+        return told + _FAILURE + _FAILURE.join(self.failure) if self.failure else told
 
     @property
     def weight(self) -> int:
@@ -60,7 +64,7 @@ class Answer:
     """What a transaction answered: which way it went, and one message an operation."""
 
     succeeded: bool
-    responses: tuple[bytes, ...]
+    responses: Sequence[bytes]
 
     def found(self, number: int) -> list[KeyValue]:
         """What the operation of that number, which was a `get`, has found.
@@ -88,7 +92,7 @@ class Answer:
 def answer_of(message: bytes) -> Answer:
     """Read a transaction's answer."""
     told = read(message)
-    return Answer(bool(told.integer(2)), tuple(told.pieces(3)))
+    return Answer(bool(told.integer(2)), told.pieces(3))
 
 
 def key_values(told: Fields) -> list[KeyValue]:
@@ -109,67 +113,99 @@ def after(prefix: str) -> str:
 
 def exists(key: str) -> bytes:
     """Holds when the key is there."""
-    return _compare(key, _GREATER, _CREATED)
+    name = key.encode()
+    return _compare_head(_GREATER, _CREATED, len(name)) + name
 
 
 def absent(key: str) -> bytes:
     """Holds when the key is not there."""
-    return _compare(key, _EQUAL, _CREATED)
+    name = key.encode()
+    return _compare_head(_EQUAL, _CREATED, len(name)) + name
 
 
 def value_is(key: str, value: str | None) -> bytes:
     """Holds when the key has just this value; None: when it is not there."""
-    return absent(key) if value is None else _compare(key, _EQUAL, _VALUE) + piece(7, value.encode())
+    return absent(key) if value is None else _compare(key, _EQUAL, _VALUE, piece(7, value.encode()))
 
 
 def revision_is(key: str, revision: int) -> bytes:
     """Holds when the key was changed in this revision last."""
-    return _compare(key, _EQUAL, _CHANGED) + integer(6, revision)
+    return _compare(key, _EQUAL, _CHANGED, integer(6, revision))
 
 
 def value_below(key: str, value: str) -> bytes:
     """Holds when the key is there and its value comes before the text."""
-    return _compare(key, _LESS, _VALUE) + piece(7, value.encode())
+    return _compare(key, _LESS, _VALUE, piece(7, value.encode()))
 
 
 def value_above(key: str, value: str) -> bytes:
     """Holds when the key is there and its value comes after the text."""
-    return _compare(key, _GREATER, _VALUE) + piece(7, value.encode())
+    return _compare(key, _GREATER, _VALUE, piece(7, value.encode()))
 
 
-def _compare(key: str, result: int, target: int) -> bytes:
-    """What is compared with nothing more is compared with 0."""
-    return integer(1, result) + integer(2, target) + text(3, key)
+def _compare(key: str, result: int, target: int, value: bytes) -> bytes:
+    name = key.encode()
+    return _compare_head(result, target, len(name), len(value)) + name + value
+
+
+@lru_cache(512)
+def _compare_head(result: int, target: int, size: int, value_size: int = 0) -> bytes:
+    """What stands before the key; what is compared with nothing more is compared with 0."""
+    told = integer(1, result) + integer(2, target) + head(3, size)
+    return varint(len(told) + size + value_size) + told
 
 
 def put(key: str, value: str) -> bytes:
     """Write a key."""
-    return piece(_PUT, text(1, key) + text(2, value))
+    name, content = key.encode(), value.encode()
+    if not content:
+        return _of_key_head(_PUT, len(name)) + name
+    told = head(1, len(name)) + name + head(2, len(content)) + content
+    return _head(_PUT, len(told)) + told
 
 
 def get(key: str) -> bytes:
     """Read a key."""
-    return piece(_RANGE, text(1, key))
+    name = key.encode()
+    return _of_key_head(_RANGE, len(name)) + name
 
 
 def get_all(prefix: str) -> bytes:
     """Read every key that begins with the prefix."""
-    return piece(_RANGE, prefix_range(prefix))
+    told = prefix_range(prefix)
+    return _head(_RANGE, len(told)) + told
 
 
 def delete(key: str) -> bytes:
     """Remove a key."""
-    return piece(_DELETE, text(1, key))
+    name = key.encode()
+    return _of_key_head(_DELETE, len(name)) + name
 
 
 def delete_all(prefix: str) -> bytes:
     """Remove every key that begins with the prefix."""
-    return piece(_DELETE, prefix_range(prefix))
+    told = prefix_range(prefix)
+    return _head(_DELETE, len(told)) + told
+
+
+@lru_cache(512)
+def _of_key_head(kind: int, size: int) -> bytes:
+    """What stands before the key of an operation that holds nothing but that."""
+    told = head(1, size)
+    return _head(kind, len(told) + size) + told
+
+
+@lru_cache(512)
+def _head(kind: int, size: int) -> bytes:
+    """What stands before an operation of so many bytes."""
+    told = head(kind, size)
+    return varint(len(told) + size) + told
 
 
 def nested(txn: Txn) -> bytes:
     """A transaction as an operation of another."""
-    return piece(_TXN, txn.to_bytes())
+    told = txn.to_bytes()
+    return _head(_TXN, len(told)) + told
 
 
 def all_of(txns: Iterable[Txn]) -> Txn:
