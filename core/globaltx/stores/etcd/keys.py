@@ -20,8 +20,8 @@ Values are JSON, but an outcome and an end begin with their word, because that i
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
@@ -42,6 +42,7 @@ from globaltx.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
     from globaltx.stores.etcd.requests import KeyValue
     from globaltx.transaction.conflict import Resolution
@@ -87,6 +88,11 @@ class Keys:
         """One of the keys of a branch: ``BRANCH``, ``STARTED``, ``COMPLETED``, ``END`` and so on."""
         return f"{self.transaction(branch.xid)}{what}/{_part(branch.app)}/{_part(branch.resource)}"
 
+    def each_of_branch(self, branch: BranchId, *what: str) -> list[str]:
+        """Several of those."""
+        at, whose = self.transaction(branch.xid), f"/{_part(branch.app)}/{_part(branch.resource)}"
+        return [f"{at}{each}{whose}" for each in what]
+
     def opened_by(self, namespace: str, app: str) -> str:
         """What the keys of an app's open work begin with."""
         return f"{self.prefix}{namespace}/open/{_part(app)}/"
@@ -106,14 +112,15 @@ class Keys:
         return namespace, rest
 
 
-@lru_cache(1024)  # each branch has its parts in several keys
+_is_plain = re.compile(r"[\w.~-]*", re.ASCII).fullmatch
+
+
 def _part(text: str) -> str:
-    return quote(text, safe="")
+    return text if _is_plain(text) else quote(text, safe="")
 
 
-def write_begin(transaction: GlobalTransaction) -> str:
-    """Write a transaction's birth; ``begun_at`` must be set."""
-    assert transaction.begun_at is not None  # noqa: S101  the store sets it
+def write_begin(transaction: GlobalTransaction, born: datetime) -> str:
+    """Write a transaction's birth."""
     return _json(
         {
             "initiator": transaction.initiator,
@@ -121,7 +128,7 @@ def write_begin(transaction: GlobalTransaction) -> str:
             "policy": transaction.policy,
             "timeoutSeconds": transaction.timeout.total_seconds(),
             "ttlSeconds": transaction.ttl.total_seconds(),
-            "begunAt": format_time(transaction.begun_at),
+            "begunAt": format_time(born),
         }
         | ({"begunBy": transaction.begun_by} if transaction.begun_by else {})
         | ({"notify": write_notify(transaction.notify)} if transaction.notify else {})

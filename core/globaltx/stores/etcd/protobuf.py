@@ -104,6 +104,15 @@ def read(message: bytes) -> Fields:
     Raises:
         MessageError: it is none.
     """
+    return Fields(*fields(message))
+
+
+def fields(message: bytes) -> tuple[dict[int, int], dict[int, list[bytes]]]:
+    """The same as it is within `Fields`: the numbers, and the pieces.
+
+    Raises:
+        MessageError: it is none.
+    """
     integers: dict[int, int] = {}
     pieces: dict[int, list[bytes]] = {}
     at, end = 0, len(message)
@@ -119,8 +128,11 @@ def read(message: bytes) -> Fields:
                 continue
             value = message[at]
             at += 1
-            if value >= 0x80:  # noqa: PLR2004  most numbers and sizes are one byte, which needs no call
-                value, at = _varint(message, at - 1)
+            if value >= 0x80:  # noqa: PLR2004  most numbers and sizes have one byte or two, which need no call
+                value = value & 0x7F | message[at] << 7
+                at += 1
+                if value >= 0x4000:  # noqa: PLR2004
+                    value, at = _varint(message, at - 2)
             if kind == _PIECE:
                 pieces.setdefault(number, []).append(message[at : at + value])
                 at += value
@@ -135,7 +147,7 @@ def read(message: bytes) -> Fields:
     if at > end:
         told = "a message broke off"
         raise MessageError(told)
-    return Fields(integers, pieces)
+    return integers, pieces
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from globaltx.stores.etcd.protobuf import MessageError, head, integer, piece, read, text, varint
+from globaltx.stores.etcd.protobuf import MessageError, fields, head, integer, piece, read, text, varint
 from globaltx.values import dataclass
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ _RANGE, _PUT, _DELETE, _TXN = 1, 2, 3, 4
 """What kind of operation: the field of ``RequestOp`` and of ``ResponseOp`` that it is in."""
 _COMPARE, _SUCCESS, _FAILURE = b"\x0a", b"\x12", b"\x1a"
 """What stands before each part of a transaction: that a message is in field 1, 2 or 3."""
+_EMPTY = (b"",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +87,13 @@ class Answer:
         if len(self.responses) != count:
             told = f"{len(self.responses)} operations were answered, and {count} were asked for"
             raise MessageError(told)
-        return [answer_of(read(each).piece(_TXN)) for each in self.responses]
+        return [answer_of(fields(each)[1].get(_TXN, _EMPTY)[-1]) for each in self.responses]
 
 
 def answer_of(message: bytes) -> Answer:
     """Read a transaction's answer."""
-    told = read(message)
-    return Answer(bool(told.integer(2)), told.pieces(3))
+    integers, pieces = fields(message)
+    return Answer(bool(integers.get(2)), pieces.get(3, ()))
 
 
 def key_values(told: Fields) -> list[KeyValue]:
@@ -102,8 +103,9 @@ def key_values(told: Fields) -> list[KeyValue]:
 
 def key_value(message: bytes) -> KeyValue:
     """Read one key with its value (none: a key that was deleted); bytes that are no text are replaced."""
-    told = read(message)
-    return KeyValue(told.text(1), told.text(5), told.integer(3))
+    integers, pieces = fields(message)
+    key, value = pieces.get(1, _EMPTY)[-1], pieces.get(5, _EMPTY)[-1]
+    return KeyValue(key.decode("utf-8", "replace"), value.decode("utf-8", "replace"), integers.get(3, 0))
 
 
 def after(prefix: str) -> str:

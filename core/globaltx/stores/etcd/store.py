@@ -51,6 +51,7 @@ from globaltx.stores.etcd.keys import (
     InvalidRecordError,
     Keys,
     read_branch,
+    read_decision,
     read_open,
     write_begin,
     write_branch,
@@ -69,7 +70,6 @@ from globaltx.stores.etcd.requests import (
     exists,
     get,
     get_all,
-    nested,
     put,
     revision_is,
     value_above,
@@ -79,7 +79,7 @@ from globaltx.stores.etcd.requests import (
 from globaltx.stores.etcd.watcher import Watcher
 from globaltx.stores.kubernetes.faults import Patience
 from globaltx.transaction.conflict import with_new
-from globaltx.transaction.model import Branch, BranchId
+from globaltx.transaction.model import Branch, BranchId, Decision
 from globaltx.transaction.states import ENDS, Outcome, State
 
 if TYPE_CHECKING:
@@ -93,7 +93,6 @@ if TYPE_CHECKING:
     from globaltx.transaction.calls import Calls
     from globaltx.transaction.conflict import Resolution
     from globaltx.transaction.model import (
-        Decision,
         GlobalTransaction,
         Mode,
         Settlement,
@@ -220,8 +219,8 @@ class EtcdStore:
     async def begin(self, transaction: GlobalTransaction) -> None:
         """See `Store.begin`; one request. Its birth is told by our own clock: etcd has none."""
         self._own(transaction.xid)
-        born = replace(transaction, begun_at=self._utc())
-        await self._patience.with_call(lambda: self._begin(born))
+        born = self._utc()
+        await self._patience.with_call(lambda: self._begin(transaction, born))
 
     async def join(
         self, branch: BranchId, mode: Mode, calls: Calls | None = None, *, started: bool = False
@@ -326,38 +325,39 @@ class EtcdStore:
             except InvalidRecordError as error:
                 _log.warning("%s", error)
 
-    async def _begin(self, born: GlobalTransaction) -> None:
-        key = self.keys.begin(born.xid)
-        txn = Txn((absent(key),), (put(key, write_begin(born)),), (get_all(self.keys.transaction(born.xid)),))
-        with StoreErrors("begin", born.xid):
-            answer = await self._batches.txn(born.xid, txn)
+    async def _begin(self, transaction: GlobalTransaction, born: datetime) -> None:
+        xid = transaction.xid
+        key, everything = self.keys.begin(xid), get_all(self.keys.transaction(xid))
+        txn = Txn((absent(key),), (put(key, write_begin(transaction, born)),), (everything,))
+        with StoreErrors("begin", xid):
+            answer = await self._batches.txn(xid, txn)
             if answer.succeeded:
                 return
-            found = record_of(self.keys, born.xid, answer.found(0)).snapshot()
-        if found is None or not born.same_begin(found.transaction):
+            found = record_of(self.keys, xid, answer.found(0)).snapshot()
+        if found is None or not transaction.same_begin(found.transaction):
             by = found.transaction.initiator if found else "somebody"
-            message = f"{born.xid} was begun by {by} already"
+            message = f"{xid} was begun by {by} already"
             raise XidTakenError(message)
 
     async def _join(self, branch: Branch) -> Branch:
-        xid, key = branch.id.xid, self.keys.of_branch(branch.id, BRANCH)
+        xid, (key, started) = branch.id.xid, self.keys.each_of_branch(branch.id, BRANCH, STARTED)
         begin, decision = self.keys.begin(xid), self.keys.decision(xid)
-        there = (get(key), get(self.keys.of_branch(branch.id, STARTED)))
-        first = nested(Txn((absent(key),), (put(key, write_branch(branch)),), there))
-        txn = Txn((exists(begin), absent(decision)), (first,), (get(begin), get(decision)))
+        txn = Txn(
+            (exists(begin), absent(decision), absent(key)),
+            (put(key, write_branch(branch)),),
+            (get(begin), get(decision), get(key), get(started)),
+        )
         until, delay = self._clock() + self._begin_wait, _POLL_FIRST
         with StoreErrors("join", branch.id):
             while not (answer := await self._batches.txn(xid, txn)).succeeded:
-                self._refuse_decided(xid, answer)
+                if self._is_open(xid, answer) and (there := answer.found(2)):
+                    stands = read_branch(branch.id, there[0].value)
+                    return replace(stands, started=stands.started or bool(answer.found(3)))
                 if self._clock() + delay > until:
                     raise UnknownTransactionError(xid)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, _POLL_MOST)
-            (mine,) = answer.nested(1)
-            if mine.succeeded:
-                return branch
-            stands = read_branch(branch.id, mine.found(0)[0].value)
-            return replace(stands, started=stands.started or bool(mine.found(1)))
+        return branch
 
     async def _register(self, branch: Branch) -> None:
         key = self.keys.of_branch(branch.id, BRANCH)
@@ -367,25 +367,32 @@ class EtcdStore:
             await self._batches.txn(branch.id.xid, txn)
 
     async def _note(self, branch: BranchId, what: str) -> None:
-        xid, key = branch.xid, self.keys.of_branch(branch, what)
+        xid, (joined, key) = branch.xid, self.keys.each_of_branch(branch, BRANCH, what)
         begin, decision = self.keys.begin(xid), self.keys.decision(xid)
-        compare = (exists(self.keys.of_branch(branch, BRANCH)), absent(decision))
-        first = nested(Txn((absent(key),), (put(key, ""),)))  # a repeat changes no revision
-        txn = Txn(compare, (first,), (get(begin), get(decision)))
+        txn = Txn(
+            (exists(joined), absent(decision), absent(key)),  # a repeat changes no revision
+            (put(key, ""),),
+            (get(begin), get(decision), get(joined), get(key)),
+        )
         with StoreErrors("note", what, branch):
             answer = await self._batches.txn(xid, txn)
-            if not answer.succeeded:
-                self._refuse_decided(xid, answer)
+            if not (answer.succeeded or (self._is_open(xid, answer) and answer.found(2) and answer.found(3))):
                 raise UnknownTransactionError(xid)
 
-    def _refuse_decided(self, xid: Xid, answer: Answer) -> None:
-        record = record_of(self.keys, xid, [*answer.found(0), *answer.found(1)])
-        found = record.snapshot()
-        if found is not None and found.transaction.decision is not None:
-            raise AlreadyDecidedError(xid, found.transaction.decision)
+    def _is_open(self, xid: Xid, answer: Answer) -> bool:
+        """Whether a transaction, whose birth and outcome were read first, was begun.
+
+        Raises:
+            AlreadyDecidedError: its outcome is taken.
+        """
+        begun, decided = answer.found(0), answer.found(1)
+        if begun and decided:
+            raise AlreadyDecidedError(xid, read_decision(xid, decided[0].value))
+        return bool(begun)
 
     async def _decide(self, xid: Xid, decision: Decision) -> tuple[Decision, list[Told]]:
-        key, stands = self.keys.decision(xid), replace(decision, at=self._utc())
+        key = self.keys.decision(xid)
+        stands = Decision(decision.outcome, decision.reason, decision.message, decision.by, self._utc())
         everything = get_all(self.keys.transaction(xid))
         txn = Txn(
             (exists(self.keys.begin(xid)), absent(key)),
@@ -418,7 +425,7 @@ class EtcdStore:
 
     def _telling_of(self, branch: BranchId, told: str) -> Txn:
         key = self.keys.open(branch)
-        there, ended = self.keys.of_branch(branch, BRANCH), self.keys.of_branch(branch, END)
+        there, ended = self.keys.each_of_branch(branch, BRANCH, END)
         return Txn((exists(there), absent(ended), absent(key)), (put(key, told),))
 
     async def _stamp(self, xid: Xid) -> int:
@@ -432,9 +439,9 @@ class EtcdStore:
         return len(untold)
 
     async def _settle(self, branch: BranchId, settlement: Settlement) -> None:
-        there, end = (self.keys.of_branch(branch, each) for each in (BRANCH, END))
+        there, end, conflict = self.keys.each_of_branch(branch, BRANCH, END, CONFLICT)
         done = put(end, write_settlement(settlement))
-        over = (delete(self.keys.open(branch)), delete(self.keys.of_branch(branch, CONFLICT)))
+        over = (delete(self.keys.open(branch)), delete(conflict))
         compare = (exists(there), absent(end), self._outcome_is(branch.xid, settlement.state))
         txn = Txn(compare, (done, *over), (get_all(self.keys.transaction(branch.xid)),))
         with StoreErrors("settle", branch):
@@ -500,9 +507,9 @@ class EtcdStore:
             EtcdUnavailableError: they have; repeat the call.
         """
         of = (branch.app, branch.resource)
-        end, conflict, decided = (self.keys.of_branch(branch, each) for each in (END, CONFLICT, RESOLUTIONS))
+        there, end, conflict, decided = self.keys.each_of_branch(branch, BRANCH, END, CONFLICT, RESOLUTIONS)
         compare = (
-            exists(self.keys.of_branch(branch, BRANCH)),
+            exists(there),
             absent(end),
             value_is(conflict, record.conflicts.get(of)),
             value_is(decided, record.resolutions.get(of)),
