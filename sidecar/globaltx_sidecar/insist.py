@@ -7,6 +7,7 @@ import random
 from typing import TYPE_CHECKING, TypeVar
 
 from globaltx.stores.base import StoreUnavailableError
+from globaltx.stores.deadlines import Within
 from globaltx.stores.kubernetes.watcher import Backoff
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ async def insist(call: Callable[[], Awaitable[T]], bound_seconds: float) -> T:
     failures = 0
     last: StoreUnavailableError | None = None
     try:
-        async with asyncio.timeout(bound_seconds):
+        with Within(bound_seconds):
             while True:
                 try:
                     return await call()

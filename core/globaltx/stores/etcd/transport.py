@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from globaltx.http2_frames import PeerError
+from globaltx.stores.deadlines import Within
 from globaltx.stores.etcd import headers, messages
 from globaltx.stores.etcd.connection import connect
 from globaltx.stores.etcd.errors import (
@@ -85,8 +86,9 @@ class Transport:
         """
         member, began = self._member, asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(self._timeout), self._slots:
-                return await self._authorized(method, lambda: self._whole(method, message))
+            with Within(self._timeout):
+                async with self._slots:
+                    return await self._authorized(method, lambda: self._whole(method, message))
         except TimeoutError as error:
             raise self._late(method, member, began) from error
 
