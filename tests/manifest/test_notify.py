@@ -49,7 +49,7 @@ def test_a_transaction_is_read_as_it_was_written() -> None:
     resource = transaction_to_resource(TRANSACTION)
     assert list(problems(transaction_schema.spec(), resource["spec"])) == []
     assert transaction_from_resource(resource) == replace(TRANSACTION, begun_at=None)
-    told = keys.write_begin(TRANSACTION)
+    told = keys.write_begin(TRANSACTION, NOW)
     assert keys.read_begin(TRANSACTION.xid, told, None) == TRANSACTION
 
 

@@ -146,7 +146,9 @@ class Connection(asyncio.Protocol):
 
     def _flush(self) -> None:
         """Send what there is to say once all that is ready to run has run: a write costs more than a call."""
-        if self._flushing is None:
+        if self._flushing is not None:
+            return
+        if self._talk.has_to_say or (self._pong is None and self._talk.owes_pongs):
             self._flushing = self._loop.call_soon(self._write)
 
     def _write(self, *, pongs: bool = False) -> None:

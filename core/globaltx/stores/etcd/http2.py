@@ -109,6 +109,11 @@ class Conversation:
         return not self.leaving and len(self.calls) < self._streams_max and self._next < NUMBER_MAX
 
     @property
+    def has_to_say(self) -> bool:
+        """Whether there is anything to `take` beside answers to pings."""
+        return bool(self._out)
+
+    @property
     def owes_pongs(self) -> bool:
         """Whether the peer waits for the answer to a ping."""
         return bool(self._pongs)
@@ -211,24 +216,33 @@ class Conversation:
             call.allowed, call.owed = call.allowed + call.owed, 0
 
     def _headers(self, came: Frame) -> None:
-        self._of(came.stream)
-        self._gather(came.stream, came.flags, content(came), came.flags)
+        call = self._of(came.stream)
+        if came.flags & END_HEADERS:
+            self._whole(call, came.flags, content(came))
+        else:
+            self._gather(came.stream, came.flags, content(came))
 
     def _continued(self, came: Frame) -> None:
         if self._block is None or came.stream != self._block[0]:
             text = "headers go on that have not begun"
             raise PeerError(text)
         stream, flags, block = self._block
-        self._gather(stream, flags, block + came.payload, came.flags)
+        block += came.payload
+        if came.flags & END_HEADERS:
+            self._block = None
+            self._whole(self._of(stream), flags, block)
+        else:
+            self._gather(stream, flags, block)
 
-    def _gather(self, stream: int, flags: int, block: bytes, latest: int) -> None:
-        self._block = None
-        if len(block) > headers.BLOCK_BYTES_MAX:
-            text = f"headers are longer than {headers.BLOCK_BYTES_MAX} bytes"
-            raise PeerError(text)
-        if not latest & END_HEADERS:
-            self._block = stream, flags, block
-        elif (call := self._of(stream)) is not None:
+    def _gather(self, stream: int, flags: int, block: bytes) -> None:
+        """Keep the headers of a call that go on in another frame."""
+        _check_block(block)
+        self._block = stream, flags, block
+
+    def _whole(self, call: Call | None, flags: int, block: bytes) -> None:
+        """Take in the headers of a call, which have come whole."""
+        _check_block(block)
+        if call is not None:
             last = bool(flags & END_STREAM)
             call.headers(headers.answer(block), last=last)
             self._after(call, ended=last)
@@ -332,6 +346,12 @@ class Conversation:
             self._send_window -= size
             flags = 0 if call.unsent or call.lasts else END_STREAM
             self._out.append(frame(DATA, flags, call.number, piece))
+
+
+def _check_block(block: bytes) -> None:
+    if len(block) > headers.BLOCK_BYTES_MAX:
+        text = f"headers are longer than {headers.BLOCK_BYTES_MAX} bytes"
+        raise PeerError(text)
 
 
 def _check_window(size: int) -> None:
