@@ -112,6 +112,7 @@ class Keys:
         return namespace, rest
 
 
+_STEP, _LET_THROUGH = f'{{"mode":"{Mode.SAGA}",', ',"started":true}'
 _is_plain = re.compile(r"[\w.~-]*", re.ASCII).fullmatch
 
 
@@ -183,8 +184,16 @@ def read_decision(xid: Xid, value: str) -> Decision:
 
 
 def write_branch(branch: Branch) -> str:
-    """Write that somebody joined, whether that lets its work through, and what was left for the end."""
+    """Write that somebody joined, whether that lets its work through, and what was left for the end.
+
+    The mode is the first in it, and that the work is let through the last (`is_step_let_through`).
+    """
     return _json(_joined(branch) | ({"started": True} if branch.started else {}))
+
+
+def is_step_let_through(value: str) -> bool:
+    """Whether `write_branch` wrote a step of a saga that is let through; it may be by another key, too."""
+    return value.startswith(_STEP) and value.endswith(_LET_THROUGH)
 
 
 def read_branch(id_: BranchId, value: str) -> Branch:

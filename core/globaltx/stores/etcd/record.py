@@ -23,6 +23,7 @@ from globaltx.stores.etcd.keys import (
     RESOLUTIONS,
     STARTED,
     InvalidRecordError,
+    is_step_let_through,
     read_begin,
     read_branch,
     read_decision,
@@ -43,6 +44,15 @@ if TYPE_CHECKING:
 
 Of = tuple[str, str]
 """App and resource of a branch."""
+_KINDS = {
+    BRANCH: "branches",
+    STARTED: "started",
+    COMPLETED: "completed",
+    END: "ends",
+    CONFLICT: "conflicts",
+    RESOLUTIONS: "resolutions",
+}
+"""Where a record has what the keys of a branch hold."""
 
 
 @dataclass(slots=True)
@@ -69,19 +79,9 @@ class Record:
             self.begin = value
         elif what == DECISION:
             self.decision, self.decided_in = value, revision
-        elif (of := self._kind(what)) is not None:
+        elif (kind := _KINDS.get(what)) is not None:
+            of: dict[Of, Any] = getattr(self, kind)
             of[unquote(parts[1]), unquote(parts[2])] = revision if what == COMPLETED else value
-
-    def _kind(self, what: str) -> dict[Of, Any] | None:
-        kinds: dict[str, dict[Of, Any]] = {
-            BRANCH: self.branches,
-            STARTED: self.started,
-            COMPLETED: self.completed,
-            END: self.ends,
-            CONFLICT: self.conflicts,
-            RESOLUTIONS: self.resolutions,
-        }
-        return kinds.get(what)
 
     def rows(self, branch: BranchId) -> Json:
         """The rows in conflict of a branch, and what became of decisions, as fields of a Branch's status."""
@@ -109,6 +109,8 @@ class Record:
         """Whether a branch has followed the outcome."""
         if of in self.ends or self.outcome != Outcome.COMMIT or of not in self.branches:
             return of in self.ends
+        if is_step_let_through(self.branches[of]):
+            return True
         try:
             return self._stands(of, self._joined(of))
         except InvalidRecordError:
@@ -120,8 +122,13 @@ class Record:
         Raises:
             InvalidRecordError: one of the branches is not what we write.
         """
-        places = self._places()
-        joined = {of: self._joined(of) for of in self.branches if of not in self.ends}
+        commits = self.outcome == Outcome.COMMIT
+        joined = {
+            of: self._joined(of)
+            for of, value in self.branches.items()
+            if of not in self.ends and not (commits and is_step_let_through(value))
+        }
+        places = self._places() if joined else {}
         return [
             (BranchId(self.xid, *of), self._told(of, each, places.get(of, 0)))
             for of, each in joined.items()
