@@ -19,9 +19,7 @@ XID_LENGTH_MAX = NAMESPACE_LENGTH_MAX + 1 + NAME_LENGTH_MAX
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _DIGEST_LENGTH = 40
-_TIME_DIGITS = 10
-_RANDOM_DIGITS = 10
-RANDOM_BITS = _RANDOM_DIGITS * 5
+RANDOM_BITS = 50
 
 _LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _XID = re.compile(rf"(?P<namespace>{_LABEL})\.(?P<name>{_LABEL})")
@@ -70,10 +68,20 @@ def xid_of_request(namespace: str, app: str, route: str, caller: str, request_id
     return Xid(namespace, f"r-{hashlib.sha256(parts.encode()).hexdigest()[:_DIGEST_LENGTH]}")
 
 
-def _digits(value: int, count: int) -> str:
-    return "".join(_ALPHABET[value >> shift & 31] for shift in range(5 * (count - 1), -1, -5))
+_PAIRS = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
+
+
+def _digits(value: int) -> str:
+    """Ten digits of five bits each."""
+    return (
+        _PAIRS[value >> 40 & 1023]
+        + _PAIRS[value >> 30 & 1023]
+        + _PAIRS[value >> 20 & 1023]
+        + _PAIRS[value >> 10 & 1023]
+        + _PAIRS[value & 1023]
+    )
 
 
 def new_xid(namespace: str, now_ms: int, randomness: int) -> Xid:
     """Make an xid from the time in milliseconds and ``RANDOM_BITS`` of randomness."""
-    return Xid(namespace, _digits(now_ms, _TIME_DIGITS) + _digits(randomness, _RANDOM_DIGITS))
+    return Xid(namespace, _digits(now_ms) + _digits(randomness))

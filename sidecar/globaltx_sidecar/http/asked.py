@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from globaltx.transaction.calls import BODY_BYTES_MAX
 from globaltx_sidecar.http.filter import origin_form
 from globaltx_sidecar.http.headers import (
+    BAGGAGE_HEADER,
+    BRANCH_HEADERS,
+    SEED_XID_HEADER,
+    XID_HEADER,
     branch_headers,
     carry_branch,
     carry_xid,
@@ -25,7 +29,11 @@ if TYPE_CHECKING:
     from globaltx.transaction.xid import Xid
     from globaltx_sidecar.http1.exchange import Request
 
+    Pairs: TypeAlias = tuple[tuple[str, str], ...]
+
 _END = b"\r\n\r\n"
+_OF_XID = frozenset((XID_HEADER, SEED_XID_HEADER, BAGGAGE_HEADER))
+_OF_BRANCH = frozenset(BRANCH_HEADERS)
 
 
 class Asked:
@@ -61,25 +69,23 @@ class Asked:
 
     def carry_xid(self, xid: Xid) -> None:
         """Put the xid into every header that applications look for."""
-        if self._headers is None and self._add(xid_headers(xid)):
-            return
-        carry_xid(self.headers, xid)
+        if self._headers is not None or not self._add(xid_headers(xid), _OF_XID):
+            carry_xid(self.headers, xid)
 
     def carry_branch(self, branch: BranchId, operation: Operation) -> None:
         """Say which branch it is, and what it asks for, for the first time."""
-        if self._headers is None and self._add(branch_headers(branch, operation, 1)):
-            return
-        carry_branch(self.headers, branch, operation, 1)
+        if self._headers is not None or not self._add(branch_headers(branch, operation, 1), _OF_BRANCH):
+            carry_branch(self.headers, branch, operation, 1)
 
-    def _add(self, pairs: tuple[tuple[str, str], ...]) -> bool:
+    def _add(self, pairs: Pairs, names: frozenset[str]) -> bool:
         """Put these behind its own headers, but for those that it has; not if one of its own is another."""
-        head = self.request.head
-        added = [pair for pair in pairs if pair[0] not in head.names.folded]
-        if len(added) < len(pairs):
-            mine = [pair for pair in pairs if pair[0] in head.names.folded]
-            if any(head.headers.getall(name, ()) != [value] for name, value in mine):
+        mine = names & self.request.head.names.folded
+        if mine:
+            headers = self.request.head.headers
+            if any(name in mine and headers.getall(name, ()) != [value] for name, value in pairs):
                 return False
-        self._added += added
+            pairs = tuple(pair for pair in pairs if pair[0] not in mine)
+        self._added += pairs
         return True
 
 

@@ -61,6 +61,9 @@ class Refuse:
 _AUTHORITY = re.compile(r"^[^:/?#]*://[^/?#]*")
 """What stands before the path where a target names a host: a scheme, and who is asked."""
 
+_FOUND_MAX, _REMEMBERED_LENGTH_MAX = 1024, 256
+"""How many paths are remembered, and how long the target of one may be."""
+
 Action: TypeAlias = Begin | TakePart | Pass | Refuse
 
 
@@ -86,6 +89,8 @@ class Filter:
                 )
                 raise AmbiguousRoutesError(message)
         self._whole = {(route.method, route.path): route for route in self.routes if route.path}
+        self._found: dict[tuple[str, str], Route | None] = {}
+        """What was found for the paths that came, as they are written: the same ones come again and again."""
         self._methods = frozenset(route.method for route in self.routes)
         self._prefixes = tuple(route for route in self.routes if not route.path)
 
@@ -97,7 +102,17 @@ class Filter:
         """
         if method not in self._methods:
             return None
-        written = written_path(target)
+        asked = method, written_path(target)
+        if asked in self._found:
+            return self._found[asked]
+        found = self._look(*asked)
+        if len(target) <= _REMEMBERED_LENGTH_MAX:
+            if len(self._found) >= _FOUND_MAX:
+                self._found.clear()
+            self._found[asked] = found
+        return found
+
+    def _look(self, method: str, written: str) -> Route | None:
         found = self._at(method, unquote(written))
         if found is None and (plainer := plain(written)) != written:
             return self._at(method, unquote(plainer))
@@ -119,7 +134,7 @@ class Filter:
         if self.edge:
             return Pass(bare=True) if route is None else _judged(route, None)
         try:
-            xid = find_xid(headers)
+            xid = find_xid(headers) if headers else None
         except InvalidXidError as error:
             return Pass() if route is None else Refuse(Reason.INVALID_XID, str(error))
         if route is not None:

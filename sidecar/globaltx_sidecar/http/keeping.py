@@ -97,9 +97,10 @@ def kept(method: str, target: str, headers: Headers, body: bytes, names: tuple[s
         NotLetThroughError: it is more than can be kept, or cannot be written down.
     """
     query = target.partition("?")[2].partition("#")[0]
-    every = dict.fromkeys((*names, CODING_HEADER))
-    found = tuple((name, value) for name in every for value in headers.getall(name, ()))
-    values = [query, *(value for _, value in found)]
+    found: tuple[tuple[str, str], ...] = ()
+    if headers:
+        every = dict.fromkeys((*names, CODING_HEADER))
+        found = tuple((name, value) for name in every for value in headers.getall(name, ()))
     large = (
         len(body) > BODY_BYTES_MAX
         or len(query) > QUERY_LENGTH_MAX
@@ -108,7 +109,7 @@ def kept(method: str, target: str, headers: Headers, body: bytes, names: tuple[s
     )
     if large:
         raise too_large()
-    if not all(value.isascii() for value in values):
+    if not query.isascii() or not all(value.isascii() for _, value in found):
         message = "the query and the headers that are kept for the calls must be ASCII"
         raise NotLetThroughError(400, Reason.REQUEST_NOT_SUPPORTED, message)
     return Request(method, query, found, body)

@@ -6,12 +6,10 @@ come, is handled by a task from there on, as it is for all other requests.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from globaltx_sidecar.http.asked import Asked
 from globaltx_sidecar.http.passing_back import announcer, pass_back
-from globaltx_sidecar.http1.lost import GoneError
 
 if TYPE_CHECKING:
     import asyncio
@@ -40,9 +38,7 @@ class Passage:
     def answered(self, data: bytes) -> None:
         """All of the answer is here."""
         self._proxy.under_way.leave()
-        with suppress(GoneError):
-            self._request.give_on(data)
-        self._request.over()
+        self._request.give_back(data)
 
     def announce(self, head: Head) -> None:
         """An answer 1xx."""

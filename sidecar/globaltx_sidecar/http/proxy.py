@@ -49,13 +49,13 @@ from globaltx_sidecar.http.upstream import UpstreamError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
-    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+    from contextlib import AbstractContextManager
 
     from globaltx.coordinator.policy import Route
     from globaltx.transaction.xid import Xid
     from globaltx_sidecar.http.initiator import Initiated, Initiator
     from globaltx_sidecar.http.requests import Once, Requests
-    from globaltx_sidecar.http.tries import Tries, Try
+    from globaltx_sidecar.http.tries import LetThrough, Tries, Try
     from globaltx_sidecar.http.upstream import Upstream
     from globaltx_sidecar.http1.connection import Reply
     from globaltx_sidecar.http1.exchange import Request
@@ -255,9 +255,7 @@ class Proxy:
         await pass_back(self.upstream, asked.request, response, held)
         return None
 
-    def _let_through(
-        self, asked: Asked, route: Route, xid: Xid, body: bytes, key: str = ""
-    ) -> AbstractAsyncContextManager[Try]:
+    def _let_through(self, asked: Asked, route: Route, xid: Xid, body: bytes, key: str = "") -> LetThrough:
         names = route.tries.headers if route.tries else ()
         wanted = names or CODING_HEADER in asked.request.head.names.folded
         headers = asked.request.headers if wanted else _NO_HEADERS

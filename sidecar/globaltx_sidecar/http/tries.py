@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from contextlib import asynccontextmanager
 from dataclasses import field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
@@ -35,8 +34,6 @@ from globaltx_sidecar.http.keeping import NotLetThroughError, calls_of
 from globaltx_sidecar.insist import insist
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from globaltx.coordinator.policy import Route
     from globaltx.stores.base import Store
     from globaltx.transaction.model import BranchId
@@ -100,6 +97,26 @@ class Try:
     """Its guard row says that it was done before."""
 
 
+class LetThrough:
+    """One try on its way; made by `Tries.let_through`."""
+
+    __slots__ = ("_asked", "_mine", "_tries")
+
+    def __init__(self, tries: Tries, xid: Xid, route: Route, path: str, request: Request, key: str) -> None:
+        self._tries = tries
+        self._asked = xid, route, path, request, key
+        self._mine: Try | None = None
+
+    async def __aenter__(self) -> Try:
+        this, first = await self._tries.enter(*self._asked)
+        self._mine = this if first else None
+        return this
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._mine is not None:
+            self._tries.leave(self._mine)
+
+
 class Tries:
     """The tries of this application that go through this sidecar."""
 
@@ -142,39 +159,37 @@ class Tries:
         except StoreError as error:
             raise _refused(error) from error
 
-    @asynccontextmanager
-    async def let_through(
-        self, xid: Xid, route: Route, path: str, request: Request, key: str
-    ) -> AsyncIterator[Try]:
+    def let_through(self, xid: Xid, route: Route, path: str, request: Request, key: str) -> LetThrough:
         """Register the branch of a try, durable on entry; leave when the application has answered.
 
-        A repeat of a try that was answered enters with the answer and must not be passed on.
-
-        Raises:
-            NotLetThroughError: it must not be passed on; the status and the reason are the caller's.
+        A repeat of a try that was answered enters with the answer and must not be passed on. Entry raises
+        `NotLetThroughError` when it must not be passed on; the status and the reason are the caller's.
         """
+        return LetThrough(self, xid, route, path, request, key)
+
+    async def enter(self, xid: Xid, route: Route, path: str, request: Request, key: str) -> tuple[Try, bool]:
+        """The try that this one is, and whether it is the first of its key."""
         mark = f"key {key}" if key else secrets.token_hex(16)
         branch = mode.branch_id(xid, self._app, route.name, mark)
         fingerprint = hashlib.sha256(repr(request).encode()).digest() if key else b""
-        known = await self._first(branch, fingerprint, route)
-        if known is not None:
+        if key and (known := await self._first(branch, fingerprint, route)) is not None:
             if known.answer is None:
                 await self._enter(known, route, path, request)
-            yield known
-            return
+            return known, False
         this = self._remember(Try(branch, bool(key), fingerprint))
         try:
             await self._enter(this, route, path, request)
         except BaseException:
-            this.over.set()
+            self.leave(this)
             self._known.pop(branch, None)  # it was not let through, so its repeat is the first one
             raise
-        try:
-            yield this
-        finally:
-            this.over.set()
-            if not key:
-                self._known.pop(branch, None)
+        return this, True
+
+    def leave(self, this: Try) -> None:
+        """The application has answered it, or never will."""
+        this.over.set()
+        if not this.keyed:
+            self._known.pop(this.id, None)
 
     async def _first(self, branch: BranchId, fingerprint: bytes, route: Route) -> Try | None:
         """The guarded try that this one repeats, when it is over; None: there is none that was let through.

@@ -6,6 +6,7 @@ folded lines, bare carriage returns. What it lets through and a proxy must not i
 
 from __future__ import annotations
 
+from dataclasses import field
 from typing import TypeAlias
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -17,8 +18,9 @@ from globaltx_sidecar.http1.heads import (
     HEAD_BYTES_MAX,
     HEADERS_MAX,
     Pairs,
+    longest,
 )
-from globaltx_sidecar.http1.names import Names, names_of
+from globaltx_sidecar.http1.names import NO_NAMES, Names, names_of
 
 SWITCHING = 101
 CLOSED = "it closed the connection"
@@ -38,11 +40,7 @@ class Head:
     status: int
     reason: bytes
     headers: Pairs
-
-    @property
-    def names(self) -> Names:
-        """What the names of its headers say."""
-        return names_of(self.headers)
+    names: Names = field(default=NO_NAMES, compare=False)
 
     @property
     def announces(self) -> bool:
@@ -158,17 +156,15 @@ class AnswerReader:
         if len(fields) > HEADERS_MAX:
             message = f"more than {HEADERS_MAX} headers"
             raise _RefusedError(message)
-        if len(name) + len(value) > HEAD_BYTES_MAX:
-            message = f"a header of more than {HEAD_BYTES_MAX} bytes"
-            raise _RefusedError(message)
 
     def on_headers_complete(self) -> None:
         """A head is whole."""
         if self._whole:  # of HEAD, whose parser expects a body
             message = "more than was asked for"
             raise _RefusedError(message)
+        self._check()
         status = self._checked_status()
-        head = Head(status, self._reason, self._fields)
+        head = Head(status, self._reason, self._fields, names_of(self._fields))
         if head.announces:
             self._announced += 1
             if self._announced > CONTINUED_MAX:
@@ -195,6 +191,8 @@ class AnswerReader:
         """An answer is whole, or one was announced."""
         if self._whole or (self._status < _FINAL and self._status != SWITCHING):
             return
+        if self._fields:
+            self._check()
         self.keeps = not self._until_end and self._parser.should_keep_alive()
         self._finish()
 
@@ -211,6 +209,12 @@ class AnswerReader:
         self._reason = b""
         self._fields = []
         self._until_end = False
+
+    def _check(self) -> None:
+        """Refuse headers and trailers that are too long, which are only there if much has come."""
+        if self._silent > HEAD_BYTES_MAX and longest(self._fields) > HEAD_BYTES_MAX:
+            message = f"a header of more than {HEAD_BYTES_MAX} bytes"
+            raise _RefusedError(message)
 
     def _finish(self) -> None:
         self._whole = True

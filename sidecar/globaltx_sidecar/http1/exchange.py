@@ -143,9 +143,10 @@ class Request:
         self.answered = self.ended = True
         self._connection.write(data)
 
-    def over(self) -> None:
-        """An answer was given to a request that no task has."""
-        self._connection.answered(self)
+    def give_back(self, data: bytes) -> None:
+        """The same for a request that no task has, if there is a client."""
+        self.answered = self.ended = True
+        self._connection.give_back(self, data)
 
     def go_on(self, handle: Callable[[Request], Awaitable[None]]) -> None:
         """Have it answered by a task after all."""

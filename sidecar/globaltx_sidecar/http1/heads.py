@@ -101,6 +101,11 @@ def _name(raw: bytes) -> istr:
     return name
 
 
+def longest(pairs: Pairs) -> int:
+    """The bytes of the longest header, name and value."""
+    return max([len(name) + len(value) for name, value in pairs], default=0)
+
+
 def decoded(raw: bytes) -> str:
     """A name or a value of a header as text; whatever bytes it has, `encoded` gives the same ones."""
     return raw.decode("utf-8", "surrogateescape")

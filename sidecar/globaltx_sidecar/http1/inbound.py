@@ -50,7 +50,7 @@ class Owner(Protocol):
     def pass_on(self) -> Callable[[Request], bool]:
         """What may take a request with `Request.raw` without a task of its own; False: it does not.
 
-        It gives the answer by `Request.give_on` and `Request.over`, or goes on by `Request.go_on`.
+        It gives the answer by `Request.give_back`, or goes on by `Request.go_on`.
         """
 
     @property
@@ -125,9 +125,12 @@ class Inbound(asyncio.Protocol):
         """Have a request answered by a task."""
         self.task = self._loop.create_task(self._serve(request, handle))
 
-    def answered(self, request: Request) -> None:
-        """A request that no task has was answered."""
-        if self._transport is not None:
+    def give_back(self, request: Request, data: bytes) -> None:
+        """Send all of the answer to a request that no task has."""
+        transport = self._transport
+        if transport is not None:
+            if not transport.is_closing():
+                transport.write(data)  # when it was written `_over` notes
             self._served(request)
 
     def keep_no_longer(self) -> None:
@@ -270,7 +273,8 @@ class Inbound(asyncio.Protocol):
             passed = bool(request.raw) and self._owner.pass_on(request)
         except Exception:  # noqa: BLE001  see `_serve`
             self._failed(request)
-            self.answered(request)
+            if self._transport is not None:
+                self._served(request)
         else:
             if not passed:
                 self.go_on(request, self._owner.handle)
@@ -327,7 +331,9 @@ class Inbound(asyncio.Protocol):
         self._head_at = self._active_at = self._now()
         if not self.gone:
             self._resume()
-            self._take(self._reader.proceed())
+            events = self._reader.proceed()
+            if events or self._reader.failed is not None:
+                self._take(events)
 
     def _leave(self, *, whole: bool = True) -> None:
         """Close; what is still to come of a request is read for a while, or else its answer would be lost."""

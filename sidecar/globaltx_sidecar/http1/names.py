@@ -50,3 +50,6 @@ def names_of(pairs: Pairs) -> Names:
                 _known.clear()
             _known[names] = found
     return found
+
+
+NO_NAMES = names_of([])

@@ -20,6 +20,7 @@ from globaltx_sidecar.http1.heads import (
     by_name,
     decoded,
     encoded,
+    longest,
 )
 from globaltx_sidecar.http1.names import names_of
 
@@ -163,14 +164,13 @@ class RequestReader:
         fields.append((name, value.rstrip(_BLANKS)))
         if len(fields) > HEADERS_MAX:
             raise MalformedError(TOO_LARGE, f"more than {HEADERS_MAX} headers")
-        if len(name) + len(value) > HEAD_BYTES_MAX:
-            raise MalformedError(TOO_LARGE, f"a header of more than {HEAD_BYTES_MAX} bytes")
 
     def on_headers_complete(self) -> None:
         """A head is whole."""
         if self._skips:
             self._fields = []
             return
+        self._check()
         head = self._head()
         self._in_body = head.has_body
         self._url, self._fields, self._silent = b"", [], 0
@@ -187,6 +187,8 @@ class RequestReader:
         """A request is whole, unless the parser takes what follows for another protocol."""
         if self._in_body and self._parser.should_upgrade():
             return
+        if self._fields:
+            self._check()
         self._events.append(End(self._fields))
         self._fields, self._tail, self._silent = [], b"", 0
         self._in_body = self._skips = False
@@ -241,6 +243,11 @@ class RequestReader:
             left = self._left
             self._parser.feed_data(_BEGIN_LENGTH % left if left else _BEGIN_CHUNKS)
             self._url = b""
+
+    def _check(self) -> None:
+        """Refuse headers and trailers that are too long, which are only there if much has come."""
+        if self._silent > HEAD_BYTES_MAX and longest(self._fields) > HEAD_BYTES_MAX:
+            raise MalformedError(TOO_LARGE, f"a header of more than {HEAD_BYTES_MAX} bytes")
 
     def _head(self) -> RequestHead:
         parser, fields = self._parser, self._fields
