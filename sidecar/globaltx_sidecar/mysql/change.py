@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from globaltx.coordinator.reasons import Reason
 from globaltx.stores.base import StoreError
-from globaltx.undo import join, plan
+from globaltx.undo import join, plan, refusal
 from globaltx.undo.forms import Answers, Joined
 from globaltx.undo.shape import NoSuchColumnError, NoSuchTableError
 from globaltx.values import dataclass
 from globaltx_sidecar.commands import Describe, Register
-from globaltx_sidecar.mysql import errors
+from globaltx_sidecar.mysql import errors, names
 from globaltx_sidecar.mysql.autocommit import in_autocommit
 from globaltx_sidecar.mysql.keeping import records_of
 from globaltx_sidecar.mysql.local import LocalTransaction
@@ -148,7 +148,11 @@ def _plan_once(standing: Standing, wanted: Wanted, *, fresh: bool) -> Generator[
 def _shape(
     standing: Standing, wanted: Wanted, table: Table, *, fresh: bool
 ) -> Generator[Step, Any, TableShape]:
-    return (yield from shape_of(standing, table, wanted.settings, fresh=fresh))
+    shape = yield from shape_of(standing, table, wanted.settings, fresh=fresh)
+    if (yield from names.is_temporary(standing, shape.schema, shape.name)):
+        what = f"a change of the temporary table {shape.label}"
+        refusal.refuse(what, "give it another name than the table's, and change it without an xid")
+    return shape
 
 
 def shape_of(

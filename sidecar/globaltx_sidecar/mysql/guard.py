@@ -17,7 +17,7 @@ from globaltx.undo import statement as sql_statement
 from globaltx.undo.forms import Delete, Insert, Joined, Update
 from globaltx.undo.shape import NoSuchTableError
 from globaltx_sidecar.commands import Describe
-from globaltx_sidecar.mysql import batch, errors
+from globaltx_sidecar.mysql import batch, errors, names
 from globaltx_sidecar.mysql.change import Wanted, carry_out
 from globaltx_sidecar.mysql.steps import PassOn, Relay
 from globaltx_sidecar.mysql.travel import returns_rows, unplanned
@@ -106,6 +106,8 @@ def _cannot_meet(standing: Standing, wanted: Wanted) -> Generator[Step, Any, boo
         return True  # a temporary one, or none at all, which the server will say
     except (OSError, StoreError):
         return False  # it is told when the change is planned
+    if (yield from names.is_temporary(standing, shape.schema, shape.name)):
+        return True
     can = shape.engine.lower() == "innodb" and shape.primary_key and not shape.triggers
     return shape.type == "BASE TABLE" and not can
 

@@ -61,6 +61,10 @@ class Standing:
     mariadb: bool = False
     session_track: bool = False
     multi_statements: bool = False
+    chosen: str | None = None
+    """The schema that was chosen last, as far as that was seen, in some spelling; None: not known."""
+    temporary: bool = False
+    """There may be temporary tables, which only this session sees."""
     settings: Settings | None = None
     """None: not known, or something has passed that may have changed them."""
     local: LocalTransaction | None = None
@@ -122,6 +126,7 @@ class Standing:
 
     def selected(self, schema: str | None) -> None:
         """The default schema changed."""
+        self.chosen = schema
         if self.settings is not None:
             self.settings = replace(self.settings, schema=schema)
 
@@ -131,5 +136,5 @@ class Standing:
         self.savepoints = False
         self.settings = None
         self.carried = None
-        self.isolation_doubtful = False
+        self.isolation_doubtful = self.temporary = False
         self.statements.clear()

@@ -19,7 +19,7 @@ from globaltx.undo.literal import Text
 from globaltx.undo.reading import locking_read
 from globaltx.undo.statement import Control, Delete, Insert, Joined, Select, Set, Setting, Update, Verb
 from globaltx_sidecar.commands import Refused
-from globaltx_sidecar.mysql import aftermath, batch, errors, guard, guarding
+from globaltx_sidecar.mysql import aftermath, batch, errors, guard, guarding, names
 from globaltx_sidecar.mysql.change import Wanted, carry_out, pin
 from globaltx_sidecar.mysql.local_commit import commit
 from globaltx_sidecar.mysql.locking_read import Asked, select
@@ -361,7 +361,13 @@ def _execute_without_xid(standing: Standing, prepared: Prepared, packet: Packet)
 def _read_with(
     statement: Select, prepared: Prepared, packet: Packet, settings: Settings
 ) -> tuple[Value, ...]:
-    """The parameters of an execute of a SELECT, as far as they must be known."""
+    """The parameters of an execute of a SELECT, as far as they must be known.
+
+    Raises:
+        RefusedError: it locks rows, and they cannot be, or it means other rows.
+    """
+    if statement.for_update or prepared.global_lock:
+        names.check_schema(prepared, settings)
     if not statement.for_update or not statement.source.parameters:
         return ()
     if prepared.long_data_at_server:
@@ -398,6 +404,7 @@ def _bound(
     if prepared.long_data_at_server:
         details = "its long data was sent before the xid came; begin with the statement that names the xid"
         raise errors.refuse(Reason.STATEMENT_NOT_UNDOABLE, details)
+    names.check_schema(prepared, settings)
     parameters = prepared.values(packet.payload, settings.mode.charset)
     execute = prepared.packets(packet.payload) if returns_rows(change) else None
     prepared.reset()

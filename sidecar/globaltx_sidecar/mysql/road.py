@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from globaltx.undo.sqlcomment import named
+from globaltx_sidecar.mysql import names
 from globaltx_sidecar.mysql.packets import HEADER_LENGTH, PAYLOAD_LENGTH_MAX, Command, statement_id_of
 from globaltx_sidecar.mysql.results import SHAPES, SILENT, Shape
 from globaltx_sidecar.mysql.statements import Prepared
@@ -152,7 +153,9 @@ class Road:
                 self._note_query(packet.lower())
             case Command.STMT_PREPARE:
                 reads = prepared is None and _only_reads(packet)
-                standing.statements.preparing(None if reads else prepared or Prepared(packet[_TEXT_AT:]))
+                prepared = prepared or Prepared(packet[_TEXT_AT:])
+                prepared.schema = standing.chosen
+                standing.statements.preparing(None if reads else prepared)
             case Command.STMT_CLOSE:
                 standing.statements.close(statement_id_of(packet[HEADER_LENGTH:]))
             case Command.STMT_RESET | Command.STMT_SEND_LONG_DATA:
@@ -164,10 +167,12 @@ class Road:
                 standing.lent = False
             case Command.INIT_DB:
                 standing.settings = None
+                standing.chosen = packet[_TEXT_AT:].decode("utf-8", "surrogateescape")
             case Command.RESET_CONNECTION:
                 standing.reset()
             case Command.CHANGE_USER:
                 standing.reset()
+                standing.chosen = None
                 self.left = Command.CHANGE_USER
 
     def _note_query(self, text: bytes) -> None:
@@ -179,6 +184,7 @@ class Road:
             standing.savepoints = standing.savepoints or _SAVEPOINT in text
             standing.guarded = None
             standing.isolation_doubtful = standing.isolation_doubtful or _ISOLATION in text
+            names.note(standing, text[_TEXT_AT:])
             return
         word = _first_word(text, _TEXT_AT)
         if word in _READS:
@@ -206,6 +212,7 @@ class Road:
             if _ISOLATION in text and (b"session" not in text or standing.in_transaction):
                 standing.isolation_doubtful = True
         else:
+            names.note(standing, text[_TEXT_AT:])
             standing.settings = None
             standing.isolation_doubtful = standing.isolation_doubtful or word in {b"call", b"execute"}
             standing.wrote_unhinted = word != b"use" or standing.wrote_unhinted
@@ -232,6 +239,7 @@ class Road:
         if word == _SAVEPOINT:
             self._standing.savepoints = True
         if word not in _WRITES:
+            names.note(self._standing, b"call" if prepared is None else prepared.sql.lower())
             self._standing.guarded = None
             self._standing.settings = None
             self._standing.isolation_doubtful = True

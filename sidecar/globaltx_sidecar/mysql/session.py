@@ -232,6 +232,7 @@ class Session:
                 mariadb=self._login.mariadb,
                 session_track=response.has(Capability.SESSION_TRACK),
                 multi_statements=response.has(Capability.MULTI_STATEMENTS),
+                chosen=response.schema,
             )
             self._begin(standing, deprecate_eof=deprecate_eof)
             self._follower.expect(Shape.AUTHENTICATION)

@@ -53,6 +53,8 @@ class Prepared:
     """The call that its hint asks to guard, or the trace that it names."""
     traced: bool = False
     """Nobody has asked for the guard: it is written where it belongs."""
+    schema: str | None = None
+    """The schema that was chosen when it was prepared, which its names mean; None: not known."""
     lost: bool = False
     """Its text could not be kept, only that it has to do with an xid."""
 
