@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MODES = [
     SqlMode(),
     SqlMode(ansi_quotes=True),
+    SqlMode(oracle=True),
     SqlMode(backslash_escapes=False, auto_value_on_zero=False),
     SqlMode(charset="gbk"),
     SqlMode(charset="latin1", ansi_quotes=True, backslash_escapes=False),
@@ -211,3 +212,9 @@ def test_a_bound_change_keeps_its_own_literals() -> None:
         "source"
     }
     assert [each.source.render(each.rows[0][0]) for each in (one, two)] == ["1", "2"]
+
+
+def test_what_is_remembered_of_one_mode_is_not_said_in_another() -> None:
+    analyses = Analyses(statement.read)
+    for mode in MODES:
+        _check(analyses, b"UPDATE t SET a = 1 WHERE b = 2", mode)

@@ -66,7 +66,8 @@ def settings(source: Source, mode: SqlMode) -> Set:
     """Read a SET statement.
 
     Raises:
-        RefusedError: ``SET STATEMENT ... FOR``, which runs another one, and ``SET PASSWORD``, which commits.
+        RefusedError: ``SET STATEMENT ... FOR``, which runs another one, and ``SET PASSWORD`` and
+            ``SET DEFAULT ROLE``, which commit.
     """
     tokens = significant(source)[1:]
     words = [token.word() for token in tokens]
@@ -75,6 +76,8 @@ def settings(source: Source, mode: SqlMode) -> Set:
             refuse("SET STATEMENT ... FOR", "send the statement by itself")
         case ["PASSWORD", *_]:
             refuse("SET PASSWORD", "run it outside of a global transaction")
+        case ["DEFAULT", "ROLE", *_]:
+            refuse("SET DEFAULT ROLE", "run it outside of a global transaction")
     changes = [change for part in _split(tokens) if (change := _change(part, mode)) is not None]
     return Set(source, tuple(changes))
 

@@ -79,7 +79,7 @@ class Analyses:
 
     def _by_skeleton(self, sql: bytes, text: str, mode: SqlMode) -> Found:
         cut = skeleton.cut(text, mode)
-        key = cut and (mode.ansi_quotes, mode.backslash_escapes, cut.skeleton)
+        key = cut and (mode.ansi_quotes, mode.backslash_escapes, mode.oracle, cut.skeleton)
         pattern = self._patterns.get(key)
         if cut is not None and pattern is not None:
             return pattern.bound(cut.texts, text)

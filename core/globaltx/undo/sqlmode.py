@@ -17,14 +17,16 @@ class UnreadableTextError(ValueError):
 class SqlMode:
     """The settings of a connection that change how its SQL reads.
 
-    ``charset`` is its ``character_set_client``; the three flags follow from its ``sql_mode``
-    (ANSI_QUOTES, NO_BACKSLASH_ESCAPES, NO_AUTO_VALUE_ON_ZERO).
+    ``charset`` is its ``character_set_client``; the flags follow from its ``sql_mode``
+    (ANSI_QUOTES, NO_BACKSLASH_ESCAPES, NO_AUTO_VALUE_ON_ZERO, ORACLE).
     """
 
     charset: str = "utf8mb4"
     ansi_quotes: bool = False
     backslash_escapes: bool = True
     auto_value_on_zero: bool = True
+    oracle: bool = False
+    """MariaDB speaks another language: BEGIN begins a block, TRIM('') is NULL."""
 
     @classmethod
     def of(cls, sql_mode: str, charset: str = "utf8mb4") -> SqlMode:
@@ -35,6 +37,7 @@ class SqlMode:
             ansi_quotes="ANSI_QUOTES" in flags,
             backslash_escapes="NO_BACKSLASH_ESCAPES" not in flags,
             auto_value_on_zero="NO_AUTO_VALUE_ON_ZERO" not in flags,
+            oracle="ORACLE" in flags,
         )
 
     def decode(self, data: bytes) -> str:

@@ -128,6 +128,9 @@ def _statement(source: Source, mode: SqlMode) -> Statement:
         return steering
     if verb == "WITH":
         verb = _behind_with(source)
+    locks = any(locking in " ".join(words) for locking in _LOCKING)
+    if mode.oracle and (verb in _VERBS or (locks and verb == "SELECT")):
+        refuse(f"{verb} under sql_mode ORACLE", "leave ORACLE out of the session's sql_mode")
     if verb in _VERBS:
         # Only here, and only now: sqlglot takes 8 MiB, and most sidecars rest.
         from globaltx.undo import grammar  # noqa: PLC0415
@@ -137,7 +140,7 @@ def _statement(source: Source, mode: SqlMode) -> Statement:
         return control.settings(source, mode)
     control.check_xid_variable(source)
     if verb == "SELECT" or _is_bare(source):
-        return Select(source, for_update=any(locking in " ".join(words) for locking in _LOCKING))
+        return Select(source, for_update=locks)
     return _passed_on(source, verb, words)
 
 

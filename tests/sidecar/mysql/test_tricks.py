@@ -329,6 +329,31 @@ def test_settings_that_change_what_statements_mean(proxy: Proxy, setting: str) -
     no_change_is_bare(proxy.place)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE {} FROM spaced",
+        "UPDATE {} spaced SET note = 'x'",
+        "INSERT {} INTO spaced VALUES (2, '')",
+        "SELECT {} * FROM spaced FOR UPDATE",
+    ],
+)
+@pytest.mark.parametrize("begin", ["SELECT 1", "START TRANSACTION"])
+def test_another_language_is_refused(proxy: Proxy, server: Server, begin: str, change: str) -> None:
+    """There the images of a CHAR without characters would be NULL, and BEGIN begins a block."""
+    if server.kind != "MariaDB":
+        pytest.skip("only MariaDB speaks it")
+    proxy.place.run("CREATE TABLE spaced (id INT PRIMARY KEY, note CHAR(9) NOT NULL)")
+    proxy.place.run("INSERT INTO spaced VALUES (1, '')")
+    with proxy.connect() as connection:
+        run(connection, "SET sql_mode = 'ORACLE'")
+        run(connection, begin)
+        refuses(connection, change.format(hint(proxy.begin())))
+        run(connection, "SELECT * FROM spaced FOR UPDATE")
+        run(connection, "COMMIT")
+    assert proxy.place.rows("SELECT * FROM spaced") == [(1, "")]
+
+
 @pytest.mark.parametrize("end", ["commit work", "/* x */ COMMIT -- y", "COMMIT AND CHAIN", "commit release"])
 def test_every_commit_takes_the_records_along(proxy: Proxy, end: str) -> None:
     xid = proxy.begin()
@@ -349,6 +374,9 @@ def test_every_commit_takes_the_records_along(proxy: Proxy, end: str) -> None:
         "LOCK TABLES item WRITE",
         "CREATE TABLE t (a INT)",
         "SET PASSWORD = ''",
+        "SET DEFAULT ROLE NONE",
+        "SET DEFAULT ROLE NONE TO CURRENT_USER()",
+        "SET DEFAULT ROLE NONE FOR CURRENT_USER()",
         "ANALYZE TABLE item",
     ],
 )
