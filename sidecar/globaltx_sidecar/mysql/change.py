@@ -237,7 +237,8 @@ def _locks_gaps(standing: Standing) -> Generator[Step, Any, bool]:
         return standing.local.locks_gaps
     arrived = yield from ask(standing, single(_ISOLATION))
     end_of(arrived)
-    levels = {row[1] for row in arrived.results[-1].rows}
+    # A session may have chosen two bytes a character, or four, for what it is told.
+    levels = {row[1] and row[1].replace(b"\0", b"") for row in arrived.results[-1].rows}
     locks_gaps = bool(levels) and levels <= _LOCK_GAPS and not standing.isolation_doubtful
     if standing.local is not None:
         standing.local.locks_gaps = locks_gaps

@@ -37,6 +37,8 @@ _WRITES: Final = frozenset({b"insert", b"update", b"delete", b"replace"})
 _ENDS: Final = frozenset({b"commit", b"begin", b"start", b"rollback"})
 _SETTINGS: Final = (b"char", b"names", b"mode")
 """One of these stands in every SET that changes how SQL is read."""
+_TO: Final = re.compile(rb"\bto\b").search
+"""Stands in every ROLLBACK that ends nothing."""
 _SAVEPOINT: Final = b"savepoint"
 _ISOLATION: Final = b"isolation"
 """Stands in every SET of an isolation level."""
@@ -192,7 +194,7 @@ class Road:
         if word in _WRITES:
             standing.wrote_unhinted = True
         elif word in _ENDS:
-            if b" to" not in text:
+            if not _TO(text):
                 standing.wrote_unhinted = standing.savepoints = False
                 standing.guarded = None  # there may be another local transaction from here on
                 if word in {b"commit", b"rollback"} and b"chain" not in text:

@@ -88,7 +88,11 @@ Step: TypeAlias = (
 )
 Work: TypeAlias = Generator[Step, Any, None]
 
-_SETTINGS: Final = b"SELECT HEX(CONVERT(DATABASE() USING utf8mb4)), @@character_set_client, @@sql_mode"
+_SETTINGS: Final = (
+    b"SELECT CAST(HEX(CONVERT(DATABASE() USING utf8mb4)) AS BINARY), CAST(@@character_set_client AS BINARY),"
+    b" CAST(@@sql_mode AS BINARY)"
+)
+"""As bytes, which no ``character_set_results`` changes on the way."""
 ROLLBACK: Final = b"ROLLBACK AND NO CHAIN NO RELEASE"
 COMMIT: Final = b"COMMIT AND NO CHAIN NO RELEASE"
 """Whole, so that no completion_type of the application changes what ours mean."""

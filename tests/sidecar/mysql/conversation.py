@@ -84,7 +84,7 @@ _SIMPLER = (
         "<noted image>",
     ),
     (re.compile(r"SELECT (?:(?!; ).)* FOR UPDATE(?=; )"), "<image>"),
-    (re.compile(r"SELECT HEX\(CONVERT\(DATABASE\(\) .*"), "<settings>"),
+    (re.compile(r"SELECT CAST\(HEX\(CONVERT\(DATABASE\(\) .*"), "<settings>"),
     (re.compile(r"SELECT @globaltx_holder.*"), "<holder>"),
     (re.compile(r" AND NO CHAIN NO RELEASE"), " <only>"),
 )

@@ -329,6 +329,27 @@ def test_settings_that_change_what_statements_mean(proxy: Proxy, setting: str) -
     no_change_is_bare(proxy.place)
 
 
+@pytest.mark.parametrize("charset", ["ucs2", "utf16", "utf32", "latin1", "NULL"])
+def test_a_session_that_wants_its_answers_in_another_character_set(proxy: Proxy, charset: str) -> None:
+    xid = proxy.begin()
+    with proxy.connect() as connection:
+        run(connection, f"SET character_set_results = {charset}")
+        run(connection, f"UPDATE {hint(xid)} item SET amount = 5 WHERE id = 1")
+        run(connection, "BEGIN")
+        run(connection, f"INSERT {hint(xid)} IGNORE INTO item VALUES (3, 'peg', 1), (4, 'peg', 1)")
+        run(connection, "COMMIT")
+    assert [key for _, key, _, _ in undo(proxy.place)] == ["1", "4"]
+
+
+@pytest.mark.parametrize("between", [" ", "\t", "\n", "/**/", " WORK\t"])
+def test_what_was_written_before_a_savepoint_stays_known(proxy: Proxy, between: str) -> None:
+    with proxy.connect(autocommit=False) as connection:
+        run(connection, "UPDATE item SET amount = 5 WHERE id = 1")
+        run(connection, "SAVEPOINT a")
+        run(connection, f"ROLLBACK{between}TO a")
+        refuses(connection, f"UPDATE {hint(proxy.begin())} item SET amount = 6 WHERE id = 2")
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -114,6 +114,26 @@ def test_who_changes_the_user_chooses_anew(proxy: Proxy, elsewhere: str) -> None
     assert items(proxy.place) == ITEMS
 
 
+def test_a_cascade_into_another_schema_is_seen_with_a_right_there(
+    proxy: Proxy, server: Server, elsewhere: str
+) -> None:
+    """What `docs/limits.md` says: REFERENCES is enough. (The tests' account has all rights there.)"""
+    place = proxy.place
+    server.execute(
+        f"REVOKE ALL ON {elsewhere}.* FROM '{ACCOUNT}'@'%';"
+        f"GRANT REFERENCES ON {elsewhere}.* TO '{ACCOUNT}'@'%';"
+        f"CREATE TABLE {elsewhere}.part (id INT PRIMARY KEY, item BIGINT,"
+        f" FOREIGN KEY (item) REFERENCES {place.schema}.item (id) ON DELETE CASCADE)"
+    )
+    with (
+        proxy.connect() as connection,
+        pytest.raises(pymysql.MySQLError, match=f"CASCADE in {elsewhere}.part"),
+    ):
+        run(connection, f"DELETE {hint(proxy.begin())} FROM item WHERE id = 1")
+    assert items(place) == ITEMS
+    server.execute(f"DROP TABLE {elsewhere}.part")
+
+
 # Temporary tables
 
 
