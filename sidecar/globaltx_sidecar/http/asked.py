@@ -79,10 +79,10 @@ class Asked:
 
     def _add(self, pairs: Pairs, names: frozenset[str]) -> bool:
         """Put these behind its own headers, but for those that it has; not if one of its own is another."""
-        mine = names & self.request.head.names.folded
+        head = self.request.head
+        mine = names & head.names.folded
         if mine:
-            headers = self.request.head.headers
-            if any(name in mine and headers.getall(name, ()) != [value] for name, value in pairs):
+            if any(name in mine and head.only(name) != value for name, value in pairs):
                 return False
             pairs = tuple(pair for pair in pairs if pair[0] not in mine)
         self._added += pairs

@@ -15,14 +15,12 @@ from globaltx.coordinator.policy import Propagation
 from globaltx.coordinator.reasons import SENTENCES, Reason
 from globaltx.transaction.xid import InvalidXidError
 from globaltx.values import dataclass
-from globaltx_sidecar.http.headers import find_xid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from globaltx.coordinator.policy import Route
     from globaltx.transaction.xid import Xid
-    from globaltx_sidecar.http.headers import Headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +122,8 @@ class Filter:
             return whole
         return next((each for each in self._prefixes if each.method == method and covers(each, path)), None)
 
-    def judge(self, method: str, target: str, headers: Headers) -> Action:
-        """Say what a request means.
+    def judge(self, method: str, target: str, carried: Callable[[], Xid | None]) -> Action:
+        """Say what a request means; ``carried`` finds the xid in it, as `headers.find_xid` does.
 
         A broken xid is refused only where it matters: ``xid`` is a common word, and a request
         that no route claims may use it for something of its own.
@@ -134,7 +132,7 @@ class Filter:
         if self.edge:
             return Pass(bare=True) if route is None else _judged(route, None)
         try:
-            xid = find_xid(headers) if headers else None
+            xid = carried()
         except InvalidXidError as error:
             return Pass() if route is None else Refuse(Reason.INVALID_XID, str(error))
         if route is not None:

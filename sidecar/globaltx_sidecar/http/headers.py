@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from globaltx.modes.tcc import Operation
     from globaltx.transaction.model import BranchId
+    from globaltx_sidecar.http1.requests import RequestHead
 
 Headers: TypeAlias = "CIMultiDict[str] | CIMultiDictProxy[str]"
 
@@ -51,6 +52,7 @@ OF_TRANSACTIONS = frozenset(
 """What says which transaction a request is of, or what it is in there."""
 SAYS_SOMETHING = frozenset((*XID_HEADERS, *BRANCH_HEADERS, SAGA_HEADER, STEP_HEADER, BAGGAGE_HEADER))
 """What says which transaction a request is of, or what a request that no route names is to be asked for."""
+_XID_ALONE = frozenset((XID_HEADER,))
 _NOT_FROM_OUTSIDE = frozenset((XID_HEADER, SEED_XID_HEADER, GUARD_HEADER))
 
 HOP_BY_HOP = tuple(map(istr, names.HOP_BY_HOP))  # its folded form is kept, so that a look-up need not make it
@@ -87,6 +89,15 @@ def find_xid(headers: Headers) -> Xid | None:
         message = f"the request names more than one xid: {', '.join(map(str, sorted(found)))}"
         raise InvalidXidError(message)
     return found.pop() if found else None
+
+
+def xid_of(head: RequestHead) -> Xid | None:
+    """The same, of a head that need not be taken apart for it."""
+    said = SAYS_SOMETHING & head.names.folded
+    if not said:
+        return None
+    text = head.only(XID_HEADER) if said == _XID_ALONE else None
+    return Xid.parse(text) if text else find_xid(head.headers)
 
 
 def xid_headers(xid: Xid) -> tuple[tuple[str, str], ...]:

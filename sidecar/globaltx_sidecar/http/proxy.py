@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import aclosing, nullcontext
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar, get_args
 
@@ -20,6 +21,7 @@ from multidict import CIMultiDict
 
 from globaltx.coordinator.reasons import Reason
 from globaltx.modes.guard_row import Guarded
+from globaltx.stores.deadlines import Within
 from globaltx.values import dataclass
 from globaltx_sidecar.http import states, tunnel
 from globaltx_sidecar.http.answers import Response, refusal
@@ -33,6 +35,7 @@ from globaltx_sidecar.http.headers import (
     drop_xid,
     end_to_end,
     step_of,
+    xid_of,
 )
 from globaltx_sidecar.http.keeping import CODING_HEADER, NotLetThroughError, kept, key_of
 from globaltx_sidecar.http.outcomes import Outcomes, late
@@ -161,20 +164,24 @@ class Proxy:
             self.under_way.leave()
 
     async def _handle(self, request: Request) -> Response | None:
+        marked = not SAYS_SOMETHING.isdisjoint(request.head.names.folded)
+        if request.raw and not marked:
+            return await self._judge(request, request.target, "", marked=False)
         target = target_of(request)
         upgrade = upgrade_of(request)
         if target is None or upgrade not in {"", tunnel.PROTOCOL} or (upgrade and request.has_body):
             asked_for = f"{request.method} {path_of(request.target)}"
             said = f"cannot pass on {asked_for}: no tunnels, no upgrade but to WebSocket (without a body)"
             return _not_supported(said)
-        reservation = states.asked_for(self.filter.routes, request.method, target, request.headers)
-        if reservation is not None:
-            return await states.ask(self.upstream, reservation, target, request.headers)
-        return await self._judge(request, target, upgrade)
+        if marked and request.method == states.METHOD:
+            reservation = states.asked_for(self.filter.routes, request.method, target, request.headers)
+            if reservation is not None:
+                return await states.ask(self.upstream, reservation, target, request.headers)
+        return await self._judge(request, target, upgrade, marked=marked)
 
-    async def _judge(self, request: Request, target: str, upgrade: str) -> Response | None:
-        unmarked = SAYS_SOMETHING.isdisjoint(request.head.names.folded)
-        action = self.filter.judge(request.method, target, _NO_HEADERS if unmarked else request.headers)
+    async def _judge(self, request: Request, target: str, upgrade: str, *, marked: bool) -> Response | None:
+        """Do what a request means; it is ``marked`` if it says anything about a transaction."""
+        action = self.filter.judge(request.method, target, partial(xid_of, request.head))
         if upgrade and (isinstance(action, Begin) or (isinstance(action, TakePart) and action.route)):
             said = "a WebSocket has no answer that could decide a transaction; leave it out of the routes"
             return _not_supported(said)
@@ -182,21 +189,26 @@ class Proxy:
         if isinstance(action, Refuse):
             return refusal(400, action.reason, action.message)
         asked = Asked(request, target, upgrade=bool(upgrade))
-        if not unmarked and self.filter.edge:
-            drop_outside(asked.headers)
-        elif not unmarked and isinstance(action, Begin):
-            drop_xid(asked.headers)
+        if marked:
+            self._drop(asked, action)
         request.invite()
         if isinstance(action, Begin):
             return await self._begin(asked, action.route)
         if isinstance(action, TakePart):
             with self._traced(asked, action.xid, action.route):
                 return await self._take_part(asked, action)
-        if action.bare and not unmarked:
-            drop_xid(asked.headers)
-        call = None if unmarked else step_of(asked.headers, self.initiator.origin.namespace)
+        call = step_of(asked.headers, self.initiator.origin.namespace) if marked else None
         with self._traced(asked):
             return await self._pass_on(asked, call)
+
+    def _drop(self, asked: Asked, action: Action) -> None:
+        """Take out what must go no further of that which says something about a transaction."""
+        if self.filter.edge:
+            drop_outside(asked.headers)
+        elif isinstance(action, Begin):
+            drop_xid(asked.headers)
+        if isinstance(action, Pass) and action.bare:
+            drop_xid(asked.headers)
 
     def _traced(
         self, asked: Asked, xid: Xid | None = None, route: Route | None = None
@@ -232,28 +244,33 @@ class Proxy:
             await self.tries.exists(xid)
             return await self._pass_on(asked)
         key = key_of(asked.request.headers) if KEY_HEADER in asked.request.head.names.folded else ""
-        body = await whole_body(asked.request)
+        trying = self._let_through(asked, route, xid, await whole_body(asked.request), key)
         try:
-            async with (
-                asyncio.timeout(route.timeout.total_seconds()),
-                self._let_through(asked, route, xid, body, key) as this,
-            ):
-                if this.answer is not None:
-                    return _repeated(this.answer)
-                response = await self._send_try(asked, this, body, route)
-                if this.repeated and response.status >= HTTPStatus.BAD_REQUEST:
-                    response.close()
-                    await self.tries.completed(this, route)
-                    this.answer = done_before()
-                    return _repeated(this.answer)
-                held = await self._hold(response) if key else b""
-                self._held_bytes -= len(held)
-                await self._completed(response, this, route)
-                this.answer = _remembered(response, held) if key else None
+            with Within(route.timeout.total_seconds()):
+                told = await self._try(asked, route, trying)
         except TimeoutError as error:
             raise UpstreamError(504, late(route)) from error
-        await pass_back(self.upstream, asked.request, response, held)
+        if isinstance(told, Response):
+            return told
+        await pass_back(self.upstream, asked.request, *told)
         return None
+
+    async def _try(self, asked: Asked, route: Route, trying: LetThrough) -> Response | tuple[Reply, bytes]:
+        """What a try is answered with: an answer made here, or the application's and what was read of it."""
+        async with trying as this:
+            if this.answer is not None:
+                return _repeated(this.answer)
+            response = await self._send_try(asked, this, trying.body, route)
+            if this.repeated and response.status >= HTTPStatus.BAD_REQUEST:
+                response.close()
+                await self.tries.completed(this, route)
+                this.answer = done_before()
+                return _repeated(this.answer)
+            held = await self._hold(response) if this.keyed else b""
+            self._held_bytes -= len(held)
+            await self._completed(response, this, route)
+            this.answer = _remembered(response, held) if this.keyed else None
+            return response, held
 
     def _let_through(self, asked: Asked, route: Route, xid: Xid, body: bytes, key: str = "") -> LetThrough:
         names = route.tries.headers if route.tries else ()
@@ -341,10 +358,9 @@ class Proxy:
         """Carry one transaction from its request to its outcome."""
         said = f"{asked.request.method} {path_of(asked.target)}"
         try:
-            async with asyncio.timeout(route.timeout.total_seconds()):
-                with self._traced(asked, initiated.xid, route):
-                    response = await self._send(asked, route, initiated.xid, body)
-                    held = await self._hold(response)
+            with Within(route.timeout.total_seconds()), self._traced(asked, initiated.xid, route):
+                response = await self._send(asked, route, initiated.xid, body)
+                held = await self._hold(response)
         except UpstreamError as error:
             return await self._abort(initiated, said, error)
         except TimeoutError:

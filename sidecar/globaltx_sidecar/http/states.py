@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from globaltx_sidecar.http.upstream import Upstream
     from globaltx_sidecar.http2.calling import Answer
 
+METHOD = "GET"
+"""By which a state is asked for."""
 _CARRIED = ("content-type", BRANCH_HEADER, OPERATION_HEADER)
 
 
@@ -38,7 +40,7 @@ def asked_for(routes: Iterable[Route], method: str, target: str, headers: Header
 
     Only what a route names as ``state`` is: a GET reaches no other method.
     """
-    if method != "GET" or headers.get(OPERATION_HEADER) != STATE:
+    if method != METHOD or headers.get(OPERATION_HEADER) != STATE:
         return None
     if not is_grpc(headers.get("content-type", "")):
         return None

@@ -100,11 +100,12 @@ class Try:
 class LetThrough:
     """One try on its way; made by `Tries.let_through`."""
 
-    __slots__ = ("_asked", "_mine", "_tries")
+    __slots__ = ("_asked", "_mine", "_tries", "body")
 
     def __init__(self, tries: Tries, xid: Xid, route: Route, path: str, request: Request, key: str) -> None:
         self._tries = tries
         self._asked = xid, route, path, request, key
+        self.body = request.body
         self._mine: Try | None = None
 
     async def __aenter__(self) -> Try:
@@ -312,7 +313,7 @@ async def _first_over(known: Try, fingerprint: bytes, seconds: float) -> None:
 
 
 def _same(mine: Calls, stands: Calls | None) -> None:
-    if stands == mine:
+    if stands is mine or stands == mine:
         return
     if stands is not None and stands.request != mine.request:
         message = "the Idempotency-Key was used for another request of this transaction"

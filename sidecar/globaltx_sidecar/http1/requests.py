@@ -75,6 +75,11 @@ class RequestHead:
             headers = self._headers = by_name(self.pairs)
         return headers
 
+    def only(self, name: str) -> str | None:
+        """The value of a header that is there once, by its name in lower case."""
+        place = self.names.places.get(name)
+        return None if place is None else decoded(self.pairs[place][1])
+
 
 def is_plain(head: RequestHead, raw: bytes) -> bool:
     """Whether a request that has come whole may go on with the bytes that it came in.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from h2.errors import ErrorCodes
@@ -11,7 +12,7 @@ from globaltx.coordinator.reasons import Reason
 from globaltx.modes.guard_row import Guarded
 from globaltx_sidecar.http.answers import Refusal
 from globaltx_sidecar.http.filter import Begin, Refuse, TakePart, path_of
-from globaltx_sidecar.http.headers import carry_branch, carry_xid, drop_outside, drop_xid
+from globaltx_sidecar.http.headers import carry_branch, carry_xid, drop_outside, drop_xid, find_xid
 from globaltx_sidecar.http.under_way import REQUESTS_MAX
 from globaltx_sidecar.http.upstream import UpstreamError
 from globaltx_sidecar.http1.heads import HEADERS_MAX
@@ -101,7 +102,7 @@ class Exchange:
         refused = self._unreadable()
         if refused is not None:
             return refused
-        action = proxy.filter.judge(request.method, request.target, request.headers)
+        action = proxy.filter.judge(request.method, request.target, partial(find_xid, request.headers))
         proxy.count(action)
         if isinstance(action, Refuse):
             return Refusal(400, action.reason, action.message)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +20,7 @@ from globaltx_sidecar.http.filter import (
     Refuse,
     TakePart,
 )
+from globaltx_sidecar.http.headers import find_xid
 
 XID = Xid("shop", "01jd5w3k7mabcdefghjk")
 CREATE = Route("create", path="/v1/order/create")
@@ -75,7 +78,7 @@ def test_a_route_is_found_by_method_and_decoded_path(method: str, target: str, r
     ],
 )
 def test_what_a_request_means(target: str, headers: dict[str, str], action: Action) -> None:
-    assert ROUTES.judge("POST", target, CIMultiDict(headers)) == action
+    assert ROUTES.judge("POST", target, partial(find_xid, CIMultiDict(headers))) == action
 
 
 def propagating(propagation: Propagation, tcc: Tcc | None = None) -> Route:
@@ -108,14 +111,18 @@ def named(action: Action) -> str:
 @pytest.mark.parametrize("propagation", Propagation)
 def test_what_a_route_makes_of_an_xid_and_of_none(propagation: Propagation) -> None:
     routes = Filter([propagating(propagation)])
-    judged = [routes.judge("POST", "/r", CIMultiDict(given)) for given in ({}, {"xid": str(XID)})]
+    judged = [
+        routes.judge("POST", "/r", partial(find_xid, CIMultiDict(given))) for given in ({}, {"xid": str(XID)})
+    ]
     assert tuple(map(named, judged)) == PROPAGATIONS[propagation]
 
 
 @pytest.mark.parametrize("propagation", [Propagation.REQUIRED, Propagation.SUPPORTS, Propagation.MANDATORY])
 def test_a_try_takes_part_at_its_route(propagation: Propagation) -> None:
     route = propagating(propagation, TCC)
-    assert Filter([route]).judge("POST", "/r", CIMultiDict({"xid": str(XID)})) == TakePart(XID, route)
+    assert Filter([route]).judge("POST", "/r", partial(find_xid, CIMultiDict({"xid": str(XID)}))) == TakePart(
+        XID, route
+    )
 
 
 def test_at_the_edge_no_xid_is_believed() -> None:
@@ -125,14 +132,14 @@ def test_at_the_edge_no_xid_is_believed() -> None:
     )
     routes = Filter([required, mandatory], edge=True)
     outside = CIMultiDict({"globaltx-xid": str(XID)})
-    assert routes.judge("POST", "/a", outside) == Begin(required)
-    assert named(routes.judge("POST", "/b", outside)) == "refuse XidRequired"
-    assert routes.judge("POST", "/elsewhere", outside) == Pass(bare=True)
-    assert routes.judge("POST", "/a", CIMultiDict({"xid": "broken"})) == Begin(required)
+    assert routes.judge("POST", "/a", partial(find_xid, outside)) == Begin(required)
+    assert named(routes.judge("POST", "/b", partial(find_xid, outside))) == "refuse XidRequired"
+    assert routes.judge("POST", "/elsewhere", partial(find_xid, outside)) == Pass(bare=True)
+    assert routes.judge("POST", "/a", partial(find_xid, CIMultiDict({"xid": "broken"}))) == Begin(required)
 
 
 def test_a_broken_xid_is_refused_on_a_route() -> None:
-    action = ROUTES.judge("POST", "/v1/order/create", CIMultiDict({"xid": "no"}))
+    action = ROUTES.judge("POST", "/v1/order/create", partial(find_xid, CIMultiDict({"xid": "no"})))
     assert isinstance(action, Refuse)
     assert action.reason == Reason.INVALID_XID
     assert "<namespace>.<name>" in action.message
