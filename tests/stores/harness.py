@@ -25,6 +25,9 @@ from globaltx.transaction.xid import RANDOM_BITS, Xid, new_xid
 
 if TYPE_CHECKING:
     from globaltx.stores.etcd.access import EtcdAccess
+    from globaltx.stores.etcd.asking import Asking
+    from globaltx.stores.etcd.errors import EtcdError
+    from globaltx.stores.etcd.requests import Txn
     from globaltx.stores.kubernetes.access import Access
     from globaltx.transaction.model import Branch
 
@@ -119,6 +122,10 @@ class HookedEtcdClient(EtcdClient):
     def __init__(self, access: EtcdAccess, hook: Hook) -> None:
         super().__init__(access)
         self._hook = hook
+
+    def at_once(self, txn: Txn, over: Callable[[bytes | EtcdError], None]) -> Asking | None:
+        """What is to wait for a hook needs a task."""
+        return super().at_once(txn, over) if self._hook is no_hook else None
 
     async def request(self, method: str, message: bytes) -> bytes:
         await self._hook(method, "before")

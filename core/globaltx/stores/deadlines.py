@@ -8,10 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+
+class Bounded(Protocol):
+    """What may be late."""
+
+    def end(self) -> None:
+        """Time is up."""
 
 
 class Within:
@@ -29,12 +36,13 @@ class Within:
 
     def __enter__(self) -> None:
         """Begin; a task must be running."""
-        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
         if task is None:
             message = "only what a task does can be bounded"
             raise RuntimeError(message)
         self._task, self._cancelling = task, task.cancelling()
-        self._line = _line_of(asyncio.get_running_loop(), self._seconds)
+        self._line = line_of(loop, self._seconds)
         self._line.begin(self)
 
     def __exit__(
@@ -52,19 +60,20 @@ class Within:
         self._task.cancel()
 
 
-class _Line:
+class Line:
     """What is under way with one bound, the oldest first."""
 
     __slots__ = ("_loop", "_seconds", "_timer", "under_way")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
-        self.under_way: dict[Within, float] = {}
+        self.under_way: dict[Bounded, float] = {}
         """Until when."""
         self._loop = loop
         self._seconds = seconds
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self, each: Within) -> None:
+    def begin(self, each: Bounded) -> None:
+        """Count its time from now on; delete it from ``under_way`` when it is over."""
         until = self.under_way[each] = self._loop.time() + self._seconds
         if self._timer is None:
             self._timer = self._loop.call_at(until, self._ring)
@@ -72,14 +81,18 @@ class _Line:
     def _ring(self) -> None:
         self._timer = None
         now = self._loop.time()
-        for each, until in tuple(self.under_way.items()):
+        late = []
+        for each, until in self.under_way.items():
             if until > now:
                 self._timer = self._loop.call_at(until, self._ring)
                 break
-            del self.under_way[each]
-            each.end()
+            late.append(each)
+        for each in late:
+            if self.under_way.pop(each, None) is not None:  # the end of one may be that of another, too
+                each.end()
 
 
 @lru_cache(32)
-def _line_of(loop: asyncio.AbstractEventLoop, seconds: float) -> _Line:
-    return _Line(loop, seconds)
+def line_of(loop: asyncio.AbstractEventLoop, seconds: float) -> Line:
+    """The one of a loop for this bound, in seconds."""
+    return Line(loop, seconds)

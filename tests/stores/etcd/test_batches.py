@@ -9,6 +9,7 @@ import pytest
 from globaltx.stores.etcd import store as etcd_store
 from globaltx.stores.etcd.access import EtcdAccess
 from globaltx.stores.etcd.batches import BYTES_TOGETHER_MAX, TOGETHER_MAX, Batches
+from globaltx.stores.etcd.client import EtcdClient
 from globaltx.stores.etcd.errors import EtcdRefusedError, EtcdUnavailableError
 from globaltx.stores.etcd.requests import Txn, absent, get, put
 from globaltx.transaction.calls import Calls
@@ -17,9 +18,11 @@ from globaltx.transaction.states import Outcome
 from tests.stores.harness import COMMIT, ENDED, HookedEtcdClient, any_xid, branch, eventually, transaction
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from dev.etcd import Etcd
+    from globaltx.stores.etcd.asking import Asking
+    from globaltx.stores.etcd.errors import EtcdError
     from globaltx.stores.etcd.requests import Answer
     from tests.stores.harness import EtcdHarness
 
@@ -27,11 +30,28 @@ FOREVER = 3600.0
 pytestmark = pytest.mark.etcd
 
 
+class Client(HookedEtcdClient):
+    """Makes what is not to be held back by tasks or without."""
+
+    def __init__(self, access: EtcdAccess, sending: Sending, *, tasks: bool) -> None:
+        super().__init__(access, sending.hook)
+        self._sending = sending
+        self._tasks = tasks
+
+    def at_once(self, txn: Txn, over: Callable[[bytes | EtcdError], None]) -> Asking | None:
+        if self._tasks or self._sending.fault is not None or not self._sending.go.is_set():
+            return None
+        asking = EtcdClient.at_once(self, txn, over)
+        assert asking is not None
+        self._sending.requests += 1
+        return asking
+
+
 class Sending:
     """Batches over a client whose requests are counted, held back, or fail."""
 
-    def __init__(self, etcd: Etcd, prefix: str) -> None:
-        self.client = HookedEtcdClient(EtcdAccess(etcd.endpoints), self._hook)
+    def __init__(self, etcd: Etcd, prefix: str, *, tasks: bool) -> None:
+        self.client = Client(EtcdAccess(etcd.endpoints), self, tasks=tasks)
         self.batches = Batches(self.client)
         self.requests = 0
         self.fault: Exception | None = None
@@ -39,7 +59,7 @@ class Sending:
         self.go.set()
         self._prefix = prefix
 
-    async def _hook(self, _call: str, when: str) -> None:
+    async def hook(self, _call: str, when: str) -> None:
         if when == "before":
             self.requests += 1
             await self.go.wait()
@@ -49,21 +69,23 @@ class Sending:
     def key(self, name: str) -> str:
         return self._prefix + name
 
-    def put(self, name: str, value: str = "x", patience: float = 0.0) -> asyncio.Task[Answer]:
+    def put(self, name: str, value: str = "x", patience: float = 0.0) -> asyncio.Future[Answer]:
         """Begin to write a key, about an xid of its own."""
         return self.do(Txn(success=(put(self.key(name), value),)), patience)
 
-    def do(self, txn: Txn, patience: float = 0.0) -> asyncio.Task[Answer]:
-        return asyncio.create_task(self.batches.txn(any_xid("t"), txn, patience))
+    def do(self, txn: Txn, patience: float = 0.0) -> asyncio.Future[Answer]:
+        return self.batches.txn(any_xid("t"), txn, patience)
 
     async def value(self, name: str) -> str | None:
         found = (await self.client.txn(Txn(success=(get(self.key(name)),)))).found(0)
         return found[0].value if found else None
 
 
-@pytest.fixture
-async def sending(etcd: Etcd, prefix: str) -> AsyncIterator[Sending]:
-    made = Sending(etcd, prefix)
+@pytest.fixture(params=[True, False], ids=["tasks", "at once"])
+async def sending(request: pytest.FixtureRequest, etcd: Etcd, prefix: str) -> AsyncIterator[Sending]:
+    made = Sending(etcd, prefix, tasks=request.param)
+    await made.client.revision()  # the connection is there
+    made.requests = 0
     yield made
     await made.batches.close()
     await made.client.close()

@@ -21,11 +21,12 @@ from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from globaltx.stores.etcd.errors import EtcdRefusedError
-from globaltx.stores.etcd.requests import all_of
+from globaltx.stores.etcd.errors import EtcdError, EtcdRefusedError
+from globaltx.stores.etcd.requests import all_of, answer_of
 from globaltx.values import dataclass
 
 if TYPE_CHECKING:
+    from globaltx.stores.etcd.asking import Asking
     from globaltx.stores.etcd.client import EtcdClient
     from globaltx.stores.etcd.requests import Answer, Txn
     from globaltx.transaction.xid import Xid
@@ -54,11 +55,13 @@ class Batches:
     def __init__(self, client: EtcdClient) -> None:
         self._client = client
         self._waiting: deque[_Waiting] = deque()
-        self._flying: asyncio.Task[None] | None = None
+        self._flying: list[_Waiting] = []
+        self._asking: Asking | None = None
+        self._sending: asyncio.Task[None] | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._departing: asyncio.Handle | None = None
 
-    async def txn(self, about: Xid, txn: Txn, patience: float = 0.0) -> Answer:
+    def txn(self, about: Xid, txn: Txn, patience: float = 0.0) -> asyncio.Future[Answer]:
         """Do one transaction; a caller that is cancelled may have had it done all the same.
 
         ``patience`` is how long it may wait for another to go with, in seconds.
@@ -66,8 +69,9 @@ class Batches:
         loop = asyncio.get_running_loop()
         waiting = _Waiting(about, txn, loop.create_future(), loop.time() + patience)
         self._waiting.append(waiting)
-        self._fly()
-        return await waiting.answer
+        if not self._flying and self._departing is None:
+            self._fly()
+        return waiting.answer
 
     async def close(self) -> None:
         """End what is under way and send nothing more; whoever waits for an answer is cancelled."""
@@ -75,12 +79,15 @@ class Batches:
         for each in self._waiting:
             each.answer.cancel()
         self._waiting.clear()  # before the flight ends, whose landing would send it off
-        if (flying := self._flying) is not None:
-            flying.cancel()
-            await asyncio.wait({flying})
+        if self._asking is not None:
+            self._asking.cancel()
+            self._landed()
+        if (sending := self._sending) is not None:
+            sending.cancel()
+            await asyncio.wait({sending})
 
     def _fly(self) -> None:
-        if not self._waiting or self._flying is not None or self._departing is not None:
+        if not self._waiting or self._flying or self._departing is not None:
             return
         self._stop_alarm()
         loop = asyncio.get_running_loop()
@@ -100,9 +107,12 @@ class Batches:
             self._departing = asyncio.get_running_loop().call_soon(self._depart, turns - 1)
             return
         self._departing = None
-        if batch := self._take():
-            self._flying = asyncio.create_task(self._send(batch), name="etcd batch")
-            self._flying.add_done_callback(lambda _: self._landed(batch))
+        self._flying = batch = self._take()
+        if batch:
+            txn = batch[0].txn if len(batch) == 1 else all_of(each.txn for each in batch)
+            self._asking = self._client.at_once(txn, self._came)
+            if self._asking is None:
+                self._send_off()
 
     def _stop_alarm(self) -> None:
         if self._alarm is not None:
@@ -115,16 +125,35 @@ class Batches:
             self._departing.cancel()
             self._departing = None
 
-    def _landed(self, batch: list[_Waiting]) -> None:
-        for each in batch:
+    def _came(self, told: bytes | EtcdError) -> None:
+        if isinstance(told, EtcdRefusedError):  # nothing of it is done
+            self._asking = None
+            self._send_off()
+            return
+        batch = self._flying
+        try:
+            for each, answer in zip(batch, _answers(told, len(batch)), strict=True):
+                _give(each, answer)
+        except Exception as error:  # noqa: BLE001  it is handed to those who wait
+            _fail(batch, error)
+        self._landed()
+
+    def _send_off(self) -> None:
+        """Have a task do what takes more than one call over a connection that is there."""
+        self._sending = asyncio.create_task(self._send(self._flying), name="etcd batch")
+        self._sending.add_done_callback(self._landed)
+
+    def _landed(self, _: object = None) -> None:
+        for each in self._flying:
             each.answer.cancel()  # unless it has one: a flight may be cancelled even before it begins
-        self._flying = None
+        self._flying = []
+        self._asking = self._sending = None
         self._fly()
 
     def _take(self) -> list[_Waiting]:
         """The next few, at most one about an xid; the others keep their places."""
         taken: list[_Waiting] = []
-        about: set[Xid] = set()
+        about: set[str] = set()  # two of the same name in two namespaces only go one after the other
         left: list[_Waiting] = []
         weight = 0
         while self._waiting and len(taken) < TOGETHER_MAX and weight < BYTES_TOGETHER_MAX:
@@ -132,8 +161,9 @@ class Batches:
             if each.answer.done():
                 continue  # its caller has gone
             weight += each.txn.weight
-            (left if each.about in about else taken).append(each)
-            about.add(each.about)
+            name = each.about.name
+            (left if name in about else taken).append(each)
+            about.add(name)
         self._waiting.extendleft(reversed(left))
         return taken
 
@@ -155,6 +185,13 @@ class Batches:
                 _give(each, await self._client.txn(each.txn))
             except Exception as error:  # noqa: BLE001  it is handed to who waits
                 _fail([each], error)
+
+
+def _answers(told: bytes | EtcdError, count: int) -> list[Answer]:
+    if isinstance(told, EtcdError):
+        raise told
+    answer = answer_of(told)
+    return [answer] if count == 1 else answer.nested(count)
 
 
 def _give(waiting: _Waiting, answer: Answer) -> None:

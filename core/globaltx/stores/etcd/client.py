@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     from globaltx.stores.etcd.access import EtcdAccess
+    from globaltx.stores.etcd.asking import Asking
+    from globaltx.stores.etcd.errors import EtcdError
     from globaltx.stores.etcd.messages import Changes
     from globaltx.stores.etcd.requests import Answer
 
@@ -68,6 +70,10 @@ class EtcdClient:
     async def txn(self, txn: Txn) -> Answer:
         """Do one transaction, durable on return; its reads are consistent."""
         return answer_of(await self.request(messages.TXN, txn.to_bytes()))
+
+    def at_once(self, txn: Txn, over: Callable[[bytes | EtcdError], None]) -> Asking | None:
+        """Begin a transaction without a task of its own, see `Transport.at_once`; `answer_of` reads it."""
+        return self._transport.at_once(messages.TXN, txn.to_bytes(), over)
 
     async def list(self, prefix: str) -> Listing:
         """Read all keys of a prefix consistently, page by page, as of one revision.

@@ -10,6 +10,7 @@ from globaltx.stores.etcd.http2 import Conversation
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
     from globaltx.stores.etcd.calls import Call
 
@@ -38,7 +39,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._talk = Conversation()
         self._failure: Exception | None = None
-        self._waiting: dict[int, asyncio.Future[None]] = {}
+        self._waiting: dict[int, Callable[[], None]] = {}
         self._retired = False
         self._flushing: asyncio.Handle | None = None
         self._pong: asyncio.TimerHandle | None = None
@@ -47,6 +48,11 @@ class Connection(asyncio.Protocol):
     def usable(self) -> bool:
         """Whether another call can begin."""
         return self._failure is None and not self._retired and self._talk.usable
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why no call is possible any more."""
+        return self._failure
 
     def socket(self) -> Any:
         """The socket of it, to look at its options."""
@@ -88,8 +94,13 @@ class Connection(asyncio.Protocol):
         self._flush()
         return found
 
+    def tell(self, call: Call, changed: Callable[[], None]) -> None:
+        """Have this called when a call has ended or got a message, or the connection was lost."""
+        self._waiting[call.number] = changed
+
     def leave(self, call: Call) -> None:
         """Let a call be, whether it has ended or not."""
+        self._waiting.pop(call.number, None)
         self._talk.leave(call)
         self._flush()
         self._close_if_done()
@@ -131,18 +142,18 @@ class Connection(asyncio.Protocol):
         """Wait until something has become of a call."""
         if self._failure is not None:
             raise self._failure
-        waiting = self._waiting[call.number] = self._loop.create_future()
+        waiting = self._loop.create_future()
+        self.tell(call, lambda: None if waiting.done() else waiting.set_result(None))
         try:
             await waiting
         finally:
-            del self._waiting[call.number]
+            self._waiting.pop(call.number, None)
         if call.status is None and self._failure is not None:
             raise self._failure
 
     def _wake(self, number: int) -> None:
-        waiting = self._waiting.get(number)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(None)
+        if (changed := self._waiting.get(number)) is not None:
+            changed()
 
     def _flush(self) -> None:
         """Send what there is to say once all that is ready to run has run: a write costs more than a call."""

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from globaltx.http2_frames import PeerError
 from globaltx.stores.deadlines import Within
 from globaltx.stores.etcd import headers, messages
+from globaltx.stores.etcd.asking import Asking
 from globaltx.stores.etcd.connection import connect
 from globaltx.stores.etcd.errors import (
     OK,
@@ -92,6 +93,33 @@ class Transport:
         except TimeoutError as error:
             raise self._late(method, member, began) from error
 
+    def at_once(
+        self, method: str, message: bytes, over: Callable[[bytes | EtcdError], None]
+    ) -> Asking | None:
+        """Begin a call over the connection that is there; None where there is none, or no token, or a fault.
+
+        ``over`` is called once, with the answer or the error; not if it is cancelled. What is refused may be
+        so for its token, which `request` makes anew. It takes no slot: who calls this makes one at a time.
+        """
+        member = self._member
+        try:
+            connection = self._present(member)
+            if connection is None or (self._token is None and self._user(method) is not None):
+                return None
+            call = connection.begin(self._headers(member, method), message, BYTES_MAX)
+        except (OSError, PeerError, ValueError, EtcdError):
+            return None
+        return Asking(
+            connection, call, self._timeout, lambda asked: over(self._answer(asked, member, method))
+        )
+
+    def _answer(self, asked: Asking, member: int, method: str) -> bytes | EtcdError:
+        if asked.late:
+            return self._late(method, member, asked.began)
+        if asked.failure is not None:
+            return self._lost(member, method, asked.failure)
+        return self._whole_answer(asked.call, member, method)
+
     async def messages(
         self, method: str, message: bytes, silence: float, read: Callable[[bytes], T]
     ) -> AsyncGenerator[T, None]:
@@ -149,8 +177,14 @@ class Transport:
             call = await connection.ask(self._headers(member, method), message, BYTES_MAX)
         except (OSError, PeerError) as error:
             raise self._lost(member, method, error) from error
+        answer = self._whole_answer(call, member, method)
+        if isinstance(answer, EtcdError):
+            raise answer
+        return answer
+
+    def _whole_answer(self, call: Call, member: int, method: str) -> bytes | EtcdError:
         if call.status is None or call.status.code != OK or not call.messages:
-            raise self._refused(call.status, member, method)
+            return self._refused(call.status, member, method)
         return call.messages[0]
 
     def _refused(self, status: Status | None, member: int, method: str) -> EtcdError:
