@@ -93,6 +93,11 @@ class Keys:
         at, whose = self.transaction(branch.xid), f"/{_part(branch.app)}/{_part(branch.resource)}"
         return [f"{at}{each}{whose}" for each in what]
 
+    def undecided(self, branch: BranchId, *what: str) -> list[str]:
+        """The birth and the outcome of its transaction, and several of those."""
+        at = self.transaction(branch.xid)
+        return [at + BEGIN, at + DECISION, *self.each_of_branch(branch, *what)]
+
     def opened_by(self, namespace: str, app: str) -> str:
         """What the keys of an app's open work begin with."""
         return f"{self.prefix}{namespace}/open/{_part(app)}/"

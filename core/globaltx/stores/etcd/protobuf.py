@@ -150,6 +150,19 @@ def fields(message: bytes) -> tuple[dict[int, int], dict[int, list[bytes]]]:
     return integers, pieces
 
 
+def within(message: bytes, number: int) -> bytes:
+    """The piece in a field of that number, mostly all that the message holds; empty if there is none.
+
+    Raises:
+        MessageError: it is no message.
+    """
+    size = len(message) - 2
+    if size >= 0 and message[0] == number << 3 | _PIECE and message[1] == size < 0x80:  # noqa: PLR2004
+        return message[2:]
+    found = fields(message)[1].get(number)
+    return found[-1] if found else b""
+
+
 def _varint(message: bytes, at: int) -> tuple[int, int]:
     """The number that begins there, and where it ends.
 

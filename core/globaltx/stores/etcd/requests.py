@@ -10,7 +10,17 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from globaltx.stores.etcd.protobuf import MessageError, fields, head, integer, piece, read, text, varint
+from globaltx.stores.etcd.protobuf import (
+    MessageError,
+    fields,
+    head,
+    integer,
+    piece,
+    read,
+    text,
+    varint,
+    within,
+)
 from globaltx.values import dataclass
 
 if TYPE_CHECKING:
@@ -76,7 +86,7 @@ class Answer:
         if number >= len(self.responses):
             told = f"{len(self.responses)} operations were answered, which are too few"
             raise MessageError(told)
-        return key_values(read(self.responses[number]).message(_RANGE))
+        return key_values(read(within(self.responses[number], _RANGE)))
 
     def nested(self, count: int) -> list[Answer]:
         """The answers of the operations, which were so many and all transactions themselves.
@@ -87,7 +97,7 @@ class Answer:
         if len(self.responses) != count:
             told = f"{len(self.responses)} operations were answered, and {count} were asked for"
             raise MessageError(told)
-        return [answer_of(fields(each)[1].get(_TXN, _EMPTY)[-1]) for each in self.responses]
+        return [answer_of(within(each, _TXN)) for each in self.responses]
 
 
 def answer_of(message: bytes) -> Answer:

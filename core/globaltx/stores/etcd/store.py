@@ -340,8 +340,8 @@ class EtcdStore:
             raise XidTakenError(message)
 
     async def _join(self, branch: Branch) -> Branch:
-        xid, (key, started) = branch.id.xid, self.keys.each_of_branch(branch.id, BRANCH, STARTED)
-        begin, decision = self.keys.begin(xid), self.keys.decision(xid)
+        xid = branch.id.xid
+        begin, decision, key, started = self.keys.undecided(branch.id, BRANCH, STARTED)
         txn = Txn(
             (exists(begin), absent(decision), absent(key)),
             (put(key, write_branch(branch)),),
@@ -367,8 +367,8 @@ class EtcdStore:
             await self._batches.txn(branch.id.xid, txn)
 
     async def _note(self, branch: BranchId, what: str) -> None:
-        xid, (joined, key) = branch.xid, self.keys.each_of_branch(branch, BRANCH, what)
-        begin, decision = self.keys.begin(xid), self.keys.decision(xid)
+        xid = branch.xid
+        begin, decision, joined, key = self.keys.undecided(branch, BRANCH, what)
         txn = Txn(
             (exists(joined), absent(decision), absent(key)),  # a repeat changes no revision
             (put(key, ""),),
@@ -391,24 +391,29 @@ class EtcdStore:
         return bool(begun)
 
     async def _decide(self, xid: Xid, decision: Decision) -> tuple[Decision, list[Told]]:
-        key = self.keys.decision(xid)
+        at, key = self.keys.transaction(xid), self.keys.decision(xid)
         stands = Decision(decision.outcome, decision.reason, decision.message, decision.by, self._utc())
-        everything = get_all(self.keys.transaction(xid))
+        written = write_decision(stands)
+        # No branch has ended yet. In which order the steps were done is nothing to a Commit.
+        kinds = (BRANCH, STARTED) if stands.outcome is Outcome.COMMIT else (BRANCH, STARTED, COMPLETED)
         txn = Txn(
             (exists(self.keys.begin(xid)), absent(key)),
-            (put(key, write_decision(stands)), everything),
-            (everything,),
+            (put(key, written), *(get_all(f"{at}{each}/") for each in kinds)),
+            (get_all(at),),
         )
         with StoreErrors("decide", xid):
             answer = await self._batches.txn(xid, txn)
             if answer.succeeded:
-                return stands, record_of(self.keys, xid, answer.found(1)).untold()
-            found = self._known(xid, record_of(self.keys, xid, answer.found(0)))
-        if found.transaction.decision is None:
+                found = (each for number in range(len(kinds)) for each in answer.found(number + 1))
+                record = record_of(self.keys, xid, found)
+                record.decision = written
+                return stands, record.untold()
+            snapshot = self._known(xid, record_of(self.keys, xid, answer.found(0)))
+        if snapshot.transaction.decision is None:
             # An attempt whose answer was lost, or a rival, has been and gone: the next one will tell.
             message = f"decide {xid}: it was being decided"
             raise StoreUnavailableError(message)
-        return found.transaction.decision, _untold(found)
+        return snapshot.transaction.decision, _untold(snapshot)
 
     async def _tell_quietly(self, branches: list[Told], outcome: Outcome) -> None:
         try:
