@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from globaltx.stores.etcd.access import EtcdAccess
     from globaltx.stores.etcd.asking import Asking
     from globaltx.stores.etcd.errors import EtcdError
-    from globaltx.stores.etcd.requests import Txn
     from globaltx.stores.kubernetes.access import Access
     from globaltx.transaction.model import Branch
 
@@ -123,9 +122,11 @@ class HookedEtcdClient(EtcdClient):
         super().__init__(access)
         self._hook = hook
 
-    def at_once(self, txn: Txn, over: Callable[[bytes | EtcdError], None]) -> Asking | None:
+    def at_once(
+        self, method: str, message: bytes, over: Callable[[bytes | EtcdError], None]
+    ) -> Asking | None:
         """What is to wait for a hook needs a task."""
-        return super().at_once(txn, over) if self._hook is no_hook else None
+        return super().at_once(method, message, over) if self._hook is no_hook else None
 
     async def request(self, method: str, message: bytes) -> bytes:
         await self._hook(method, "before")

@@ -38,10 +38,12 @@ class Client(HookedEtcdClient):
         self._sending = sending
         self._tasks = tasks
 
-    def at_once(self, txn: Txn, over: Callable[[bytes | EtcdError], None]) -> Asking | None:
+    def at_once(
+        self, method: str, message: bytes, over: Callable[[bytes | EtcdError], None]
+    ) -> Asking | None:
         if self._tasks or self._sending.fault is not None or not self._sending.go.is_set():
             return None
-        asking = EtcdClient.at_once(self, txn, over)
+        asking = EtcdClient.at_once(self, method, message, over)
         assert asking is not None
         self._sending.requests += 1
         return asking

@@ -83,6 +83,7 @@ def test_transactions_within_transactions() -> None:
     same(inner.to_bytes(), theirs)
     outer = requests.all_of([inner, inner])
     same(outer.to_bytes(), rpc_pb2.TxnRequest(success=[op(request_txn=theirs)] * 2))
+    assert requests.together([inner.to_bytes()] * 2) == outer.to_bytes()
     assert 300 < inner.weight < 330
     assert outer.weight > 600
 

@@ -22,7 +22,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from globaltx.stores.etcd.errors import EtcdError, EtcdRefusedError
-from globaltx.stores.etcd.requests import all_of, answer_of
+from globaltx.stores.etcd.messages import TXN
+from globaltx.stores.etcd.requests import answer_of, together
 from globaltx.values import dataclass
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 TOGETHER_MAX = 48
 """Of etcd's 128 operations a request; those of a nested transaction count on top of the outer ones."""
 BYTES_TOGETHER_MAX = 256 * 1024
-"""What the values of one request may hold, unless a single transaction holds more."""
+"""What one request may hold, unless a single transaction holds more; etcd takes 1.5 MiB."""
 
 TURNS = 2
 """How many turns of the loop the first one waits for what came at the same time by other connections."""
@@ -43,7 +44,7 @@ TURNS = 2
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     about: Xid
-    txn: Txn
+    message: bytes
     answer: asyncio.Future[Answer]
     due: float
     """When it goes out at the latest if nothing is under way, by the loop's clock."""
@@ -67,7 +68,7 @@ class Batches:
         ``patience`` is how long it may wait for another to go with, in seconds.
         """
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(about, txn, loop.create_future(), loop.time() + patience)
+        waiting = _Waiting(about, txn.to_bytes(), loop.create_future(), loop.time() + patience)
         self._waiting.append(waiting)
         if not self._flying and self._departing is None:
             self._fly()
@@ -109,8 +110,7 @@ class Batches:
         self._departing = None
         self._flying = batch = self._take()
         if batch:
-            txn = batch[0].txn if len(batch) == 1 else all_of(each.txn for each in batch)
-            self._asking = self._client.at_once(txn, self._came)
+            self._asking = self._client.at_once(TXN, _message(batch), self._came)
             if self._asking is None:
                 self._send_off()
 
@@ -130,12 +130,13 @@ class Batches:
             self._asking = None
             self._send_off()
             return
-        batch = self._flying
-        try:
-            for each, answer in zip(batch, _answers(told, len(batch)), strict=True):
-                _give(each, answer)
-        except Exception as error:  # noqa: BLE001  it is handed to those who wait
-            _fail(batch, error)
+        if isinstance(told, EtcdError):
+            _fail(self._flying, told)
+        else:
+            try:
+                _give(self._flying, told)
+            except Exception as error:  # noqa: BLE001  it is handed to those who wait
+                _fail(self._flying, error)
         self._landed()
 
     def _send_off(self) -> None:
@@ -160,7 +161,7 @@ class Batches:
             each = self._waiting.popleft()
             if each.answer.done():
                 continue  # its caller has gone
-            weight += each.txn.weight
+            weight += len(each.message)
             name = each.about.name
             (left if name in about else taken).append(each)
             about.add(name)
@@ -170,33 +171,34 @@ class Batches:
     async def _send(self, batch: list[_Waiting]) -> None:
         if len(batch) > 1:
             try:
-                answers = (await self._client.txn(all_of(each.txn for each in batch))).nested(len(batch))
+                await self._do(batch)
             except EtcdRefusedError:
                 pass  # one of them is refused, and the others must not be: each by itself
             except Exception as error:  # noqa: BLE001  it is handed to those who wait
                 _fail(batch, error)
                 return
             else:
-                for each, answer in zip(batch, answers, strict=True):
-                    _give(each, answer)
                 return
         for each in batch:
             try:
-                _give(each, await self._client.txn(each.txn))
+                await self._do([each])
             except Exception as error:  # noqa: BLE001  it is handed to who waits
                 _fail([each], error)
 
+    async def _do(self, batch: list[_Waiting]) -> None:
+        _give(batch, await self._client.request(TXN, _message(batch)))
 
-def _answers(told: bytes | EtcdError, count: int) -> list[Answer]:
-    if isinstance(told, EtcdError):
-        raise told
+
+def _message(batch: list[_Waiting]) -> bytes:
+    return batch[0].message if len(batch) == 1 else together([each.message for each in batch])
+
+
+def _give(batch: list[_Waiting], told: bytes) -> None:
     answer = answer_of(told)
-    return [answer] if count == 1 else answer.nested(count)
-
-
-def _give(waiting: _Waiting, answer: Answer) -> None:
-    if not waiting.answer.done():
-        waiting.answer.set_result(answer)
+    answers = [answer] if len(batch) == 1 else answer.nested(len(batch))
+    for each, found in zip(batch, answers, strict=True):
+        if not each.answer.done():
+            each.answer.set_result(found)
 
 
 def _fail(batch: list[_Waiting], error: Exception) -> None:

@@ -71,9 +71,11 @@ class EtcdClient:
         """Do one transaction, durable on return; its reads are consistent."""
         return answer_of(await self.request(messages.TXN, txn.to_bytes()))
 
-    def at_once(self, txn: Txn, over: Callable[[bytes | EtcdError], None]) -> Asking | None:
-        """Begin a transaction without a task of its own, see `Transport.at_once`; `answer_of` reads it."""
-        return self._transport.at_once(messages.TXN, txn.to_bytes(), over)
+    def at_once(
+        self, method: str, message: bytes, over: Callable[[bytes | EtcdError], None]
+    ) -> Asking | None:
+        """Begin a call without a task of its own, see `Transport.at_once`."""
+        return self._transport.at_once(method, message, over)
 
     async def list(self, prefix: str) -> Listing:
         """Read all keys of a prefix consistently, page by page, as of one revision.

@@ -16,7 +16,6 @@ from globaltx.stores.etcd.protobuf import (
     head,
     integer,
     piece,
-    read,
     text,
     varint,
     within,
@@ -86,7 +85,8 @@ class Answer:
         if number >= len(self.responses):
             told = f"{len(self.responses)} operations were answered, which are too few"
             raise MessageError(told)
-        return key_values(read(within(self.responses[number], _RANGE)))
+        pieces = fields(within(self.responses[number], _RANGE))[1]
+        return [key_value(each) for each in pieces.get(2, ())]
 
     def nested(self, count: int) -> list[Answer]:
         """The answers of the operations, which were so many and all transactions themselves.
@@ -184,8 +184,7 @@ def get(key: str) -> bytes:
 
 def get_all(prefix: str) -> bytes:
     """Read every key that begins with the prefix."""
-    told = prefix_range(prefix)
-    return _head(_RANGE, len(told)) + told
+    return _of_all(_RANGE, prefix)
 
 
 def delete(key: str) -> bytes:
@@ -196,8 +195,13 @@ def delete(key: str) -> bytes:
 
 def delete_all(prefix: str) -> bytes:
     """Remove every key that begins with the prefix."""
-    told = prefix_range(prefix)
-    return _head(_DELETE, len(told)) + told
+    return _of_all(_DELETE, prefix)
+
+
+def _of_all(kind: int, prefix: str) -> bytes:
+    name, end = prefix.encode(), after(prefix).encode()
+    told = head(1, len(name)) + name + head(2, len(end)) + end
+    return _head(kind, len(told)) + told
 
 
 @lru_cache(512)
@@ -223,6 +227,11 @@ def nested(txn: Txn) -> bytes:
 def all_of(txns: Iterable[Txn]) -> Txn:
     """One transaction that does each of these; ``Answer.nested`` tells what each did."""
     return Txn(success=tuple(nested(each) for each in txns))
+
+
+def together(messages: Sequence[bytes]) -> bytes:
+    """The same of what `Txn.to_bytes` has written."""
+    return b"".join([_SUCCESS + _head(_TXN, len(each)) + each for each in messages])
 
 
 def prefix_range(prefix: str) -> bytes:

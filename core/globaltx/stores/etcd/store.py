@@ -50,6 +50,7 @@ from globaltx.stores.etcd.keys import (
     STARTED,
     InvalidRecordError,
     Keys,
+    is_step_let_through,
     read_branch,
     read_decision,
     read_open,
@@ -404,8 +405,13 @@ class EtcdStore:
         with StoreErrors("decide", xid):
             answer = await self._batches.txn(xid, txn)
             if answer.succeeded:
-                found = (each for number in range(len(kinds)) for each in answer.found(number + 1))
-                record = record_of(self.keys, xid, found)
+                branches = answer.found(1)
+                if stands.outcome is Outcome.COMMIT and all(
+                    is_step_let_through(each.value) for each in branches
+                ):
+                    return stands, []
+                rest = (each for number in range(1, len(kinds)) for each in answer.found(number + 1))
+                record = record_of(self.keys, xid, [*branches, *rest])
                 record.decision = written
                 return stands, record.untold()
             snapshot = self._known(xid, record_of(self.keys, xid, answer.found(0)))
