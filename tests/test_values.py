@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import field
 from pathlib import Path
 
-from globaltx.values import dataclass
+import pytest
+
+from globaltx.values import dataclass, replace
 
 ROOT = Path(__file__).parent.parent
 IMPORT = re.compile(r"^from dataclasses import .*\bdataclass\b", re.MULTILINE)
@@ -20,6 +23,12 @@ class Point:
 @dataclass(frozen=True, slots=True, eq=False)
 class Mark:
     name: str
+
+
+@dataclass(slots=True)
+class Derived:
+    given: int
+    made: int = field(default=0, init=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +62,15 @@ def test_what_is_in_a_request_s_way_makes_values_cheaply() -> None:
         if "@dataclass(frozen=True" in (text := path.read_text()) and IMPORT.search(text)
     ]
     assert slow == []
+
+
+def test_a_value_is_made_like_another_but_for_some_fields() -> None:
+    one = Point(1, 2)
+    assert replace(one, y=3) == Point(1, 3)
+    assert replace(one) == one is not replace(one)
+    assert replace(Mark("a"), name="b").name == "b"
+
+
+def test_what_has_fields_that_are_not_given_by_their_place_is_refused() -> None:
+    with pytest.raises(TypeError, match="Derived has fields"):
+        replace(Derived(1), given=2)

@@ -6,7 +6,6 @@ other finalizers than were seen leaves it to the next pass, which their watch ev
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from globaltx.manifest.observed import owner, write_release, write_report, write_stamp, write_status
@@ -14,6 +13,7 @@ from globaltx.manifest.resources import branch_to_resource, settlement_status, w
 from globaltx.stores.kubernetes.client import PatchKind
 from globaltx.stores.kubernetes.errors import AlreadyExistsError, ConflictError, InvalidError, NotFoundError
 from globaltx.stores.kubernetes.resource import BRANCHES, TRANSACTIONS
+from globaltx.values import replace
 from globaltx_operator.cache import bare
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import asyncio
 import logging
 from collections import Counter
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -33,6 +33,7 @@ from globaltx.stores.etcd.watcher import Watcher
 from globaltx.transaction.conflict import with_new
 from globaltx.transaction.states import State
 from globaltx.transaction.xid import Xid
+from globaltx.values import replace
 from globaltx_operator.queue import WorkQueue
 
 if TYPE_CHECKING:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from globaltx.coordinator.decide import decide, decide_unknown
+from globaltx.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,12 +7,11 @@ in common if they can walk side by side to an end.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, TypeAlias
 
-from globaltx.values import dataclass
+from globaltx.values import dataclass, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -10,7 +10,6 @@ Only then may it, and its branches, be removed.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -30,6 +29,7 @@ from globaltx.coordinator.reasons import SENTENCES, Reason
 from globaltx.transaction.declared import StepState
 from globaltx.transaction.model import Branch, Decision, shorten
 from globaltx.transaction.states import END_OF, ENDS, Event, Outcome, State, advance, decided, done
+from globaltx.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

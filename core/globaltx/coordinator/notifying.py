@@ -6,12 +6,12 @@ longer than their schedule and `GRACE`: what nobody has sent by then is given up
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from globaltx.coordinator.conditions import NotificationState, NotificationStatus
 from globaltx.modes import notify
+from globaltx.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -18,7 +18,6 @@ call it the end while a step is missing. What must never happen:
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -40,7 +39,7 @@ from globaltx.transaction.declared import (
 from globaltx.transaction.model import Decision, Settlement, shorten
 from globaltx.transaction.states import END_OF, ENDS, Outcome, State
 from globaltx.undo.refusal import RESOLVED_BY_PERSON
-from globaltx.values import dataclass
+from globaltx.values import dataclass, replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -19,7 +19,6 @@ ever: they do not wait for each other. A step in Conflict is waited for, because
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from globaltx.modes import tcc
@@ -27,6 +26,7 @@ from globaltx.modes.tcc import Call, Operation, conflict
 from globaltx.transaction.calls import Order
 from globaltx.transaction.model import Mode, Settlement
 from globaltx.transaction.states import Outcome, State
+from globaltx.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

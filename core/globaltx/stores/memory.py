@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -22,6 +22,7 @@ from globaltx.stores.base import (
 )
 from globaltx.transaction.model import Branch, Snapshot
 from globaltx.transaction.states import END_OF, ENDS, advance, decided
+from globaltx.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

@@ -6,11 +6,10 @@ the policy, and so that any sidecar of the app can make the calls.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from enum import StrEnum
 
-from globaltx.values import dataclass
+from globaltx.values import dataclass, replace
 
 BODY_BYTES_MAX = 64 * 1024
 """How large a request's body may be that is kept; the record of a branch holds it."""

@@ -8,11 +8,10 @@ takes both back, and asks for another look at once.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from globaltx.values import dataclass
+from globaltx.values import dataclass, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

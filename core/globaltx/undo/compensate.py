@@ -19,14 +19,13 @@ shown all three.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from globaltx.undo import keys, literal, values
 from globaltx.undo.literal import identifier
 from globaltx.undo.values import Image, UnreadableImageError, same
-from globaltx.values import dataclass
+from globaltx.values import dataclass, replace
 
 if TYPE_CHECKING:
     from globaltx.undo.shape import Column, Reference, TableShape

@@ -9,7 +9,6 @@ images, and where the row was there after all, the image of it wins.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from globaltx.undo import image, insertion, keys, record, values
@@ -18,7 +17,7 @@ from globaltx.undo.forms import Answers, OnHit
 from globaltx.undo.literal import identifier
 from globaltx.undo.refusal import RowsMissedError, refuse
 from globaltx.undo.shape import UniqueKey
-from globaltx.values import dataclass
+from globaltx.values import dataclass, replace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

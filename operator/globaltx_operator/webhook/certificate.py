@@ -14,12 +14,13 @@ Whatever replica serves whichever of them, old or new, an API server trusts it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from cryptography import x509
 
+from globaltx.values import replace
 from globaltx_operator.webhook.minting import (
     alternative_names,
     belongs,

@@ -19,7 +19,6 @@ import asyncio
 import logging
 import random
 from abc import ABC, abstractmethod
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -28,7 +27,7 @@ from globaltx.stores.base import StoreError
 from globaltx.stores.kubernetes.watcher import Backoff
 from globaltx.transaction.conflict import CarriedOut, in_all
 from globaltx.transaction.states import State
-from globaltx.values import dataclass
+from globaltx.values import dataclass, replace
 from globaltx_sidecar.faults import reason_of
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
@@ -12,6 +11,7 @@ from globaltx.coordinator.reasons import Reason
 from globaltx.manifest.schemas.branches import HEADER_LENGTH_MAX, HEADERS_MAX, QUERY_LENGTH_MAX
 from globaltx.manifest.schemas.egress import PATH_LENGTH_MAX
 from globaltx.transaction.calls import BODY_BYTES_MAX, Calls, Request, Step
+from globaltx.values import replace
 from globaltx_sidecar.http.headers import KEY_HEADER
 from globaltx_sidecar.http.upstream import UpstreamError
 

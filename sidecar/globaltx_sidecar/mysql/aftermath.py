@@ -9,11 +9,11 @@ first statement that does not ends it, as it does at the server.
 from __future__ import annotations
 
 import re
-from dataclasses import field, replace
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Final
 
 from globaltx.undo import diagnostics
-from globaltx.values import dataclass
+from globaltx.values import dataclass, replace
 from globaltx_sidecar.mysql import trains
 from globaltx_sidecar.mysql.packets import HEADER_LENGTH, Command, PacketError, Status, frame
 from globaltx_sidecar.mysql.steps import ROLLBACK, Ask, Relay, run

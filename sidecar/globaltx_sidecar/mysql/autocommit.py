@@ -9,7 +9,6 @@ between them, and goes on as they do.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from globaltx.undo import locks
@@ -17,6 +16,7 @@ from globaltx.undo.ahead import Ahead, ahead
 from globaltx.undo.forms import Answers
 from globaltx.undo.record import matched_rows
 from globaltx.undo.values import NOTED
+from globaltx.values import replace
 from globaltx_sidecar.commands import Committed, HasJoined
 from globaltx_sidecar.mysql import conflicts, errors
 from globaltx_sidecar.mysql.aftermath import WARNINGS, roll_back_failed

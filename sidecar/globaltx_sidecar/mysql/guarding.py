@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from globaltx.values import replace
 from globaltx_sidecar.mysql import guard_alone, guard_row, guard_trace
 from globaltx_sidecar.mysql.packets import Command, frame
 from globaltx_sidecar.mysql.statements import Prepared

@@ -7,12 +7,12 @@ collect in a ledger and are written with the local commit.
 
 from __future__ import annotations
 
-from dataclasses import field, replace
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from globaltx.coordinator.policy import DEFAULT_ROWS
 from globaltx.undo.ledger import Ledger
-from globaltx.values import dataclass
+from globaltx.values import dataclass, replace
 from globaltx_sidecar.mysql.packets import Status
 from globaltx_sidecar.mysql.statements import Statements
 

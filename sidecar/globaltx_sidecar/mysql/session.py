@@ -18,12 +18,12 @@ The events are `client_data`, `database_data`, and, for a command that is to be 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
 from globaltx.coordinator.policy import DEFAULT_ROWS
 from globaltx.coordinator.reasons import Reason
+from globaltx.values import replace
 from globaltx_sidecar.commands import Close, Refused, ToClient, ToDatabase
 from globaltx_sidecar.mysql import aftermath, errors, handshake
 from globaltx_sidecar.mysql.authentication import Authentication

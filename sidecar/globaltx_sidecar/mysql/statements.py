@@ -7,9 +7,10 @@ since one prepared without an xid may be executed after a statement that carries
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from globaltx.values import replace
 from globaltx_sidecar.mysql.packets import Command, PacketError, frame
 
 if TYPE_CHECKING:

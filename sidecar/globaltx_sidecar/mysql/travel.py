@@ -7,13 +7,12 @@ that leaves warnings and ``ROW_COUNT()`` (-1 after any rows) as they are.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from globaltx.coordinator.reasons import Reason
 from globaltx.undo import plan, refusal
 from globaltx.undo.forms import Joined, Update
-from globaltx.values import dataclass
+from globaltx.values import dataclass, replace
 from globaltx_sidecar.mysql import errors
 from globaltx_sidecar.mysql.aftermath import WARNINGS, Heard
 from globaltx_sidecar.mysql.packets import Ok, PacketError, read_lenenc_bytes

@@ -9,12 +9,12 @@ that was written down, with the pause that follows it.
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from globaltx.modes import notify
 from globaltx.stores.base import StoreError
 from globaltx.transaction.notification import NOTIFY_SECONDS_MAX
+from globaltx.values import replace
 from globaltx_sidecar.branch.desk import Desk, Pace, due_of
 from globaltx_sidecar.notify.sender import NotSentError
 
