@@ -10,7 +10,7 @@ from aetcd.rpc import auth_pb2, kv_pb2, rpc_pb2
 from globaltx.stores.etcd import messages, requests
 from globaltx.stores.etcd.errors import CompactedError, DeniedError, EtcdUnavailableError, TokenRefusedError
 from globaltx.stores.etcd.protobuf import MessageError
-from globaltx.stores.etcd.requests import KeyValue, Txn
+from globaltx.stores.etcd.requests import Form, KeyValue, Txn
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -86,6 +86,20 @@ def test_transactions_within_transactions() -> None:
     assert requests.together([inner.to_bytes()] * 2) == outer.to_bytes()
     assert 300 < inner.weight < 330
     assert outer.weight > 600
+
+
+@pytest.mark.parametrize("length", [1, 100, 300])
+@pytest.mark.parametrize("value", ["", "é" * 9, "v" * 20000])
+def test_a_form_is_a_transaction_with_other_keys(length: int, value: str) -> None:
+    form = Form(there=(0,), absent=(1, 2), put=2)
+    for name in "ab":
+        keys = [f"{name}{each}" * length for each in range(4)]
+        expected = Txn(
+            (requests.exists(keys[0]), requests.absent(keys[1]), requests.absent(keys[2])),
+            (requests.put(keys[2], value),),
+            tuple(map(requests.get, keys)),
+        )
+        assert form.to_bytes(keys, value) == expected.to_bytes()
 
 
 @pytest.mark.parametrize(

@@ -67,8 +67,12 @@ class Batches:
 
         ``patience`` is how long it may wait for another to go with, in seconds.
         """
+        return self.send(about, txn.to_bytes(), patience)
+
+    def send(self, about: Xid, message: bytes, patience: float = 0.0) -> asyncio.Future[Answer]:
+        """The same of a transaction's message."""
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(about, txn.to_bytes(), loop.create_future(), loop.time() + patience)
+        waiting = _Waiting(about, message, loop.create_future(), loop.time() + patience)
         self._waiting.append(waiting)
         if not self._flying and self._departing is None:
             self._fly()

@@ -69,6 +69,39 @@ class Txn:
         return sum(map(len, self.success))
 
 
+class Form:
+    """Transactions of one shape, which differ in their keys and one value: the rest is kept by their lengths.
+
+    Of the keys some must be ``there`` and some ``absent``, then one is ``put``; else all of them are read.
+    """
+
+    def __init__(self, *, there: tuple[int, ...], absent: tuple[int, ...], put: int) -> None:
+        self._there = there
+        self._compared = there + absent
+        self._put = put
+        self._heads = lru_cache(128)(self._heads_of)
+
+    def to_bytes(self, keys: Sequence[str], value: str) -> bytes:
+        """The request's message."""
+        names = [key.encode() for key in keys]
+        compares, reads = self._heads(*map(len, names))
+        parts: list[bytes] = []
+        for before, number in zip(compares, self._compared, strict=True):
+            parts += before, names[number]
+        parts += _SUCCESS, put(keys[self._put], value)
+        for before, name in zip(reads, names, strict=True):
+            parts += before, name
+        return b"".join(parts)
+
+    def _heads_of(self, *sizes: int) -> tuple[list[bytes], list[bytes]]:
+        """What stands before the keys that are compared, and before those that are read."""
+        compares = [
+            _COMPARE + _compare_head(_GREATER if each in self._there else _EQUAL, _CREATED, sizes[each])
+            for each in self._compared
+        ]
+        return compares, [_FAILURE + _of_key_head(_RANGE, each) for each in sizes]
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a transaction answered: which way it went, and one message an operation."""

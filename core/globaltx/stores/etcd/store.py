@@ -63,13 +63,13 @@ from globaltx.stores.etcd.keys import (
 )
 from globaltx.stores.etcd.record import record_of
 from globaltx.stores.etcd.requests import (
+    Form,
     Txn,
     absent,
     all_of,
     delete,
     delete_all,
     exists,
-    get,
     get_all,
     put,
     revision_is,
@@ -110,6 +110,10 @@ TELL_PATIENCE = 0.005
 SETTLE_PATIENCE = 0.05
 """The same of an end: the work is done, and nobody waits for its being known."""
 _POLL_FIRST, _POLL_MOST = 0.005, 0.1
+
+# Both of the birth, the outcome, and two keys of a branch: joined, started; and joined, what is noted.
+_JOIN = Form(there=(0,), absent=(1, 2), put=2)
+_NOTE = Form(there=(2,), absent=(1, 3), put=3)  # a repeat changes no revision
 
 Told = tuple[BranchId, str]
 """A branch, and what `keys.read_open` reads of it."""
@@ -342,15 +346,10 @@ class EtcdStore:
 
     async def _join(self, branch: Branch) -> Branch:
         xid = branch.id.xid
-        begin, decision, key, started = self.keys.undecided(branch.id, BRANCH, STARTED)
-        txn = Txn(
-            (exists(begin), absent(decision), absent(key)),
-            (put(key, write_branch(branch)),),
-            (get(begin), get(decision), get(key), get(started)),
-        )
+        message = _JOIN.to_bytes(self.keys.undecided(branch.id, BRANCH, STARTED), write_branch(branch))
         until, delay = self._clock() + self._begin_wait, _POLL_FIRST
         with StoreErrors("join", branch.id):
-            while not (answer := await self._batches.txn(xid, txn)).succeeded:
+            while not (answer := await self._batches.send(xid, message)).succeeded:
                 if self._is_open(xid, answer) and (there := answer.found(2)):
                     stands = read_branch(branch.id, there[0].value)
                     return replace(stands, started=stands.started or bool(answer.found(3)))
@@ -369,14 +368,9 @@ class EtcdStore:
 
     async def _note(self, branch: BranchId, what: str) -> None:
         xid = branch.xid
-        begin, decision, joined, key = self.keys.undecided(branch, BRANCH, what)
-        txn = Txn(
-            (exists(joined), absent(decision), absent(key)),  # a repeat changes no revision
-            (put(key, ""),),
-            (get(begin), get(decision), get(joined), get(key)),
-        )
+        message = _NOTE.to_bytes(self.keys.undecided(branch, BRANCH, what), "")
         with StoreErrors("note", what, branch):
-            answer = await self._batches.txn(xid, txn)
+            answer = await self._batches.send(xid, message)
             if not (answer.succeeded or (self._is_open(xid, answer) and answer.found(2) and answer.found(3))):
                 raise UnknownTransactionError(xid)
 
