@@ -274,7 +274,8 @@ class Proxy:
 
     def _let_through(self, asked: Asked, route: Route, xid: Xid, body: bytes, key: str = "") -> LetThrough:
         names = route.tries.headers if route.tries else ()
-        wanted = names or CODING_HEADER in asked.request.head.names.folded
+        there = asked.request.head.names.all
+        wanted = CODING_HEADER in there or not there.isdisjoint(names)
         headers = asked.request.headers if wanted else _NO_HEADERS
         request = kept(asked.request.method, asked.target, headers, body, names)
         if request.grpc:

@@ -23,11 +23,11 @@ class Names:
 
     ``hosts`` is how many headers ``Host`` there are, ``length_at`` where ``Content-Length`` stands (-1:
     nowhere), ``coded`` whether there is a transfer coding, ``dated`` whether there is a ``Date``, ``stays``
-    whether there is one that must not go on as it came. ``folded`` has all of them in lower case, with ``-``
-    for ``_``, between which many applications do not tell; ``places`` where those stand that are there once.
+    whether there is one that must not go on as it came. ``all`` has them in lower case, ``folded`` with ``-``
+    for ``_`` too, between which many applications do not tell; ``places`` where those stand that are there once.
     """
 
-    __slots__ = ("coded", "dated", "folded", "hosts", "length_at", "places", "stays")
+    __slots__ = ("all", "coded", "dated", "folded", "hosts", "length_at", "places", "stays")
 
     def __init__(self, names: tuple[bytes, ...]) -> None:
         lower = [each.decode("utf-8", "surrogateescape").lower() for each in names]
@@ -36,6 +36,7 @@ class Names:
         self.coded = "transfer-encoding" in lower
         self.dated = "date" in lower
         self.stays = not _ANSWERED_HERE.isdisjoint(lower)
+        self.all = frozenset(lower)
         folded = [each.replace("_", "-") for each in lower]
         self.folded = frozenset(folded)
         self.places = {each: at for at, each in enumerate(lower) if folded.count(each) == 1}

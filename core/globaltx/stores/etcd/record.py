@@ -7,7 +7,7 @@ told then, and no end of it is written: that it has ended follows from the outco
 from __future__ import annotations
 
 import json
-from dataclasses import field, replace
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -31,7 +31,7 @@ from globaltx.stores.etcd.keys import (
 )
 from globaltx.transaction.model import BranchId, Mode, Snapshot
 from globaltx.transaction.states import Outcome, State
-from globaltx.values import dataclass
+from globaltx.values import dataclass, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -25,7 +25,6 @@ import asyncio
 import logging
 import time
 from contextlib import aclosing
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -82,6 +81,7 @@ from globaltx.stores.kubernetes.faults import Patience
 from globaltx.transaction.conflict import with_new
 from globaltx.transaction.model import Branch, BranchId, Decision
 from globaltx.transaction.states import ENDS, Outcome, State
+from globaltx.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
