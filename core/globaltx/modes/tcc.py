@@ -137,8 +137,14 @@ def branch_id(xid: Xid, app: str, route: str, mark: str) -> BranchId:
 
     The route's name stands before the last dot, cut if it is long; the digest has the whole name in it.
     """
-    digest = hashlib.sha256(f"{route}\0{mark}".encode()).hexdigest()[:_DIGEST_LENGTH]
-    return BranchId(xid, app, f"{route[: RESOURCE_LENGTH_MAX - _DIGEST_LENGTH - 1]}.{digest}")
+    return new_branch_id(xid, app, route, hashlib.sha256(f"{route}\0{mark}".encode()).hexdigest())
+
+
+def new_branch_id(xid: Xid, app: str, route: str, randomness: str) -> BranchId:
+    """The branch of a try that nobody repeats; of the randomness (hex) 64 bits are taken."""
+    return BranchId(
+        xid, app, f"{route[: RESOURCE_LENGTH_MAX - _DIGEST_LENGTH - 1]}.{randomness[:_DIGEST_LENGTH]}"
+    )
 
 
 def route_of(branch: BranchId) -> str:

@@ -64,8 +64,11 @@ class Asked:
         if self._headers is not None:
             return None
         raw = self.request.raw
-        lines = "".join([f"{name}: {value}\r\n" for name, value in self._added])
-        return b"%b%b\r\n" % (raw[: raw.index(_END) + 2], lines.encode())
+        end = raw.index(_END)
+        if not self._added:
+            return raw[: end + len(_END)]
+        lines = "\r\n".join(map(": ".join, self._added))
+        return b"%b\r\n%b\r\n\r\n" % (raw[:end], lines.encode())
 
     def carry_xid(self, xid: Xid) -> None:
         """Put the xid into every header that applications look for."""

@@ -170,16 +170,21 @@ class Tries:
 
     async def enter(self, xid: Xid, route: Route, path: str, request: Request, key: str) -> tuple[Try, bool]:
         """The try that this one is, and whether it is the first of its key."""
-        mark = f"key {key}" if key else secrets.token_hex(16)
-        branch = mode.branch_id(xid, self._app, route.name, mark)
-        fingerprint = hashlib.sha256(repr(request).encode()).digest() if key else b""
-        if key and (known := await self._first(branch, fingerprint, route)) is not None:
-            if known.answer is None:
-                await self._enter(known, route, path, request)
-            return known, False
+        token, fingerprint = secrets.token_hex(16), b""
+        by = f"{self._pod}/{token[16:]}"
+        if key:
+            branch = mode.branch_id(xid, self._app, route.name, f"key {key}")
+            fingerprint = hashlib.sha256(repr(request).encode()).digest()
+            known = await self._first(branch, fingerprint, route)
+            if known is not None:
+                if known.answer is None:
+                    await self._enter(known, route, path, request, by)
+                return known, False
+        else:
+            branch = mode.new_branch_id(xid, self._app, route.name, token)
         this = self._remember(Try(branch, bool(key), fingerprint))
         try:
-            await self._enter(this, route, path, request)
+            await self._enter(this, route, path, request, by)
         except BaseException:
             self.leave(this)
             self._known.pop(branch, None)  # it was not let through, so its repeat is the first one
@@ -206,10 +211,10 @@ class Tries:
                 return known
         return None
 
-    async def _enter(self, this: Try, route: Route, path: str, request: Request) -> None:
+    async def _enter(self, this: Try, route: Route, path: str, request: Request, by: str) -> None:
         """Register a try, or find that it was done before: then it has that answer on return."""
         try:
-            await self._register(this, route, path, request)
+            await self._register(this, route, path, request, by)
         except UnknownTryError:
             if not await self._was_done(Guarded.of(this.id, operation_of(route))):
                 raise
@@ -221,11 +226,10 @@ class Tries:
         torn = self._guards is not None and self._guards.is_torn(call)
         return not torn and self._rows is not None and await self._rows.done(call)
 
-    async def _register(self, this: Try, route: Route, path: str, request: Request) -> None:
+    async def _register(self, this: Try, route: Route, path: str, request: Request, by: str) -> None:
         rules = route.tries
         if rules is None:  # a bug: only such routes have tries
             raise RuntimeError
-        by = f"{self._pod}/{secrets.token_hex(8)}"
         calls = calls_of(rules, route, path, request, by, traced=self._traced)
         try:
             stands = await insist(

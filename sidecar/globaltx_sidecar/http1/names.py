@@ -24,7 +24,8 @@ class Names:
     ``hosts`` is how many headers ``Host`` there are, ``length_at`` where ``Content-Length`` stands (-1:
     nowhere), ``coded`` whether there is a transfer coding, ``dated`` whether there is a ``Date``, ``stays``
     whether there is one that must not go on as it came. ``all`` has them in lower case, ``folded`` with ``-``
-    for ``_`` too, between which many applications do not tell; ``places`` where those stand that are there once.
+    for ``_`` too, between which many applications do not tell; ``places`` has where those stand that are
+    there once.
     """
 
     __slots__ = ("all", "coded", "dated", "folded", "hosts", "length_at", "places", "stays")
