@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from globaltx.undo import literal, values
 from globaltx.undo.literal import identifier
 from globaltx.undo.shape import Column, Kind
+from globaltx.undo.table import ROW_KEY_LENGTH_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _PART_BYTES_MAX = 127
 """A longer part of a key goes by its hash."""
+_PARTS_THAT_FIT = ROW_KEY_LENGTH_MAX // (2 * _PART_BYTES_MAX + 1)
+"""More parts may be too long together: a longer key goes by its hash, too."""
 
 
 def row_key_expression(shape: TableShape, qualifier: str = "") -> str:
@@ -31,6 +34,10 @@ def row_key_expression(shape: TableShape, qualifier: str = "") -> str:
 def as_bytes(parts: Sequence[str]) -> str:
     """Join the SQL of a key's parts; ASCII bytes whatever the connection's character set."""
     joined = parts[0] if len(parts) == 1 else f"CONCAT_WS(',',{','.join(parts)})"
+    if len(parts) > _PARTS_THAT_FIT:
+        plain = f"CONVERT({joined} USING ascii)"
+        hashed = f"CONVERT(CONCAT('#',SHA2({plain},256)) USING ascii)"
+        joined = f"IF(LENGTH({plain})>{ROW_KEY_LENGTH_MAX},{hashed},{plain})"
     return f"CAST(CONVERT({joined} USING ascii) AS BINARY)"
 
 
@@ -110,4 +117,6 @@ def integer_key_literals(shape: TableShape, row_key: bytes) -> tuple[str, ...] |
 
 def literal_key(row_key: bytes) -> str:
     """Write a known key; binary, so that no character set touches it."""
+    if len(row_key) > ROW_KEY_LENGTH_MAX:
+        row_key = b"#" + hashlib.sha256(row_key).hexdigest().encode()
     return literal.sql(row_key)
