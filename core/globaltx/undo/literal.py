@@ -27,6 +27,7 @@ class Text:
     charset: str = "utf8mb4"
 
 
+_QUOTABLE = re.compile(rb"[ -&(-:<-\[\]-}]*")
 Value: TypeAlias = "int | float | Decimal | bytes | Text | None"
 """What a parameter can be; ``bytes`` are binary (the BLOB types), a number is itself."""
 
@@ -48,6 +49,11 @@ def sql(value: Value) -> str:
     if isinstance(value, bytes):
         return f"X'{value.hex()}'"
     return _text(value)
+
+
+def plain(data: bytes, introducer: str = "") -> str | None:
+    """Write a text as it is, if no character of it can mean anything to any server."""
+    return f"{introducer}'{data.decode('ascii')}'" if _QUOTABLE.fullmatch(data) else None
 
 
 def _text(value: Text) -> str:

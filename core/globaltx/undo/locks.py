@@ -9,7 +9,6 @@ then sees it, so that no local commit can slip in behind a rollback.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -40,19 +39,30 @@ NOTHING_NOTED = f"SET {','.join(f'{each}=NULL' for each in values.NOTED)}".encod
 NOTED_QUERY = f"SELECT {','.join(values.NOTED)}".encode()
 """What a noting image has found, as one row; NULLs if that is nothing."""
 _NOTED = f"CONVERT({values.NOTED[1]} USING utf8mb4)"
+_NOTED_IS_KEPT = f"IFNULL(LEFT({_NOTED},1)='{{' AND LENGTH({_NOTED})<={INSERT_BYTES_MAX // 2},0)"
+"""Whether a noted image may be taken unseen: what is larger may be too large to be put back."""
 _ROLLBACK_MARK = "!"
 _SINGLE_DELETES_MAX = 100
+_IS_TOO_LARGE = f"='{values.TOO_LARGE}'"
+_REFUSED_AS_TOO_LARGE = f"LENGTH(@globaltx_holder:='{values.TOO_LARGE}')=0"
+"""0, which violates the CHECK, with the reason in the holder's place."""
 _ASKING_MARK = "?"
 """Stands before the xid in rows that only ask; no local transaction commits them."""
-_QUOTABLE = re.compile(rb"[ -&(-:<-\[\]-}]*")
 _COLUMNS = "table_name,row_key,xid,position,before_image,after_image,owner"
+_UNREADABLE = "'unreadable'"
+"""Stands for two images that could not be merged: together they are too large."""
+_SPOILT = " OR ".join(
+    f"{image}<=>{_UNREADABLE} OR LENGTH({image})>{values.IMAGE_BYTES_MAX}"
+    for image in ("before_image", "after_image")
+)
+"""Whether merging has made an image that could not be compared with a row."""
 _MERGED_BEFORE = (
     "IF(before_image IS NULL,NULL,IF(VALUES(before_image) IS NULL,before_image,"
-    "IFNULL(JSON_MERGE_PATCH(VALUES(before_image),before_image),'unreadable')))"
+    f"IFNULL(JSON_MERGE_PATCH(VALUES(before_image),before_image),{_UNREADABLE})))"
 )
 _MERGED_AFTER = (
     "IF(VALUES(after_image) IS NULL OR after_image IS NULL,VALUES(after_image),"
-    "IFNULL(JSON_MERGE_PATCH(after_image,VALUES(after_image)),'unreadable'))"
+    f"IFNULL(JSON_MERGE_PATCH(after_image,VALUES(after_image)),{_UNREADABLE}))"
 )
 _MERGED_POSITION = "IF(VALUES(after_image) IS NULL,VALUES(position),position)"
 
@@ -103,7 +113,9 @@ def _row(record: UndoRecord, position: int, xid: str, thinned: Collection[str]) 
     before = _before(record)
     after = f"(SELECT {values.image_of(shape, record.after)} {found})" if record.after else "NULL"
     owner = "1" if record.certain or record.shape.name in thinned else f"(SELECT COUNT(*) {found})"
-    owner = f"IFNULL(JSON_VALID({_NOTED}),0)" if record.noted else owner
+    owner = _NOTED_IS_KEPT if record.noted else owner
+    if record.after and values.may_be_too_large(record.after):
+        owner = f"IF(after_image{_IS_TOO_LARGE},{_REFUSED_AS_TOO_LARGE},{owner})"
     return f"({_hex(shape.name)},{record.row_key},{xid},{position},{before},{after},{owner})"
 
 
@@ -143,11 +155,12 @@ def _taking_over(committed: Collection[Xid], *, whole: bool, refused: str = "") 
     merged = {"position": _MERGED_POSITION, "before_image": _MERGED_BEFORE, "after_image": _MERGED_AFTER}
     if theirs:
         merged = {name: f"IF(xid=VALUES(xid),{sql},VALUES({name}))" for name, sql in merged.items()}
-    if theirs:
         merged["xid"] = "VALUES(xid)"
     if whole:
         merged = {name: f"IF({ours},{sql},{name})" for name, sql in merged.items()}
-    assignments = {"owner": f"IF({ours},VALUES(owner),{refused})", **merged}
+    new = merged.pop("xid", None)
+    owner = f"IF({ours},IF({_SPOILT},{_REFUSED_AS_TOO_LARGE},VALUES(owner)),{refused})"
+    assignments = {**merged, "owner": owner} | ({"xid": new} if new else {})
     return ",".join(f"{name}={sql}" for name, sql in assignments.items())
 
 
@@ -237,9 +250,7 @@ def _asking(xid: Xid | None) -> str:
 
 def _image_literal(image: bytes) -> str:
     """A plain literal where no character of it can mean anything to any server, else hexadecimal."""
-    if _QUOTABLE.fullmatch(image):
-        return f"'{image.decode('ascii')}'"
-    return literal.sql(Text(image))
+    return literal.plain(image) or literal.sql(Text(image))
 
 
 def _hex(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from globaltx.undo import insertion, keys, literal, values
 from globaltx.undo.exact import KeyPart
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from globaltx.undo.shape import Column, TableShape
 
+_TOO_LARGE = values.TOO_LARGE.encode()
 _FIRST_NUMBER = re.compile(rb"\d+")
 ROWS_MAX = 10_000
 """Rows that one statement may change: their images must fit into one packet of the local commit."""
@@ -78,10 +79,23 @@ def _read(shape: TableShape, row: Sequence[bytes | None]) -> tuple[bytes, bytes,
     if row_key is None or before is None:
         message = f"the image of a row of {shape.label} came back empty"
         raise RowsMissedError(message)
+    if before == _TOO_LARGE:
+        refuse_too_large(f"a change of a row of {shape.label}")
     try:
         return row_key, before, values.read_image(before)
     except values.UnreadableImageError as error:
         refuse(f"a change in this session ({error})", "use an 8-bit or utf8mb4 collation_connection")
+
+
+def refuse_too_large(what: str) -> NoReturn:
+    """Refuse a row whose undo record would be too large; the local transaction must be rolled back.
+
+    Raises:
+        RefusedError: always.
+    """
+    refuse(
+        f"{what} with values of more than 12 MiB, or near max_allowed_packet,", "keep such values elsewhere"
+    )
 
 
 def inserted(

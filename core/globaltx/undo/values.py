@@ -47,6 +47,28 @@ _EXPRESSIONS = {
     Kind.FOREIGN_TEXT: "HEX({})",
     Kind.BINARY: "HEX({})",
 }
+_LARGE_TYPES = frozenset(
+    {
+        "mediumtext",
+        "longtext",
+        "mediumblob",
+        "longblob",
+        "json",
+        "vector",
+        "geometry",
+        "linestring",
+        "polygon",
+    }
+    | {"multipoint", "multilinestring", "multipolygon", "geometrycollection", "geomcollection"}
+)
+"""Whose values may be larger than a server lets a function answer: it then answers NULL, with a warning."""
+IMAGE_BYTES_MAX = 12 * 1024 * 1024
+_ROOM_BYTES = 64 * 1024
+"""For the columns that cannot be large, and for what stands around an image."""
+TOO_LARGE = '"too large"'
+"""Stands for an image that would be: JSON, but no object."""
+_PLAIN_TEXT_BYTES = 64 * 1024
+"""Text from so many bytes on is written as it is where it can be: in hexadecimal it takes twice as much."""
 _SIMPLE_NAME = re.compile(r"[A-Za-z0-9_]+")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?", re.ASCII)
 _PLAIN = re.compile(r"[-0-9A-Za-z:. ]*", re.ASCII)
@@ -71,12 +93,27 @@ def expression(column: Column, qualifier: str = "") -> str:
 
 
 def image_expression(columns: Iterable[Column], qualifier: str = "") -> str:
-    """Write the SQL of a row's image: ``{"column": [value], ...}``."""
-    return (
-        "JSON_OBJECT("
-        + ",".join(f"{_name(each.name)},JSON_ARRAY({expression(each, qualifier)})" for each in columns)
-        + ")"
-    )
+    """Write the SQL of a row's image: ``{"column": [value], ...}``, or `TOO_LARGE`."""
+    chosen = tuple(columns)
+    members = ",".join(f"{_name(each.name)},JSON_ARRAY({expression(each, qualifier)})" for each in chosen)
+    image = f"JSON_OBJECT({members})"
+    sizes = [_size(each, qualifier) for each in chosen if each.type in _LARGE_TYPES]
+    if not sizes:
+        return image
+    fits = f"{'+'.join(sizes)}+{_ROOM_BYTES}<=LEAST({IMAGE_BYTES_MAX},@@max_allowed_packet)"
+    return f"IF({fits},{image},'{TOO_LARGE}')"
+
+
+def may_be_too_large(columns: Iterable[Column]) -> bool:
+    """Whether an image of these columns may be `TOO_LARGE`."""
+    return any(each.type in _LARGE_TYPES for each in columns)
+
+
+def _size(column: Column, qualifier: str) -> str:
+    """Write the SQL of a value's bytes in an image; NULL where they are too many for the server."""
+    name, value = f"{qualifier}{identifier(column.name)}", expression(column, qualifier)
+    quoted = f"JSON_QUOTE({value})" if column.kind in {Kind.TEXT, Kind.JSON} else value
+    return f"IF({name} IS NULL,0,LENGTH({quoted}))"
 
 
 def image_of(shape: TableShape, columns: Sequence[Column]) -> str:
@@ -177,7 +214,10 @@ def _plain(column: Column, value: str) -> str:
 
 
 def _text(_column: Column, value: str) -> str:
-    return literal.sql(Text(value.encode()))
+    data = value.encode()
+    if len(data) < _PLAIN_TEXT_BYTES:
+        return literal.sql(Text(data))
+    return literal.plain(data, "_utf8mb4 ") or literal.sql(Text(data))
 
 
 def _json(column: Column, value: str) -> str:

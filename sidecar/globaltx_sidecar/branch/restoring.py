@@ -39,6 +39,10 @@ _CONSTRAINT_ERRORS = frozenset({1062, 1451, 1452, 1169, 1216, 1217, 1557, 1586, 
 """A duplicate key or a foreign key: another row may have to be restored first."""
 
 
+_LONG = 512 * 1024
+"""Any server takes shorter statements."""
+
+
 class RecordsGoneError(Exception):
     """Another rollback of the same transaction was faster; nothing may be committed."""
 
@@ -138,14 +142,21 @@ class Restoration:
             await self._session.rows("SET SESSION foreign_key_checks=1")
 
     async def _taken_out(self, record: Record) -> Record:
+        try:
+            return await self._whole(record)
+        except UnreadableImageError:
+            return record  # it stays, and is told of when it is undone by itself
+
+    async def _whole(self, record: Record) -> Record:
         shape = await self._schemas.shape(self._schema, _text(record.table_name))
         query = compensate.select_whole(shape, record)
         stands = compensate.judge(record, await self._current(shape, record))
         if query is None or stands is not Verdict.RESTORE:
             return record
         ((whole,),) = await self._session.rows(query)
+        kept = compensate.put_back(record, read_image(whole))
         await self._session.rows(compensate.take_out(shape, record))
-        return compensate.put_back(record, read_image(whole))
+        return kept
 
     async def _records(self, xid: Xid) -> list[Record]:
         rows = [
@@ -224,9 +235,11 @@ class Restoration:
 
     async def _put_back(self, shape: TableShape, record: Record, change: Record) -> bool:
         """Write the row and see whether it is what it was before; if not, nothing was written."""
+        statement = compensate.restore(shape, change)
+        await self._check_fits(len(statement))
         await self._session.rows("SAVEPOINT globaltx_row")
         try:
-            await self._session.rows(compensate.restore(shape, change))
+            await self._session.rows(statement)
             restored = await self._current(shape, record)
         except MySQLError as error:
             if code_of(error) not in LOCK_ERRORS:
@@ -236,6 +249,22 @@ class Restoration:
             return True
         await self._session.rows("ROLLBACK TO SAVEPOINT globaltx_row")
         return False
+
+    async def _check_fits(self, length: int) -> None:
+        """See that the server takes a statement of that length: it would end the connection, for ever.
+
+        Raises:
+            UnreadableImageError: it does not.
+        """
+        if length < _LONG:
+            return
+        ((most,),) = await self._session.rows("SELECT @@max_allowed_packet")
+        if length + _LONG // 64 >= int(most):
+            message = (
+                f"cannot be restored: that takes a statement of {length} bytes, and the server's"
+                f" max_allowed_packet is {most}; raise it and retry"
+            )
+            raise UnreadableImageError(message)
 
     async def _current(self, shape: TableShape, record: Record) -> Image | None:
         query = compensate.select_current(shape, record)

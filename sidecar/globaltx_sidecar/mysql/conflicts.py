@@ -14,6 +14,8 @@ from globaltx.coordinator.reasons import Reason
 from globaltx.stores.base import StoreError
 from globaltx.transaction.states import Outcome
 from globaltx.undo import locks
+from globaltx.undo.record import refuse_too_large
+from globaltx.undo.values import TOO_LARGE
 from globaltx_sidecar.commands import LookUp
 from globaltx_sidecar.mysql import errors, trains
 from globaltx_sidecar.mysql.steps import ask, end_of, only_row
@@ -37,10 +39,17 @@ def keeps_gaps(standing: Standing, records: Sequence[UndoRecord]) -> bool:
 
 
 def holder_of(standing: Standing) -> Generator[Step, Any, Xid | None]:
-    """Ask who holds the row that the last INSERT has met; None: nobody."""
+    """Ask who holds the row that the last INSERT has met; None: nobody.
+
+    Raises:
+        RefusedError: that was not what has stopped it, but a row that is too large.
+    """
     arrived = yield from ask(standing, trains.single(locks.HOLDER_QUERY))
     end_of(arrived)
-    return locks.holder(only_row(arrived, columns=2)[0])
+    held_by = only_row(arrived, columns=2)[0]
+    if held_by == TOO_LARGE.encode():
+        refuse_too_large("a row")
+    return locks.holder(held_by)
 
 
 def pass_by(holder: Xid, committed: set[Xid], patience: Patience) -> Generator[Step, Any, None]:
