@@ -36,6 +36,14 @@ def place(server: Server, schema: str) -> Place:
 
 
 @pytest.fixture
+def large_packets(server: Server) -> Iterator[None]:
+    """The server takes 64 MiB in one packet, as long as this test runs."""
+    server.execute("SET GLOBAL max_allowed_packet = 67108864")
+    yield
+    server.execute("SET GLOBAL max_allowed_packet = DEFAULT")
+
+
+@pytest.fixture
 def credentials(tmp_path: Path) -> Path:
     return write_credentials(tmp_path)
 

@@ -308,12 +308,12 @@ def test_a_thousand_statements_in_one_local_transaction(proxy: Proxy) -> None:
     assert undo(proxy.place) == []
 
 
+@pytest.mark.usefixtures("large_packets")
 @pytest.mark.parametrize("size", [2**24 - 1, 2**24, 2**25])
 def test_a_statement_of_sixteen_mebibytes_is_refused_and_the_connection_goes_on(
-    proxy: Proxy, server: Server, size: int
+    proxy: Proxy, size: int
 ) -> None:
     """It is several packets; the size is that of the command, with its first byte."""
-    server.execute("SET GLOBAL max_allowed_packet = 64 * 1024 * 1024")
     xid = proxy.begin()
     with proxy.connect() as connection, connection.cursor() as cursor:
         cursor.execute("BEGIN")

@@ -42,8 +42,8 @@ def test_wrong_password_is_the_servers_own_error(proxy: Proxy) -> None:
     assert refused.value.args[0] == 1045
 
 
-def test_rows_of_every_size(server: Server, proxy: Proxy) -> None:
-    server.execute("SET GLOBAL max_allowed_packet = 67108864")
+@pytest.mark.usefixtures("large_packets")
+def test_rows_of_every_size(proxy: Proxy) -> None:
     with proxy.connect(max_allowed_packet=64 << 20) as connection, connection.cursor() as cursor:
         for size in (0, 1, 250, 251, 65_535, 65_536, (1 << 24) - 5, 1 << 24, (1 << 24) + 70_000):
             cursor.execute(f"SELECT REPEAT('x', {size}), 7")
@@ -52,8 +52,8 @@ def test_rows_of_every_size(server: Server, proxy: Proxy) -> None:
         assert sum(row[0] for row in cursor.fetchall()) == 100_000 * 100_001 // 2
 
 
-def test_statements_of_sixteen_mebibytes_and_more(server: Server, proxy: Proxy) -> None:
-    server.execute("SET GLOBAL max_allowed_packet = 67108864")
+@pytest.mark.usefixtures("large_packets")
+def test_statements_of_sixteen_mebibytes_and_more(proxy: Proxy) -> None:
     data = secrets.token_bytes((1 << 24) + 1000)
     with proxy.connect(max_allowed_packet=64 << 20) as connection, connection.cursor() as cursor:
         cursor.execute("INSERT INTO keyed (code, data) VALUES ('big', %s)", (data,))
