@@ -6,8 +6,8 @@ import asyncio
 import random
 from typing import TYPE_CHECKING, TypeVar
 
+from globaltx.deadlines import Within
 from globaltx.stores.base import StoreUnavailableError
-from globaltx.stores.deadlines import Within
 from globaltx.stores.kubernetes.watcher import Backoff
 
 if TYPE_CHECKING:

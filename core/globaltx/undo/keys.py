@@ -68,7 +68,11 @@ def _hex_or_hash(data: str) -> str:
 
 def binary_part(data: bytes) -> str:
     """The part that `_hex_or_hash` gives for known bytes."""
-    return f"#{hashlib.sha256(data).hexdigest()}" if len(data) > _PART_BYTES_MAX else data.hex().upper()
+    return _hash(data) if len(data) > _PART_BYTES_MAX else data.hex().upper()
+
+
+def _hash(data: bytes) -> str:
+    return f"#{hashlib.sha256(data).hexdigest()}"
 
 
 def condition(shape: TableShape, literals: Sequence[str]) -> str:
@@ -118,5 +122,5 @@ def integer_key_literals(shape: TableShape, row_key: bytes) -> tuple[str, ...] |
 def literal_key(row_key: bytes) -> str:
     """Write a known key; binary, so that no character set touches it."""
     if len(row_key) > ROW_KEY_LENGTH_MAX:
-        row_key = b"#" + hashlib.sha256(row_key).hexdigest().encode()
+        row_key = _hash(row_key).encode()
     return literal.sql(row_key)

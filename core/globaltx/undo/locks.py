@@ -32,7 +32,7 @@ HOLDER_QUERY = b"SELECT @globaltx_holder, @globaltx_holder := NULL"
 """After a lock conflict: one row whose first column tells who holds the lock (see `holder`)."""
 _WITH_CHECKS = "/*M!100201 SET STATEMENT check_constraint_checks=1 FOR */ "
 """For MariaDB, where a session can switch CHECKs off; to MySQL it is a comment."""
-INSERT_BYTES_MAX = 12 * 1024 * 1024
+INSERT_BYTES_MAX = values.IMAGE_BYTES_MAX
 """Under the 16 MiB that ``max_allowed_packet`` usually is."""
 
 NOTHING_NOTED = f"SET {','.join(f'{each}=NULL' for each in values.NOTED)}".encode()
@@ -43,7 +43,6 @@ _NOTED_IS_KEPT = f"IFNULL(LEFT({_NOTED},1)='{{' AND LENGTH({_NOTED})<={INSERT_BY
 """Whether a noted image may be taken unseen: what is larger may be too large to be put back."""
 _ROLLBACK_MARK = "!"
 _SINGLE_DELETES_MAX = 100
-_IS_TOO_LARGE = f"='{values.TOO_LARGE}'"
 _REFUSED_AS_TOO_LARGE = f"LENGTH(@globaltx_holder:='{values.TOO_LARGE}')=0"
 """0, which violates the CHECK, with the reason in the holder's place."""
 _ASKING_MARK = "?"
@@ -115,7 +114,7 @@ def _row(record: UndoRecord, position: int, xid: str, thinned: Collection[str]) 
     owner = "1" if record.certain or record.shape.name in thinned else f"(SELECT COUNT(*) {found})"
     owner = _NOTED_IS_KEPT if record.noted else owner
     if record.after and values.may_be_too_large(record.after):
-        owner = f"IF(after_image{_IS_TOO_LARGE},{_REFUSED_AS_TOO_LARGE},{owner})"
+        owner = f"IF(after_image='{values.TOO_LARGE}',{_REFUSED_AS_TOO_LARGE},{owner})"
     return f"({_hex(shape.name)},{record.row_key},{xid},{position},{before},{after},{owner})"
 
 

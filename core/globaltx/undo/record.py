@@ -94,7 +94,8 @@ def refuse_too_large(what: str) -> NoReturn:
         RefusedError: always.
     """
     refuse(
-        f"{what} with values of more than 12 MiB, or near max_allowed_packet,", "keep such values elsewhere"
+        f"{what} with values of more than {values.IMAGE_BYTES_MAX >> 20} MiB, or near max_allowed_packet,",
+        "keep such values elsewhere",
     )
 
 

@@ -20,6 +20,7 @@ from globaltx_sidecar.http.headers import (
 from globaltx_sidecar.http.keeping import too_large
 from globaltx_sidecar.http.upstream import BrokenRequestError
 from globaltx_sidecar.http1.body import BrokenError
+from globaltx_sidecar.http1.heads import with_more
 
 if TYPE_CHECKING:
     from multidict import CIMultiDict
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     Pairs: TypeAlias = tuple[tuple[str, str], ...]
 
-_END = b"\r\n\r\n"
 _OF_XID = frozenset((XID_HEADER, SEED_XID_HEADER, BAGGAGE_HEADER))
 _OF_BRANCH = frozenset(BRANCH_HEADERS)
 
@@ -59,16 +59,9 @@ class Asked:
             headers.extend(self._added)
         return headers
 
-    def head(self) -> bytes | None:
-        """Its head as it came, with what was put into it; None: it is to be written, from the headers."""
-        if self._headers is not None:
-            return None
-        raw = self.request.raw
-        end = raw.index(_END)
-        if not self._added:
-            return raw[: end + len(_END)]
-        lines = "\r\n".join(map(": ".join, self._added))
-        return b"%b\r\n%b\r\n\r\n" % (raw[:end], lines.encode())
+    def as_it_came(self) -> bytes | None:
+        """All of it as it came, with what was put into it; None: its head must be written anew."""
+        return with_more(self.request.raw, self._added) if self._headers is None else None
 
     def carry_xid(self, xid: Xid) -> None:
         """Put the xid into every header that applications look for."""

@@ -8,7 +8,7 @@ for DBPack send), or as the entry ``globaltx-xid`` of W3C baggage
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from multidict import CIMultiDict, CIMultiDictProxy, istr
 
@@ -42,16 +42,10 @@ FOUND_HEADER = "globaltx-found"
 KEY_HEADER = "idempotency-key"
 BAGGAGE_HEADER = "baggage"
 BAGGAGE_KEY = "globaltx-xid"
-OF_TRANSACTIONS = frozenset(
-    (
-        *XID_HEADERS,
-        *BRANCH_HEADERS,
-        *(SAGA_HEADER, STEP_HEADER, KEY_HEADER, BAGGAGE_HEADER),
-    )
-)
-"""What says which transaction a request is of, or what it is in there."""
-SAYS_SOMETHING = frozenset((*XID_HEADERS, *BRANCH_HEADERS, SAGA_HEADER, STEP_HEADER, BAGGAGE_HEADER))
+_MARKS = frozenset((*XID_HEADERS, *BRANCH_HEADERS, SAGA_HEADER, STEP_HEADER, BAGGAGE_HEADER))
 """What says which transaction a request is of, or what a request that no route names is to be asked for."""
+OF_TRANSACTIONS = _MARKS | {KEY_HEADER}
+"""What says which transaction a request is of, or what it is in there."""
 _XID_ALONE = frozenset((XID_HEADER,))
 _NOT_FROM_OUTSIDE = frozenset((XID_HEADER, SEED_XID_HEADER, GUARD_HEADER))
 
@@ -91,9 +85,14 @@ def find_xid(headers: Headers) -> Xid | None:
     return found.pop() if found else None
 
 
+def is_marked(head: RequestHead) -> bool:
+    """Whether a request says anything about a transaction, but for the key that tells a try's repeats."""
+    return not _MARKS.isdisjoint(head.names.folded)
+
+
 def xid_of(head: RequestHead) -> Xid | None:
     """The same, of a head that need not be taken apart for it."""
-    said = SAYS_SOMETHING & head.names.folded
+    said = _MARKS & head.names.folded
     if not said:
         return None
     text = head.only(XID_HEADER) if said == _XID_ALONE else None
@@ -110,7 +109,7 @@ def carry_xid(headers: CIMultiDict[str], xid: Xid) -> None:
     """Put the xid into every header that applications look for; other baggage stays."""
     headers[XID_HEADER] = headers[SEED_XID_HEADER] = str(xid)
     kept = [member for member in _members(headers) if _key(member) != BAGGAGE_KEY]
-    headers[BAGGAGE_HEADER] = ",".join([*kept, f"{BAGGAGE_KEY}={quote(str(xid))}"])
+    headers[BAGGAGE_HEADER] = ",".join([*kept, f"{BAGGAGE_KEY}={xid}"])
 
 
 def branch_headers(branch: BranchId, operation: Operation, attempt: int) -> tuple[tuple[str, str], ...]:

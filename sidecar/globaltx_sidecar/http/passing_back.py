@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from globaltx_sidecar.http.asked import upgrade_of
 from globaltx_sidecar.http.headers import XID_HEADER, end_to_end, with_trailers
-from globaltx_sidecar.http1.heads import by_name, decoded
+from globaltx_sidecar.http1.heads import by_name, decoded, with_more
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from globaltx_sidecar.http1.answers import Head
     from globaltx_sidecar.http1.connection import Reply
     from globaltx_sidecar.http1.exchange import Request
-
-_END = b"\r\n\r\n"
 
 
 async def pass_back(
@@ -30,7 +28,7 @@ async def pass_back(
         GoneError: there is no client.
     """
     if reply.raw and request.takes_raw and not (xid and XID_HEADER in reply.head.names.folded):
-        request.give_on(_with_xid(reply.raw, xid) if xid else reply.raw)
+        request.give_on(with_more(reply.raw, [(XID_HEADER, xid)]) if xid else reply.raw)
         return
     try:
         headers = with_trailers(reply.headers)
@@ -46,12 +44,6 @@ async def pass_back(
         request.end(reply.trailers)
     finally:
         reply.close()
-
-
-def _with_xid(raw: bytes, xid: str) -> bytes:
-    """A whole answer with one header more."""
-    end = raw.index(_END) + 2
-    return b"%b%b: %b\r\n%b" % (raw[:end], XID_HEADER.encode(), xid.encode(), raw[end:])
 
 
 def announcer(request: Request) -> Callable[[Head], None]:

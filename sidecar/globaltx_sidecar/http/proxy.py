@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, TypeVar, get_args
 from multidict import CIMultiDict
 
 from globaltx.coordinator.reasons import Reason
+from globaltx.deadlines import Within
 from globaltx.modes.guard_row import Guarded
-from globaltx.stores.deadlines import Within
 from globaltx.values import dataclass
 from globaltx_sidecar.http import states, tunnel
 from globaltx_sidecar.http.answers import Response, refusal
@@ -29,11 +29,11 @@ from globaltx_sidecar.http.asked import Asked, target_of, upgrade_of, whole_body
 from globaltx_sidecar.http.filter import Action, Begin, Filter, Pass, Refuse, TakePart, path_of, written_path
 from globaltx_sidecar.http.headers import (
     KEY_HEADER,
-    SAYS_SOMETHING,
     XID_HEADER,
     drop_outside,
     drop_xid,
     end_to_end,
+    is_marked,
     step_of,
     xid_of,
 )
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from globaltx_sidecar.http1.connection import Reply
     from globaltx_sidecar.http1.exchange import Request
     from globaltx_sidecar.metrics import Metrics
-    from globaltx_sidecar.traces import Traces
+    from globaltx_sidecar.traces import Owner, Traces
 
 Came = TypeVar("Came")
 
@@ -72,7 +72,7 @@ HOLD_BYTES_ALL = 16 * 1024 * 1024
 """How much all answers that wait for their outcome may hold together; past it they hold nothing more."""
 
 _NO_HEADERS: CIMultiDict[str] = CIMultiDict()
-"""What a request without anything that says something of a transaction is judged by."""
+"""What is kept of a request that has no header to be kept, and is not taken apart for it."""
 _UNTRACED = nullcontext()
 
 _log = logging.getLogger(__name__)
@@ -141,7 +141,7 @@ class Proxy:
     def pass_on(self, request: Request) -> bool:
         """Pass a request on as it came, if nothing is to be done on it."""
         head = request.head
-        if self.traces is not None or self.under_way.full or not SAYS_SOMETHING.isdisjoint(head.names.folded):
+        if self.traces is not None or self.under_way.full or is_marked(head):
             return False
         if self.filter.find(head.method, head.target) is not None:
             return False
@@ -164,7 +164,7 @@ class Proxy:
             self.under_way.leave()
 
     async def _handle(self, request: Request) -> Response | None:
-        marked = not SAYS_SOMETHING.isdisjoint(request.head.names.folded)
+        marked = is_marked(request.head)
         if request.raw and not marked:
             return await self._judge(request, request.target, "", marked=False)
         target = target_of(request)
@@ -220,7 +220,11 @@ class Proxy:
         """
         if route is not None and route.tries is not None:
             return _UNTRACED
-        return _UNTRACED if self.traces is None else self.traces.entered(asked.headers, xid)
+        return self._owned(asked, xid)
+
+    def _owned(self, asked: Asked, owner: Owner) -> AbstractContextManager[None]:
+        """Keep a request's trace for its owner; where traces do not matter it is not taken apart for that."""
+        return _UNTRACED if self.traces is None else self.traces.entered(asked.headers, owner)
 
     async def _pass_on(self, asked: Asked, step: Guarded | None = None) -> Response | None:
         if asked.upgrade:
@@ -296,11 +300,8 @@ class Proxy:
     async def _send_try(self, asked: Asked, this: Try, body: bytes, route: Route) -> Reply:
         operation = operation_of(route)
         asked.carry_branch(this.id, operation)
-        if self.traces is None:
+        with self._owned(asked, Guarded.of(this.id, operation)):
             response = await self.upstream.send(asked, body)
-        else:
-            with self.traces.entered(asked.headers, Guarded.of(this.id, operation)):
-                response = await self.upstream.send(asked, body)
         try:
             self.tries.heard(this, operation)
         except NotLetThroughError:

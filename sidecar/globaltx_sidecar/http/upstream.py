@@ -86,11 +86,8 @@ class Upstream:
         Raises:
             UpstreamError: there is no answer.
         """
-        head = asked.head()
-        if head is None:
-            call = self._written(asked, body)
-        else:
-            call = Call(asked.request.method, head, asked.request.body.take() if body is None else body)
+        whole = asked.as_it_came()
+        call = self._written(asked, body) if whole is None else Call(asked.request.method, whole)
         call.upgrade, call.announce = asked.upgrade, announce
         return await self._send(call)
 

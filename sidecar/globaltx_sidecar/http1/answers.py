@@ -14,11 +14,13 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from globaltx.values import dataclass
 from globaltx_sidecar.http1.heads import (
     CONTINUED_MAX,
+    END,
     HEAD_BYTES_ALL,
     HEAD_BYTES_MAX,
     HEADERS_MAX,
     Pairs,
-    longest,
+    is_too_long,
+    values_of,
 )
 from globaltx_sidecar.http1.names import NO_NAMES, Names, names_of
 
@@ -27,7 +29,6 @@ CLOSED = "it closed the connection"
 _FINAL = 200
 _WITHOUT_BODY = (204, 304)
 _VERSIONS = ("1.0", "1.1")
-_END = b"\r\n\r\n"
 _LINE = b"HTTP/1.1 %d %b\r\n"
 _PIECES_MAX = 3
 """A head, a body, and the end."""
@@ -108,7 +109,7 @@ class AnswerReader:
         names = head.names
         if names.stays or names.length_at < 0 or not names.dated:
             return False
-        end = data.find(_END) + len(_END)
+        end = data.find(END) + len(END)
         return data.startswith(_LINE % (head.status, head.reason)) and data.count(
             b"\n", 0, end
         ) == data.count(b"\r\n", 0, end)
@@ -198,7 +199,7 @@ class AnswerReader:
 
     def _new_parser(self) -> HttpResponseParser:
         parser = HttpResponseParser(self)
-        # Neither changes what is passed on, which is written anew; some applications need them.
+        # What they let through is written anew, and never given on as it came; some applications need them.
         parser.set_dangerous_leniencies(
             lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
         )
@@ -212,7 +213,7 @@ class AnswerReader:
 
     def _check(self) -> None:
         """Refuse headers and trailers that are too long, which are only there if much has come."""
-        if self._silent > HEAD_BYTES_MAX and longest(self._fields) > HEAD_BYTES_MAX:
+        if is_too_long(self._fields, self._silent):
             message = f"a header of more than {HEAD_BYTES_MAX} bytes"
             raise _RefusedError(message)
 
@@ -250,7 +251,7 @@ class AnswerReader:
 
     def _stays(self, head: Head) -> bool:
         """Whether the connection is kept after an answer to HEAD, of which the parser would await a body."""
-        said = b",".join(value for name, value in head.headers if name.lower() == b"connection").lower()
+        said = b",".join(values_of(head.headers, b"connection")).lower()
         return self._parser.get_http_version() == _VERSIONS[1] and b"close" not in said
 
     def _fail(self, error: HttpParserError) -> None:
@@ -263,4 +264,4 @@ class AnswerReader:
 
 
 def _codings(head: Head) -> list[bytes]:
-    return [each.strip().lower() for name, each in head.headers if name.lower() == b"transfer-encoding"]
+    return [each.strip().lower() for each in values_of(head.headers, b"transfer-encoding")]

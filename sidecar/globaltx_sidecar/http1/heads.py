@@ -23,6 +23,8 @@ HEAD_BYTES_ALL = 256 * 1024
 HEADERS_MAX = 256
 """How many headers a head may have, and how many trailers may follow a body."""
 LAST_CHUNK = b"0\r\n\r\n"
+END = b"\r\n\r\n"
+"""Behind no other bytes a head ends, or a body in chunks."""
 _NAMES_MAX, _NAME_BYTES_MAX = 256, 64
 _names: dict[bytes, istr] = {}
 """The first names that came: decoded, and with the form that they are compared in, which costs more."""
@@ -101,9 +103,22 @@ def _name(raw: bytes) -> istr:
     return name
 
 
-def longest(pairs: Pairs) -> int:
-    """The bytes of the longest header, name and value."""
-    return max([len(name) + len(value) for name, value in pairs], default=0)
+def with_more(raw: bytes, pairs: Collection[tuple[str, str]]) -> bytes:
+    """A whole message with headers put behind its own."""
+    if not pairs:
+        return raw
+    end = raw.index(END)
+    return b"%b\r\n%b%b" % (raw[:end], "\r\n".join(map(": ".join, pairs)).encode(), raw[end:])
+
+
+def values_of(pairs: Pairs, name: bytes) -> list[bytes]:
+    """The values of all headers of a name, which is in lower case."""
+    return [value for each, value in pairs if each.lower() == name]
+
+
+def is_too_long(pairs: Pairs, came: int) -> bool:
+    """Whether there is a header that is longer than it may be, name and value, in so many bytes that came."""
+    return came > HEAD_BYTES_MAX and any(len(name) + len(value) > HEAD_BYTES_MAX for name, value in pairs)
 
 
 def decoded(raw: bytes) -> str:

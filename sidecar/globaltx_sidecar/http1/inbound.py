@@ -128,10 +128,9 @@ class Inbound(asyncio.Protocol):
     def give_back(self, request: Request, data: bytes) -> None:
         """Send all of the answer to a request that no task has."""
         transport = self._transport
-        if transport is not None:
-            if not transport.is_closing():
-                transport.write(data)  # when it was written `_over` notes
-            self._served(request)
+        if transport is not None and not transport.is_closing():
+            transport.write(data)  # when it was written `_over` notes
+        self._served(request)
 
     def keep_no_longer(self) -> None:
         """Let no other request in."""
@@ -273,8 +272,7 @@ class Inbound(asyncio.Protocol):
             passed = bool(request.raw) and self._owner.pass_on(request)
         except Exception:  # noqa: BLE001  see `_serve`
             self._failed(request)
-            if self._transport is not None:
-                self._served(request)
+            self._served(request)
         else:
             if not passed:
                 self.go_on(request, self._owner.handle)
@@ -296,8 +294,7 @@ class Inbound(asyncio.Protocol):
             raise
         except Exception:  # noqa: BLE001  a bug that one request found is kept away from all others
             self._failed(request)
-        if self._transport is not None:
-            self._served(request)
+        self._served(request)
 
     def _failed(self, request: Request) -> None:
         _log.exception("a request could not be answered")
@@ -305,7 +302,9 @@ class Inbound(asyncio.Protocol):
             request.answer(500, "Internal Server Error", CIMultiDict(), close=True)
 
     def _served(self, request: Request) -> None:
-        """Its answer was given, or broke off."""
+        """Its answer was given, or broke off; nothing is to be done where the connection is gone."""
+        if self._transport is None:
+            return
         if not request.ended:
             self._break_off(request)
         elif request.body.ended or not self.keeps:

@@ -10,17 +10,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
-from multidict import istr
 
 from globaltx_sidecar.http1.answers import End
 from globaltx_sidecar.http1.heads import (
+    END,
     HEAD_BYTES_ALL,
     HEAD_BYTES_MAX,
     HEADERS_MAX,
     by_name,
     decoded,
     encoded,
-    longest,
+    is_too_long,
+    values_of,
 )
 from globaltx_sidecar.http1.names import names_of
 
@@ -31,10 +32,7 @@ if TYPE_CHECKING:
     from globaltx_sidecar.http1.names import Names
 
 _BLANKS = b" \t"
-_CODING = istr("transfer-encoding")
-_END = b"\r\n\r\n"
-"""Behind no other bytes a head ends, or a body in chunks."""
-_CHUNKED = ["chunked"]
+_CHUNKED = [b"chunked"]
 _VERSIONS = ("1.1", "1.0")
 _BEGIN_CHUNKS = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 _BEGIN_LENGTH = b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n"
@@ -220,11 +218,11 @@ class RequestReader:
         if self._left:
             return min(at + self._left, len(data))
         if at == 0 and self._tail:
-            crossing = (self._tail + data[:3]).find(_END)
+            crossing = (self._tail + data[:3]).find(END)
             if crossing >= 0:
-                return crossing + len(_END) - len(self._tail)
-        found = data.find(_END, at)
-        return len(data) if found < 0 else found + len(_END)
+                return crossing + len(END) - len(self._tail)
+        found = data.find(END, at)
+        return len(data) if found < 0 else found + len(END)
 
     def _parse(self, piece: bytes | memoryview) -> None:
         self._silent += len(piece)
@@ -251,7 +249,7 @@ class RequestReader:
 
     def _check(self) -> None:
         """Refuse headers and trailers that are too long, which are only there if much has come."""
-        if self._silent > HEAD_BYTES_MAX and longest(self._fields) > HEAD_BYTES_MAX:
+        if is_too_long(self._fields, self._silent):
             raise MalformedError(TOO_LARGE, f"a header of more than {HEAD_BYTES_MAX} bytes")
 
     def _head(self) -> RequestHead:
@@ -264,7 +262,7 @@ class RequestReader:
             raise MalformedError(URI_TOO_LONG, f"a target of more than {HEAD_BYTES_MAX} bytes")
         if names.hosts > 1:
             raise MalformedError(BAD_REQUEST, "more than one header Host")
-        chunked = names.coded and _chunked(by_name(fields), version)
+        chunked = names.coded and _chunked(fields, version)
         self._left = 0 if chunked or names.length_at < 0 else int(fields[names.length_at][1])
         method = parser.get_method().decode()
         return RequestHead(
@@ -279,10 +277,10 @@ class RequestReader:
         )
 
 
-def _chunked(headers: CIMultiDict[str], version: str) -> bool:
-    lines = headers.getall(_CODING)
+def _chunked(pairs: Pairs, version: str) -> bool:
     if version != "1.1":
         raise MalformedError(BAD_REQUEST, f"a transfer coding in HTTP/{version}")
-    if [each.strip(" \t").lower() for line in lines for each in line.split(",")] != _CHUNKED:
+    lines = values_of(pairs, b"transfer-encoding")
+    if [each.strip(_BLANKS).lower() for line in lines for each in line.split(b",")] != _CHUNKED:
         raise MalformedError(NOT_IMPLEMENTED, "a transfer coding other than chunked")
     return True

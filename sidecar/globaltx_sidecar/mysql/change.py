@@ -22,7 +22,7 @@ from globaltx_sidecar.mysql.local import LocalTransaction
 from globaltx_sidecar.mysql.packets import Err, Status
 from globaltx_sidecar.mysql.patience import Patience
 from globaltx_sidecar.mysql.respect import respect
-from globaltx_sidecar.mysql.steps import Relay, ServerError, ask, end_of
+from globaltx_sidecar.mysql.steps import Relay, ServerError, ask, end_of, narrow
 from globaltx_sidecar.mysql.trains import single
 from globaltx_sidecar.mysql.travel import Trip, returns_rows, travel
 
@@ -237,8 +237,7 @@ def _locks_gaps(standing: Standing) -> Generator[Step, Any, bool]:
         return standing.local.locks_gaps
     arrived = yield from ask(standing, single(_ISOLATION))
     end_of(arrived)
-    # A session may have chosen two bytes a character, or four, for what it is told.
-    levels = {row[1] and row[1].replace(b"\0", b"") for row in arrived.results[-1].rows}
+    levels = {row[1] and narrow(row[1]) for row in arrived.results[-1].rows}
     locks_gaps = bool(levels) and levels <= _LOCK_GAPS and not standing.isolation_doubtful
     if standing.local is not None:
         standing.local.locks_gaps = locks_gaps

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from globaltx.coordinator.reasons import Reason
 from globaltx.undo.literal import identifier
 from globaltx_sidecar.mysql import errors
-from globaltx_sidecar.mysql.steps import ask, end_of
+from globaltx_sidecar.mysql.steps import ask, end_of, narrow
 from globaltx_sidecar.mysql.trains import single
 
 if TYPE_CHECKING:
@@ -69,6 +69,4 @@ def is_temporary(standing: Standing, schema: str, table: str) -> Generator[Step,
         standing, single(sql.encode() if settings is None else settings.mode.encode(sql))
     )
     end_of(arrived)
-    answered = (row[1] or b"" for row in arrived.results[-1].rows)
-    # A session may have chosen two bytes a character for what it is told.
-    return any(each.replace(b"\0", b"").startswith(_IS_TEMPORARY) for each in answered)
+    return any(narrow(row[1] or b"").startswith(_IS_TEMPORARY) for row in arrived.results[-1].rows)

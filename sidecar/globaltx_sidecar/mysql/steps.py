@@ -98,6 +98,11 @@ COMMIT: Final = b"COMMIT AND NO CHAIN NO RELEASE"
 """Whole, so that no completion_type of the application changes what ours mean."""
 
 
+def narrow(told: bytes) -> bytes:
+    """What is ASCII in any case; the session may have chosen two bytes a character, or four."""
+    return told.replace(b"\0", b"")
+
+
 def ask(standing: Standing, train: Train) -> Generator[Step, Any, Arrival]:
     """Send a train of one answer and take in what it says about the local transaction."""
     yield from _collect(standing)

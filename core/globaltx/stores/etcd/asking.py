@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from globaltx.stores.deadlines import line_of
+from globaltx.deadlines import line_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -80,13 +80,9 @@ class Keys:
         """Its outcome."""
         return self.transaction(xid) + DECISION
 
-    def branches(self, xid: Xid) -> str:
-        """What the keys of its branches begin with."""
-        return f"{self.transaction(xid)}{BRANCH}/"
-
     def of_branch(self, branch: BranchId, what: str) -> str:
         """One of the keys of a branch: ``BRANCH``, ``STARTED``, ``COMPLETED``, ``END`` and so on."""
-        return f"{self.transaction(branch.xid)}{what}/{_part(branch.app)}/{_part(branch.resource)}"
+        return self.each_of_branch(branch, what)[0]
 
     def each_of_branch(self, branch: BranchId, *what: str) -> list[str]:
         """Several of those."""

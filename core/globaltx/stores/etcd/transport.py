@@ -12,8 +12,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
+from globaltx.deadlines import Within
 from globaltx.http2_frames import PeerError
-from globaltx.stores.deadlines import Within
 from globaltx.stores.etcd import headers, messages
 from globaltx.stores.etcd.asking import Asking
 from globaltx.stores.etcd.connection import connect

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 import uvloop
 
-from globaltx.stores.deadlines import Within
+from globaltx.deadlines import Within
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
