@@ -6,12 +6,20 @@ other finalizers than were seen leaves it to the next pass, which their watch ev
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from globaltx.manifest.observed import owner, write_release, write_report, write_stamp, write_status
 from globaltx.manifest.resources import branch_to_resource, settlement_status, write_decision
 from globaltx.stores.kubernetes.client import PatchKind
-from globaltx.stores.kubernetes.errors import AlreadyExistsError, ConflictError, InvalidError, NotFoundError
+from globaltx.stores.kubernetes.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    LeavingError,
+    NotFoundError,
+)
 from globaltx.stores.kubernetes.resource import BRANCHES, TRANSACTIONS
 from globaltx.values import replace
 from globaltx_operator.cache import bare
@@ -31,6 +39,8 @@ if TYPE_CHECKING:
     from globaltx_operator.metrics import Metrics
 
 Json = dict[str, Any]
+
+_log = logging.getLogger(__name__)
 
 
 class CarryOut:
@@ -62,7 +72,7 @@ class CarryOut:
     async def _all(self, plan: Plan, gathered: Gathered) -> Gathered:
         if plan.take is not None:
             gathered = await self._take(plan.take, gathered)
-        await self._register(plan.register, gathered)
+        gathered = await self._register(plan.register, gathered)
         for stamp in plan.stamp:
             await self._stamp(stamp, gathered)
         for notice in plan.notices:
@@ -92,17 +102,29 @@ class CarryOut:
                 raise
         return replace(self._seen(found, gathered), complete=False)
 
-    async def _register(self, branches: Iterable[Branch], gathered: Gathered) -> None:
-        """Make the branches that tell somebody the outcome; those that are there stay as they are."""
+    async def _register(self, branches: Iterable[Branch], gathered: Gathered) -> Gathered:
+        """Make the branches that tell somebody the outcome; those that are there stay as they are.
+
+        Nothing waits for them, so one that is refused (by a quota, say) holds nothing else up.
+        """
         for branch in branches:
-            assert gathered.transaction is not None  # noqa: S101  an outcome is a transaction's
-            body = branch_to_resource(branch)
-            body["metadata"]["ownerReferences"] = [owner(gathered.transaction)]
             try:
-                found = await self._client.create(BRANCHES, body, gathered.xid.namespace)
-            except AlreadyExistsError:
-                found = await self._client.get(BRANCHES, branch.id.name, gathered.xid.namespace)
-            self._cache.put_branch(found)
+                await self._make(branch, gathered)
+            except LeavingError:
+                return replace(gathered, leaving=True)
+            except (ForbiddenError, InvalidError) as error:
+                _log.warning("%s: nobody can be told the outcome: %s", gathered.xid, error)
+        return gathered
+
+    async def _make(self, branch: Branch, gathered: Gathered) -> None:
+        assert gathered.transaction is not None  # noqa: S101  an outcome is a transaction's
+        body = branch_to_resource(branch)
+        body["metadata"]["ownerReferences"] = [owner(gathered.transaction)]
+        try:
+            found = await self._client.create(BRANCHES, body, gathered.xid.namespace)
+        except AlreadyExistsError:
+            found = await self._client.get(BRANCHES, branch.id.name, gathered.xid.namespace)
+        self._cache.put_branch(found)
 
     async def _give_up(self, over: Iterable[tuple[BranchId, Settlement]], gathered: Gathered) -> None:
         """End notifications, unless they have ended meanwhile: the API server refuses to leave an end."""

@@ -10,6 +10,7 @@ from globaltx.manifest.projected import is_projected
 from globaltx.manifest.resources import LABEL_TRANSACTION
 from globaltx.stores.kubernetes.errors import NotFoundError
 from globaltx.stores.kubernetes.resource import BRANCHES, TRANSACTIONS
+from globaltx.values import replace
 from globaltx_operator.cache import bare
 
 if TYPE_CHECKING:
@@ -30,12 +31,14 @@ class Gathered:
     transaction: Json | None
     branches: tuple[Json, ...]
     complete: bool = False
+    leaving: bool = False
+    """Something could not be made, because the namespace is being deleted."""
 
     @property
     def observed(self) -> Observed:
         """What they mean."""
         assert self.transaction is not None  # noqa: S101  the caller has looked
-        return observe(self.transaction, self.branches, complete=self.complete)
+        return observe(self.transaction, self.branches, complete=self.complete, leaving=self.leaving)
 
     def orphans(self) -> list[ObservedBranch]:
         """What the branches mean when they have no transaction."""
@@ -73,7 +76,7 @@ class Gatherer:
         xid = gathered.xid
         listing = await self._client.list(BRANCHES, xid.namespace, labels=f"{LABEL_TRANSACTION}={xid.name}")
         self._cache.replace_branches(xid, listing.items)
-        return Gathered(xid, gathered.transaction, tuple(bare(each) for each in listing.items), complete=True)
+        return replace(gathered, branches=tuple(bare(each) for each in listing.items), complete=True)
 
     async def _transaction(self, xid: Xid) -> Json | None:
         try:

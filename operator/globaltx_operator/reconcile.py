@@ -49,7 +49,7 @@ class Reconciler:
         for _ in range(ROUNDS_MAX):
             plan = decide(gathered.observed, self._utc())
             carried = await self._carry_out.carry_out(plan, gathered)
-            if carried is None or not plan.again:
+            if carried is None or not (plan.again or carried.leaving is not gathered.leaving):
                 return plan.requeue_after
             gathered = await self._gatherer.complete(carried) if plan.complete else carried
         message = f"{gathered.xid}: no rest after {ROUNDS_MAX} rounds"

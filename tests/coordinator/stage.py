@@ -34,6 +34,7 @@ class Stage:
         self.branches: dict[str, ObservedBranch] = {}
         self.seen = Observed(GlobalTransaction(XID, "aggregation", timedelta()))
         self.gone = False
+        self.full = False
 
     def play(self, command: str) -> list[str]:
         verb, *arguments = shlex.split(command)
@@ -48,6 +49,8 @@ class Stage:
             "resolve": self._resolve,
             "lose": self._lose,
             "delete": self._delete,
+            "leave": self._leave,
+            "fill": self._fill,
             "pass": self._pass,
         }
         return commands[verb](*arguments) or []
@@ -112,6 +115,14 @@ class Stage:
     def _delete(self) -> None:
         self.seen = replace(self.seen, deleting=True)
 
+    def _leave(self) -> None:
+        """The namespace is being deleted, and the API server has said so."""
+        self.seen = replace(self.seen, leaving=True)
+
+    def _fill(self) -> None:
+        """A quota lets no more branches be made."""
+        self.full = True
+
     def _pass(self) -> list[str]:
         return list(self._passes())
 
@@ -130,7 +141,7 @@ class Stage:
     def _apply(self, plan: Plan) -> None:
         if plan.take is not None:
             self._decide(plan.take)
-        for made in plan.register:
+        for made in () if self.full else plan.register:
             self.branches[name_of(made.id)] = ObservedBranch(made, owned=True)
         for over, settlement in plan.give_up:
             self._report(name_of(over), settlement.state, settlement.reason, settlement.message)

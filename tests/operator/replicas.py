@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from globaltx.stores.kubernetes.client import KubernetesClient
+    from globaltx.transaction.notification import Notify
 
 Json = dict[str, Any]
 
@@ -129,10 +130,10 @@ class Field:
         self.namespace = namespace
         self.store = KubernetesStore(client, namespace)
 
-    async def begin(self, deadline: float = 600, ttl: float = 600) -> Xid:
+    async def begin(self, deadline: float = 600, ttl: float = 600, notify: tuple[Notify, ...] = ()) -> Xid:
         xid = new_xid(self.namespace, time.time_ns() // 10**6, secrets.randbits(RANDOM_BITS))
         span, life = timedelta(seconds=deadline), timedelta(seconds=ttl)
-        await self.store.begin(GlobalTransaction(xid, "aggregation", span, ttl=life))
+        await self.store.begin(GlobalTransaction(xid, "aggregation", span, ttl=life, notify=notify))
         return xid
 
     async def begin_with_branches(self, *apps: str, deadline: float = 600, ttl: float = 600) -> Xid:

@@ -1,7 +1,8 @@
 """Notifications beside the other branches of a transaction: what is missing, how it stands, what is over.
 
 A transaction ends without them. It is kept until each was delivered or given up, and that is never
-longer than their schedule and `GRACE`: what nobody has sent by then is given up here.
+longer than their schedule and `GRACE`: what nobody has sent by then is given up here. So is what could
+not even be registered, by then or as soon as the namespace is being deleted.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 GRACE = timedelta(minutes=5)
 """How much longer than its schedule a notification may take: leaders change, stores are away."""
 
+_LEAVING = "given up before the first attempt: the namespace is being deleted"
+_NEVER_MADE = "given up before the first attempt: its Branch could not be made; the operator's log says why"
+
 
 def apart(seen: Observed) -> Observed:
     """Set notifications apart from the branches that a transaction waits for."""
@@ -34,11 +38,19 @@ def apart(seen: Observed) -> Observed:
 
 
 def missing(seen: Observed, decision: Decision, now: datetime) -> tuple[Branch, ...]:
-    """The notifications that are not registered yet."""
+    """The notifications that are not registered yet, as long as they can be."""
+    if seen.leaving:
+        return ()
     known = {each.branch.id for each in seen.notified}
     over = {each.name for each in seen.status.notifications if each.over}
     wanted = notify.branches(seen.transaction, decision, seen.status.decided_at or now)
-    return tuple(each for each in wanted if each.id not in known and notify.name_of(each.id) not in over)
+    return tuple(
+        each
+        for each in wanted
+        if each.id not in known
+        and notify.name_of(each.id) not in over
+        and _left(seen, each, now) > timedelta()
+    )
 
 
 def statuses(seen: Observed, decision: Decision, now: datetime) -> tuple[NotificationStatus, ...]:
@@ -46,7 +58,8 @@ def statuses(seen: Observed, decision: Decision, now: datetime) -> tuple[Notific
     known = {each.branch.id: each.branch for each in seen.notified}
     over = {each.name: each for each in seen.status.notifications if each.over}
     return tuple(
-        over.get(notify.name_of(each.id)) or _stands(known.get(each.id, each))
+        over.get(notify.name_of(each.id))
+        or (_stands(known[each.id]) if each.id in known else _unregistered(seen, each, now))
         for each in notify.branches(seen.transaction, decision, now)
     )
 
@@ -72,6 +85,15 @@ def newly_given_up(
     for each in told:
         if each.state is NotificationState.GIVEN_UP and each.name not in known:
             yield each
+
+
+def _unregistered(seen: Observed, branch: Branch, now: datetime) -> NotificationStatus:
+    name = notify.name_of(branch.id)
+    if seen.leaving:
+        return NotificationStatus(name, NotificationState.GIVEN_UP, problem=_LEAVING)
+    if _left(seen, branch, now) <= timedelta():
+        return NotificationStatus(name, NotificationState.GIVEN_UP, problem=_NEVER_MADE)
+    return NotificationStatus(name)
 
 
 def _stands(branch: Branch) -> NotificationStatus:

@@ -47,6 +47,8 @@ class Observed:
     deleting: bool = False
     notified: tuple[ObservedBranch, ...] = ()
     """The notifications among the branches, once they were set apart (``globaltx.coordinator.notifying``)."""
+    leaving: bool = False
+    """The namespace is being deleted: nothing more can be made in it."""
 
     @property
     def deadline(self) -> datetime | None:

@@ -35,9 +35,13 @@ _HOUR = 60 * _MINUTE
 
 
 def observe(
-    transaction: Mapping[str, Any], branches: Iterable[Mapping[str, Any]], *, complete: bool = False
+    transaction: Mapping[str, Any],
+    branches: Iterable[Mapping[str, Any]],
+    *,
+    complete: bool = False,
+    leaving: bool = False,
 ) -> Observed:
-    """Read a transaction and what is known of its branches (`Observed` says what ``complete`` means).
+    """Read a transaction and what is known of its branches (`Observed` says what the flags mean).
 
     Raises:
         InvalidResourceError: one of them is not what the schema says.
@@ -50,6 +54,7 @@ def observe(
         complete=complete,
         held=FINALIZER in metadata.get("finalizers", ()),
         deleting="deletionTimestamp" in metadata,
+        leaving=leaving,
     )
 
 

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Any
 
 MESSAGE_LENGTH_MAX = 2048
+_NAMESPACE_LEAVES = "NamespaceTerminating"
 
 
 class KubernetesError(Exception):
@@ -40,6 +41,10 @@ class InvalidError(KubernetesError):
 
 class ForbiddenError(KubernetesError):
     """401 or 403: a right is missing, or the credentials are not accepted."""
+
+
+class LeavingError(ForbiddenError):
+    """403 on create: the namespace is being deleted, so that nothing more can be made in it."""
 
 
 class ExpiredError(KubernetesError):
@@ -91,6 +96,8 @@ def told_error(told: dict[str, Any], what: str) -> KubernetesError:
 def _error(status: int, told: dict[str, Any], message: str, retry_after: float | None) -> KubernetesError:
     if status == HTTPStatus.NOT_FOUND:
         return NotFoundError(message, status) if _names_an_object(told) else NotServedError(message, status)
+    if status == HTTPStatus.FORBIDDEN and _NAMESPACE_LEAVES in _causes(told):
+        return LeavingError(message, status)
     if status == HTTPStatus.CONFLICT and told.get("reason") == "AlreadyExists":
         return AlreadyExistsError(message, status)
     if status in _BY_STATUS:
@@ -114,6 +121,12 @@ def _told(body: bytes) -> dict[str, Any]:
     except ValueError:
         return {}
     return told if isinstance(told, dict) and told.get("kind") == "Status" else {}
+
+
+def _causes(told: dict[str, Any]) -> list[str]:
+    details = told.get("details")
+    causes = details.get("causes") if isinstance(details, dict) else None
+    return [str(each.get("reason")) for each in causes or () if isinstance(each, dict)]
 
 
 def _names_an_object(told: dict[str, Any]) -> bool:
