@@ -28,10 +28,11 @@ from globaltx.stores.base import StoreError, UnknownTransactionError
 from globaltx.stores.etcd.client import Listing
 from globaltx.stores.etcd.errors import EtcdError
 from globaltx.stores.etcd.keys import BEGIN, InvalidRecordError
+from globaltx.stores.etcd.passed import passed
 from globaltx.stores.etcd.record import Record
 from globaltx.stores.etcd.watcher import Watcher
 from globaltx.transaction.conflict import with_new
-from globaltx.transaction.states import State
+from globaltx.transaction.states import Outcome, State
 from globaltx.transaction.xid import Xid
 from globaltx.values import replace
 from globaltx_operator.queue import WorkQueue
@@ -61,6 +62,9 @@ costs etcd, which the clients wait for, as much as half a write."""
 TELL_AFTER = timedelta(seconds=2)
 """How long whoever decided has to tell the branches by itself."""
 COMPACT_SECONDS = 300.0
+
+_NEW = Status()
+"""Of what was not looked at yet."""
 
 _log = logging.getLogger(__name__)
 
@@ -147,7 +151,20 @@ class EtcdKeeper:
         if xid in self._over:
             return await self._forget(xid)
         known = self._known.get(xid)
-        return None if known is None else await self._look(xid, known)
+        if known is None:
+            return None
+        return self._pass(xid, known) or await self._look(xid, known)
+
+    def _pass(self, xid: Xid, known: _Known) -> timedelta | None:
+        """Be done with one that went smoothly; how long it is kept, None where it has to be looked at."""
+        ended = passed(known.record) if known.status is _NEW else None
+        if ended is None or (self._projector is not None and self._projector.shows_ended(xid, ended.policy)):
+            return None
+        self._metrics.passed(Outcome.COMMIT, ended.reason)
+        self._hide(xid)
+        kept = min(ended.ttl, self._keep)
+        self._let_go(xid, known, self._utc() + kept)
+        return kept
 
     async def _look(self, xid: Xid, known: _Known) -> timedelta | None:
         try:
@@ -227,10 +244,12 @@ class EtcdKeeper:
             self._metrics.moved(observed, plan.status)
             known.status = plan.status
         if known.status.settled_at is not None and not known.status.telling:
-            # Its keys are not needed any more, and at a thousand a second they would be too many.
-            until = known.status.settled_at + observed.transaction.ttl
-            self._over[xid] = _Over(until, known.record.decided_in)
-            del self._known[xid]
+            self._let_go(xid, known, known.status.settled_at + observed.transaction.ttl)
+
+    def _let_go(self, xid: Xid, known: _Known, until: datetime) -> None:
+        """Its keys are not needed any more, and at a thousand a second they would be too many."""
+        self._over[xid] = _Over(until, known.record.decided_in)
+        del self._known[xid]
 
     async def _forget(self, xid: Xid) -> timedelta | None:
         over = self._over[xid]
@@ -319,7 +338,7 @@ class EtcdKeeper:
         """What is known of a transaction; None if that is over, and only waits to be forgotten."""
         known = self._known.get(xid)
         if known is None and xid not in self._over:
-            known = self._known[xid] = _Known(Record(xid), set(), Status())
+            known = self._known[xid] = _Known(Record(xid), set(), _NEW)
         return known
 
     async def _compact(self) -> None:

@@ -10,16 +10,18 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from globaltx.coordinator.reasons import Reason
-from globaltx.transaction.states import ENDS, State
+from globaltx.transaction.states import END_OF, ENDS, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from globaltx.coordinator.conditions import Status
     from globaltx.coordinator.observed import Observed
+    from globaltx.transaction.states import Outcome
     from globaltx_operator.cache import Cache
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_REASONS = frozenset(map(str, Reason))
 _LIFETIMES = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800)
 
 
@@ -75,13 +77,20 @@ class Metrics:
         """Count what a written status tells against the one before."""
         decision = before.transaction.decision
         if decision is not None and before.status.state is State.ACTIVE:
-            known = decision.reason in Reason.__members__.values()
-            self.decisions.labels(str(decision.outcome), decision.reason if known else "Other").inc()
+            self._decided(decision.outcome, decision.reason)
         if status.state in ENDS and before.status.state not in ENDS:
             self.ended.labels(str(status.state)).inc()
             decided_at = before.status.decided_at  # of a quick one only the end is written
             if status.settled_at is not None and decided_at is not None:
                 self.settling.observe((status.settled_at - decided_at).total_seconds())
+
+    def passed(self, outcome: Outcome, reason: str) -> None:
+        """Count a transaction that had ended before it was looked at."""
+        self._decided(outcome, reason)
+        self.ended.labels(str(END_OF[outcome])).inc()
+
+    def _decided(self, outcome: Outcome, reason: str) -> None:
+        self.decisions.labels(str(outcome), reason if reason in _REASONS else "Other").inc()
 
     def exposed(self) -> bytes:
         """The text that Prometheus scrapes."""

@@ -119,6 +119,10 @@ class Projector:
             young = SHOW_AFTER - (self._utc() - begun_at) if begun_at else timedelta()
             self._queue.add_later(xid, min(max(young, timedelta()), SHOW_AFTER).total_seconds())
 
+    def shows_ended(self, xid: Xid, policy: str) -> bool:
+        """Whether this transaction of a policy's is shown when it has ended, too."""
+        return self._asks(xid, policy) is Projection.ALL
+
     def hide(self, xid: Xid) -> None:
         """Show a transaction no longer."""
         self._notices.pop(xid, None)
@@ -132,11 +136,14 @@ class Projector:
             self._notices[xid].append(notice)
 
     def _is_asked_for(self, wanted: Wanted) -> bool:
-        xid = wanted.transaction.xid
+        asked_for = self._asks(wanted.transaction.xid, wanted.transaction.policy)
+        return asked_for is Projection.ALL or (asked_for is Projection.UNSETTLED and not wanted.ended)
+
+    def _asks(self, xid: Xid, policy: str) -> Projection | None:
+        """What a policy asks to be shown; None where nothing may be written."""
         if self._namespaces and xid.namespace not in self._namespaces:
-            return False
-        projection = self._policies.projection(xid.namespace, wanted.transaction.policy)
-        return projection is Projection.ALL or (projection is Projection.UNSETTLED and not wanted.ended)
+            return None
+        return self._policies.projection(xid.namespace, policy)
 
     def _is_shown(self, xid: Xid) -> bool:
         return self.shown.transaction(xid) is not None

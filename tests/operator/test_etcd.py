@@ -297,4 +297,7 @@ async def test_a_transaction_that_ends_at_once_is_looked_at_once(
             await store.decide(xid, COMMIT)
             await store.settle(branch(xid), ENDED[Outcome.COMMIT])
         await eventually(lambda: len(looked) == len(xids) and not keeper.states())
+        counted = keeper._metrics.exposed().decode()
     assert set(looked.values()) == {1}
+    assert f'globaltx_ended_total{{state="Committed"}} {len(xids)}.0' in counted
+    assert f'globaltx_decisions_total{{outcome="Commit",reason="{COMMIT.reason}"}} {len(xids)}.0' in counted

@@ -129,7 +129,7 @@ class Initiated:
         Raises:
             UndecidedError: it did not begin, or it is not known whether the outcome was taken.
         """
-        failed = await asyncio.shield(self.begun)
+        failed = self.begun.result() if self.begun.done() else await asyncio.shield(self.begun)
         if failed is not None:
             raise UndecidedError(self.xid, failed)
         try:

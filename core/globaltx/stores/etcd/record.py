@@ -53,6 +53,8 @@ _KINDS = {
     RESOLUTIONS: "resolutions",
 }
 """Where a record has what the keys of a branch hold."""
+_COMMITTED = f"{State.COMMITTED} "
+"""How such an end begins."""
 
 
 @dataclass(slots=True)
@@ -104,6 +106,19 @@ class Record:
     def unsettled(self) -> int:
         """How many branches have not followed the outcome."""
         return sum(not self.ended(of) for of in self.branches)
+
+    @property
+    def went_smoothly(self) -> bool:
+        """Whether it was committed, and all that is to be seen of its branches is that they have followed."""
+        return (
+            self.outcome == Outcome.COMMIT
+            and not self.conflicts
+            and not self.resolutions
+            and all(
+                is_step_let_through(joined) or self.ends.get(of, "").startswith(_COMMITTED)
+                for of, joined in self.branches.items()
+            )
+        )
 
     def ended(self, of: Of) -> bool:
         """Whether a branch has followed the outcome."""
