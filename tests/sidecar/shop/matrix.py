@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import TYPE_CHECKING
 
+from dev.errors import ToolError
 from tests.sidecar.shop.moments import MOMENTS, Holds
 from tests.sidecar.shop.stage import NOTHING, ORDERED
 
@@ -85,6 +86,9 @@ def run(shop: Shop, cell: Cell) -> Finding:
         restart()
         asking.join()
         shop.settle(SETTLE_SECONDS)
+    except ToolError as error:
+        error.add_note(shop.situation())
+        raise
     finally:
         holds.release()
     rows = shop.rows() - before

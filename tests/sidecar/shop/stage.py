@@ -41,6 +41,8 @@ ROUTES = (
 SIDECAR_ACCOUNT = Account("globaltx", "globaltx-demo")
 REQUEST_SECONDS = 60.0
 OK = 200
+LAST, LOG_CHARACTERS = 5, 2000
+"""How much is told of transactions and of logs where something has not come about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,13 @@ class Shop:
             return not self.unsettled() and rows.undo_order == rows.undo_product == 0
 
         wait_for(f"all to be settled; left: {self.unsettled()}", nothing_left, seconds=seconds, every=0.1)
+
+    def situation(self) -> str:
+        """What there is to see when something has not come about."""
+        statements = "SELECT USER, DB, COMMAND, TIME_MS, STATE, INFO FROM information_schema.PROCESSLIST"
+        stands = [f"{name}: {stand}" for name, stand in sorted(self.stands().items())[-LAST:]]
+        logs = [f"{each.name}:\n{each.log.read_text()[-LOG_CHARACTERS:]}" for each in self.programs]
+        return "\n".join(("statements:", self.database.execute(statements), *stands, *self.unsettled(), *logs))
 
     def _sidecar(self, app: str, **parts: Any) -> SidecarProgram:
         settings = SidecarSettings(namespace=self.namespace, app=app, control_port=free_port(), **parts)
