@@ -194,7 +194,9 @@ class Shop:
         statements = "SELECT USER, DB, COMMAND, TIME_MS, STATE, INFO FROM information_schema.PROCESSLIST"
         stands = [f"{name}: {stand}" for name, stand in sorted(self.stands().items())[-LAST:]]
         logs = [f"{each.name}:\n{each.log.read_text()[-LOG_CHARACTERS:]}" for each in self.programs]
-        return "\n".join(("statements:", self.database.execute(statements), *stands, *self.unsettled(), *logs))
+        return "\n".join(
+            ("statements:", self.database.execute(statements), *stands, *self.unsettled(), *logs)
+        )
 
     def _sidecar(self, app: str, **parts: Any) -> SidecarProgram:
         settings = SidecarSettings(namespace=self.namespace, app=app, control_port=free_port(), **parts)
