@@ -209,6 +209,22 @@ async def test_a_saga_that_could_not_be_carried_out_is_refused_also_on_dry_run(
     await webhook.client.create(TRANSACTIONS, saga(FLIGHT), webhook.namespace, dry_run=True)
 
 
+NEVER_CALLED = {"egress": [{"host": "169.254.169.254", "ports": [80]}]}
+
+
+async def test_a_policy_that_cannot_be_read_is_in_the_way_of_its_own_pods_only(webhook: Webhook) -> None:
+    """The schema takes it, so it may have come while nobody looked, or before an upgrade."""
+    elsewhere = {"matchLabels": {"app": "else"}}
+    await webhook.client.create(
+        POLICIES, policy("wrong", selector=elsewhere, saga=NEVER_CALLED), webhook.namespace
+    )
+    await started(webhook, policy(selector={"matchLabels": {"app": "orders"}}))
+    assert sidecar(await webhook.create(pod())) is not None
+    its_own = pod(metadata={"labels": {"app": "else"}})
+    with pytest.raises(ForbiddenError, match=r"PolicyInvalid: TransactionPolicy wrong .*never called"):
+        await webhook.create(its_own)
+
+
 async def test_metadata_of_a_contradicting_policy_may_change(webhook: Webhook) -> None:
     for name in ("a", "b"):  # before anybody looks
         await webhook.client.create(POLICIES, policy(name), webhook.namespace)

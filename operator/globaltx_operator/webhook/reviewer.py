@@ -10,8 +10,15 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from globaltx.coordinator.reasons import Reason
-from globaltx.manifest.injection import Injected, InjectionOptions, Refused, has_sidecar, inject
-from globaltx.manifest.policy import InvalidPolicyError, read_policy
+from globaltx.manifest.injection import (
+    Injected,
+    InjectionOptions,
+    Refused,
+    has_sidecar,
+    inject,
+    metadata_of,
+)
+from globaltx.manifest.policy import InvalidPolicyError, read_for
 from globaltx.stores.kubernetes.errors import KubernetesError, NotFoundError, UnavailableError
 from globaltx.stores.kubernetes.resource import POLICIES, TRANSACTIONS
 from globaltx_operator.webhook.admission import allowed, denied
@@ -42,7 +49,9 @@ class Reviewer:
     async def inject(self, request: AdmissionRequest) -> dict[str, Any]:
         """Answer whether and how a pod is injected."""
         try:
-            policies = [read_policy(each) for each in await self._policies(request.namespace)]
+            policies = read_for(
+                metadata_of(request.object, "labels"), await self._policies(request.namespace)
+            )
         except InvalidPolicyError as error:
             return denied(request, str(Refused(Reason.POLICY_INVALID, str(error))))
         except KubernetesError as error:

@@ -14,7 +14,7 @@ from globaltx.manifest.injection.options import (
     Resources,
 )
 from globaltx.manifest.injection.patch import apply
-from globaltx.manifest.injection.pod import has_sidecar
+from globaltx.manifest.injection.pod import has_sidecar, metadata_of
 from globaltx.manifest.injection.result import Injected, Injection, Operation, Refused, Unchanged
 
 __all__ = [
@@ -33,5 +33,6 @@ __all__ = [
     "has_sidecar",
     "inject",
     "inject_workload",
+    "metadata_of",
     "missed",
 ]

@@ -7,6 +7,7 @@ from globaltx.manifest.policy.together import (
     conflicts,
     may_meet,
     merge,
+    read_for,
     selects,
 )
 
@@ -17,6 +18,7 @@ __all__ = [
     "conflicts",
     "may_meet",
     "merge",
+    "read_for",
     "read_policy",
     "secrets_of",
     "selects",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain, combinations, product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from globaltx.coordinator.matching import overlap, shown
 from globaltx.coordinator.policy import (
@@ -15,6 +15,7 @@ from globaltx.coordinator.policy import (
     Notifying,
     Policy,
 )
+from globaltx.manifest.policy.read import InvalidPolicyError, read_policy
 from globaltx.manifest.policy.rules import alias_is_host, guarding, routes_of
 from globaltx.manifest.schemas.datasources import GUARDS_SENTENCE
 from globaltx.values import dataclass
@@ -48,6 +49,26 @@ class Merged:
 def selects(policy: Policy, labels: Mapping[str, str]) -> bool:
     """Whether a policy is for a pod with these labels."""
     return all(labels.get(name) == value for name, value in policy.selector.items())
+
+
+def read_for(labels: Mapping[str, str], resources: Iterable[Mapping[str, Any]]) -> list[Policy]:
+    """Read the policies of a namespace for a pod with these labels.
+
+    One that cannot be read is left out where it is not for the pod: a fault of one app's policy keeps
+    no other app's pods from being made. It is told at the policy itself.
+
+    Raises:
+        InvalidPolicyError: one that is for the pod cannot be read.
+    """
+    found = []
+    for resource in resources:
+        try:
+            found.append(read_policy(resource))
+        except InvalidPolicyError:
+            wanted = (resource["spec"].get("selector") or {}).get("matchLabels") or {}
+            if wanted.items() <= labels.items():
+                raise
+    return found
 
 
 def merge(policies: Iterable[Policy]) -> Merged:
