@@ -55,6 +55,9 @@ class Cluster:
         except config.ConfigException as error:
             message = f"no cluster: {error} (set KUBECONFIG, or choose with --context)"
             raise CliError(message) from error
+        except Exception as error:  # the client lets through whatever its reading of the file raises
+            message = f"no cluster: the kubeconfig cannot be used: {_unreadable(error)}"
+            raise CliError(message) from error
         chosen = next((each for each in contexts if each["name"] == context), active) if context else active
         return client, namespace or (chosen or {}).get("context", {}).get("namespace") or "default"
 
@@ -227,6 +230,15 @@ class Cluster:
         if error.status == _FORBIDDEN:
             return CliError(f"you may not read the {what}: {_message(error)}")
         return CliError(f"{what}: the API server answered {error.status}: {_message(error)}")
+
+
+def _unreadable(error: Exception) -> str:
+    """Why a kubeconfig cannot be read; a parser's own message would quote the file, and so credentials."""
+    return (
+        str(error)
+        if isinstance(error, OSError)
+        else f"it is not what kubectl writes ({type(error).__name__})"
+    )
 
 
 def _refusal(body: str) -> str:

@@ -128,6 +128,9 @@ def named(text: str, namespace: str | None) -> tuple[str | None, str]:
     Raises:
         CliError: it is no xid, or of another namespace.
     """
+    if not text:
+        message = "the XID is empty: name a transaction as <namespace>.<name>, or by its name alone"
+        raise CliError(message)
     if "." not in text:
         return namespace, text
     try:

@@ -1,10 +1,16 @@
+from __future__ import annotations
+
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
 from globaltx import __version__
 from globaltx_cli.main import main, parser
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,6 +37,27 @@ def test_without_a_cluster_it_says_how_to_name_one(
     monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", "/nonexistent/config")
     assert main(["get"]) == 1
     assert "set KUBECONFIG, or choose with --context" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["clusters: [", "just words", "clusters: 7", None], ids=repr)
+def test_a_kubeconfig_that_is_none_is_told_and_its_content_is_not(
+    content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config"
+    config.mkdir() if content is None else config.write_text(f"# token: very-secret\n{content}\n")
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(config))
+    assert main(["get"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("globaltx: no cluster: the kubeconfig cannot be used")
+    assert "secret" not in said
+
+
+@pytest.mark.parametrize("command", ["status", "diagnose", "resolve"])
+def test_an_empty_xid_is_a_variable_that_was_not_set(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "", *(["--keep", "--why", "so"] if command == "resolve" else [])]) == 1
+    assert "the XID is empty" in capsys.readouterr().err
 
 
 def test_commands_that_need_no_cluster_do_not_load_its_client() -> None:
