@@ -126,6 +126,11 @@ def test_wrong_value_is_refused_by_name(value: str, helm: Callable[..., str]) ->
         template(helm, value)
 
 
+@pytest.mark.parametrize("value", ["sidecar.resources", "sidecar.resources.limits", "operator.resources"])
+def test_resources_may_be_taken_away(value: str, helm: Callable[..., str]) -> None:
+    assert rendered(helm, f"{value}=null")
+
+
 @pytest.mark.parametrize(
     ("value", "said"),
     [

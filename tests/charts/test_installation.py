@@ -154,6 +154,29 @@ def test_the_operator_may_write_its_own_secrets_and_no_others(cluster: Cluster) 
             create(namespace, name, **more)
 
 
+ODD = (
+    "watchNamespaces={456,true}",
+    "image.pullSecrets={7}",
+    "operator.priorityClassName=8",
+    "store.etcd.bundled.priorityClassName=8",
+    "store.etcd.bundled.storageClass=9",
+)
+"""Names that Kubernetes allows and YAML takes for something else."""
+
+
+@pytest.mark.usefixtures("said")
+@pytest.mark.parametrize("release", ["1.2", "3", "null", "a" * 53])
+def test_names_may_be_whatever_kubernetes_and_helm_allow(cluster: Cluster, release: str) -> None:
+    names = yaml.safe_dump_all(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": each}}
+        for each in ("123", "456", "true")
+    )
+    cluster.kubectl("apply", "-f", "-", stdin=names)
+    values = [f"--set-string={each}" for each in ODD]
+    text = cluster.helm("template", release, str(CHART), "--namespace", "123", *OWN_ETCD, *values)
+    cluster.kubectl("apply", "--dry-run=server", "-f", "-", stdin=text)
+
+
 @pytest.mark.usefixtures("said")
 def test_without_operator_only_pods_that_asked_are_blocked_and_after_uninstalling_none(
     cluster: Cluster,

@@ -1,15 +1,17 @@
-{{/* The one name of everything: the release's, with the chart's in it. */}}
+{{/* The one name of everything: the release's, with the chart's in it. A release may be called 1.2; a Service may not. */}}
 {{- define "globaltx.name" -}}
-{{- if contains "globaltx" .Release.Name -}}
-{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-globaltx" .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- $name := .Release.Name | replace "." "-" -}}
+{{- if not (regexMatch "^[a-z]" $name) -}}
+{{- $name = printf "globaltx-%s" $name -}}
+{{- else if not (contains "globaltx" $name) -}}
+{{- $name = printf "%s-globaltx" $name -}}
 {{- end -}}
+{{- $name | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 
 {{- define "globaltx.selector" -}}
 app.kubernetes.io/name: globaltx-operator
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "globaltx.labels" -}}
@@ -33,7 +35,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 matchExpressions:
   - key: kubernetes.io/metadata.name
     operator: NotIn
-    values: [{{ .Release.Namespace }}, kube-system]
+    values: [{{ .Release.Namespace | quote }}, kube-system]
   {{- with .Values.watchNamespaces }}
   - key: kubernetes.io/metadata.name
     operator: In
@@ -105,7 +107,7 @@ matchExpressions:
 
 {{- define "globaltx.etcdSelector" -}}
 app.kubernetes.io/name: globaltx-etcd
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "globaltx.etcdLabels" -}}
