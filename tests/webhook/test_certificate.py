@@ -16,7 +16,7 @@ from globaltx_operator.webhook.certificate import (
     renewed,
 )
 from globaltx_operator.webhook.keeper import load
-from globaltx_operator.webhook.minting import read_certificate, signed_by
+from globaltx_operator.webhook.minting import make_certificate, read_certificate, signed_by
 
 HOSTS = ("globaltx-webhook.globaltx-system.svc", "127.0.0.1")
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -154,6 +154,15 @@ def test_damaged_secret_is_told(first: Material, member: str, damage: str | None
         data[member] = damage
     with pytest.raises(BadMaterialError):
         Material.from_data(data)
+
+
+def test_a_certificate_without_names_is_told(first: Material) -> None:
+    """The API server goes by them alone; somebody else's certificate may lack them."""
+    certificate, key = make_certificate(
+        first.authorities[0], first.authority_key, (), (NOW, NOW + LIVES.skew)
+    )
+    with pytest.raises(BadMaterialError):
+        Material.from_data(first.to_data() | {"tls.crt": certificate, "tls.key": key})
 
 
 def test_keys_of_others_are_told(first: Material) -> None:

@@ -90,10 +90,10 @@ class Material:
             authorities = x509.load_pem_x509_certificates(data[AUTHORITIES].encode())
             texts = tuple(write_certificate(each) for each in authorities)
             material = cls(texts, data[AUTHORITY_KEY], data[CERTIFICATE], data[KEY])
-            matching = belongs(material.authority_key, authorities[0]) and belongs(
-                material.key, read_certificate(material.certificate)
-            )
-        except (KeyError, ValueError, TypeError) as error:
+            served = read_certificate(material.certificate)
+            served.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+            matching = belongs(material.authority_key, authorities[0]) and belongs(material.key, served)
+        except (KeyError, ValueError, TypeError, x509.ExtensionNotFound) as error:
             raise BadMaterialError(repr(error)) from error
         if not matching:
             message = "a key does not belong to its certificate"
