@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING
 from globaltx.stores.etcd.access import EtcdAccess
 from globaltx.stores.etcd.client import EtcdClient
 from globaltx.stores.etcd.errors import EtcdError
-from globaltx.stores.kubernetes.errors import ConflictError, KubernetesError, NotFoundError
+from globaltx.stores.kubernetes.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    KubernetesError,
+    NotFoundError,
+)
 from globaltx.stores.kubernetes.resource import SECRETS
 from globaltx.stores.kubernetes.watcher import Backoff
 from globaltx_operator import shared
@@ -106,8 +112,13 @@ class BundledEtcd:
         self._enter(authorities, root["password"])
         self._known = await self._users.lock_up(root["password"])
         for namespace in await self._namespaces():
-            await self._give(namespace, authorities, root["seed"])
-            await self._introduce(namespace, root["seed"])
+            try:
+                await self._give(namespace, authorities, root["seed"])
+            except (ConflictError, ForbiddenError, InvalidError) as error:
+                # Whoever may write Secrets there can be in its way, and must not be in that of others.
+                _log.warning("the sidecars of %s cannot be given what they enter by: %s", namespace, error)
+            else:
+                await self._introduce(namespace, root["seed"])
 
     async def admit(self, namespace: str) -> None:
         """Let the sidecars of a namespace in; etcd itself may hear of it a little later.

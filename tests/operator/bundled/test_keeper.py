@@ -14,7 +14,7 @@ from globaltx.stores.etcd.access import EtcdAccess
 from globaltx.stores.etcd.client import EtcdClient
 from globaltx.stores.etcd.errors import EtcdError, EtcdRefusedError, EtcdUnavailableError
 from globaltx.stores.etcd.requests import Txn, get, put
-from globaltx.stores.kubernetes.resource import SECRETS
+from globaltx.stores.kubernetes.resource import NAMESPACES, SECRETS
 from globaltx_operator.bundled import BundledEtcd, BundledOptions
 from globaltx_operator.shared import held
 
@@ -39,10 +39,12 @@ class Field:
         self.now = timedelta()
         self._stack = AsyncExitStack()
 
-    async def keeper(self, name: str = "one", endpoints: tuple[str, ...] = ()) -> BundledEtcd:
+    async def keeper(
+        self, name: str = "one", endpoints: tuple[str, ...] = (), served: tuple[str, ...] = ()
+    ) -> BundledEtcd:
         """A replica of the operator, as far as it matters here."""
         options = BundledOptions(
-            "globaltx-etcd", 1, self.namespace, self.folder / name, ALL, served=(self.namespace,)
+            "globaltx-etcd", 1, self.namespace, self.folder / name, ALL, served=served or (self.namespace,)
         )
         where = endpoints or (self.etcd.endpoints if self.etcd else NOWHERE)
         made = BundledEtcd(self.kubernetes, options, where, clock=self.clock)
@@ -205,6 +207,20 @@ async def test_certificates_are_renewed_where_they_are_held(field: Field) -> Non
     for name, old, new in zip(("tls.crt", "client.crt"), before, after, strict=True):
         assert old[name] != new[name]
     assert before[0]["ca.crt"] == after[0]["ca.crt"]
+
+
+async def test_a_secret_that_cannot_be_written_is_in_the_way_of_its_own_namespace_only(field: Field) -> None:
+    """Anybody who may write Secrets in a namespace can make one of that name."""
+    keeper = await set_up(field)
+    await keeper.admit(field.namespace)
+    before = await field.texts("globaltx-etcd")
+    other = f"{field.namespace}-other"
+    await field.kubernetes.create(NAMESPACES, {"metadata": {"name": other}})
+    fixed = {"metadata": {"name": "globaltx-etcd"}, "immutable": True}
+    await field.kubernetes.create(SECRETS, fixed, other)
+    await field.kubernetes.patch(SECRETS, "globaltx-etcd", {"data": {"username": "eA=="}}, field.namespace)
+    await (await field.keeper("other", served=(other, field.namespace))).round()
+    assert await field.texts("globaltx-etcd") == before
 
 
 async def test_another_password_of_root_is_told(field: Field) -> None:
