@@ -79,6 +79,14 @@ class PolicyCache:
         if self._policies[namespace].pop(name, None) is not None:
             self._tell(namespace, shows_otherwise=self.projection(namespace, name) is not before)
 
+    def replace(self, namespace: str, resources: Sequence[Json]) -> None:
+        """Put what a consistent list has told in place of what was known; ``changed`` is not called."""
+        before = {name: self.projection(namespace, name) for name in self._policies[namespace]}
+        self._policies[namespace] = {each["metadata"]["name"]: bare(each) for each in resources}
+        otherwise = any(self.projection(namespace, name) is not each for name, each in before.items())
+        if otherwise and self.shows_otherwise is not None:
+            self.shows_otherwise(namespace)
+
     def _tell(self, namespace: str, *, shows_otherwise: bool) -> None:
         if self.changed is not None:
             self.changed(namespace)
@@ -139,7 +147,11 @@ class PolicyReconciler:
         self._utc = utc
 
     async def __call__(self, namespace: str) -> timedelta | None:
-        """Judge all policies of a namespace; return when to look at their Secrets again."""
+        """Judge all policies of a namespace; return when to look at their Secrets again.
+
+        They are listed, because a watch that had to begin anew tells nothing of what was deleted meanwhile.
+        """
+        self._cache.replace(namespace, (await self._client.list(POLICIES, namespace)).items)
         resources = self._cache.of(namespace)
         if not resources:
             return None

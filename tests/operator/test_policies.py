@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from globaltx.stores.kubernetes.resource import POLICIES, SECRETS
+from globaltx_operator.events import Recorder
+from globaltx_operator.policies import PolicyCache, PolicyReconciler
 from tests.operator.replicas import Replica, eventually
 
 if TYPE_CHECKING:
@@ -74,6 +76,25 @@ async def test_two_policies_that_claim_one_route_are_both_told_until_one_gives_w
         assert "one and two both match the request 'POST /order'" in message
     await policies.client.delete(POLICIES, "two", policies.namespace)
     await policies.says("one", "True", "Ready")
+
+
+async def test_a_policy_whose_end_no_watch_has_told_contradicts_nobody(policies: Policies) -> None:
+    """So it is when a watch has to list anew and the policy was deleted just before."""
+    cache, client = PolicyCache(), policies.client
+    otherwise: list[str] = []
+    cache.shows_otherwise = otherwise.append
+    for name, projection in (("one", "All"), ("two", "Unsettled")):
+        await policies.create(name, http={"port": "http", "routes": [ROUTE]}, projection=projection)
+        cache.put(await client.get(POLICIES, name, policies.namespace))
+    reconcile = PolicyReconciler(client, cache, Recorder(client, "test", client.utc), client.utc)
+    await reconcile(policies.namespace)
+    await policies.says("two", "False", "PolicyConflict")
+    await client.delete(POLICIES, "one", policies.namespace)
+    otherwise.clear()
+    await reconcile(policies.namespace)
+    await policies.says("two", "True", "Ready")
+    assert [each["metadata"]["name"] for each in cache.of(policies.namespace)] == ["two"]
+    assert otherwise == [policies.namespace]
 
 
 @pytest.mark.usefixtures("replica")
