@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dev.shell import run
+from dev.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -80,6 +81,30 @@ def kill(processes: Iterable[Process]) -> None:
     for process in doomed:
         _signal(process, signal.SIGKILL)
     _await_end(doomed, 10)
+
+
+def freeze(pid: int) -> None:
+    """Stop a program where it is, and return when all of it stands still; one that has ended is let be.
+
+    One of its threads takes the signal and stops the others: until that one is given a processor they go on.
+    """
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
+        wait_for(f"all threads of {pid} to stop", lambda: _stands_still(pid), seconds=30, every=0.001)
+
+
+def thaw(pid: int) -> None:
+    """Let a frozen program go on; one that has ended is let be."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
+
+
+def _stands_still(pid: int) -> bool:
+    try:
+        threads = [(each / "stat").read_text() for each in (_PROC / str(pid) / "task").iterdir()]
+    except OSError:  # it has ended, or there is no such file system
+        return True
+    return all(each.rpartition(")")[2].split()[0] in "TtZX" for each in threads)
 
 
 def _await_end(processes: list[Process], seconds: float) -> list[Process]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import urllib.request
 from contextlib import suppress
-from os import kill
 from typing import TYPE_CHECKING, Any
 
 from dev.cluster import processes
@@ -53,11 +51,13 @@ class Member:
 
     def freeze(self) -> None:
         """Stop it where it is: its connections stay open, and nothing answers."""
-        self._signal(signal.SIGSTOP)
+        if (running := self.process) is not None:
+            processes.freeze(running.pid)
 
     def thaw(self) -> None:
         """Let it go on."""
-        self._signal(signal.SIGCONT)
+        if (running := self.process) is not None:
+            processes.thaw(running.pid)
 
     def lose(self) -> None:
         """End it as a crash does, and lose its data."""
@@ -103,10 +103,6 @@ class Member:
     @property
     def _log(self) -> Path:
         return self._etcd.folder / f"{self.name}.log"
-
-    def _signal(self, number: int) -> None:
-        if (running := self.process) is not None:
-            kill(running.pid, number)
 
     def _answers(self) -> bool:
         if self.process is None:

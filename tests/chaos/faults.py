@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import threading
 import time
 from contextlib import suppress
@@ -12,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import pymysql
+
+from dev.cluster import processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,8 +126,8 @@ def _pid(bank: Bank, target: str) -> int:
 
 
 def _pause(pid: int) -> Callable[[], object]:
-    os.kill(pid, signal.SIGSTOP)
-    return lambda: os.kill(pid, signal.SIGCONT)
+    processes.freeze(pid)
+    return lambda: processes.thaw(pid)
 
 
 def _kill(bank: Bank, target: str) -> Callable[[], object]:

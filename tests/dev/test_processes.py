@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +13,6 @@ from dev.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 SHELL = shutil.which("sh") or "/bin/sh"
 
@@ -55,3 +57,30 @@ def test_a_program_that_ends_at_once_is_not_waited_for(folder: Path) -> None:
     _spawn(folder, "echo out; echo err >&2")
     wait_for("its end", lambda: not processes.owned(folder, ["sh"]), seconds=10)
     assert sorted((folder / "log").read_text().split()) == ["err", "out"]
+
+
+BUSY = """
+import hashlib, threading
+def work():
+    while True:
+        hashlib.sha256(bytes(1 << 16)).digest()
+for _ in range(8):
+    threading.Thread(target=work).start()
+print("busy", flush=True)
+"""
+"""Threads that need no lock to go on, more of them than there are processors."""
+
+
+def test_a_frozen_program_has_no_thread_that_goes_on() -> None:
+    with subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE, text=True) as busy:
+        try:
+            assert busy.stdout is not None
+            assert busy.stdout.readline() == "busy\n"
+            for _ in range(20):
+                processes.freeze(busy.pid)
+                threads = [each.read_text() for each in Path(f"/proc/{busy.pid}/task").glob("*/stat")]
+                processes.thaw(busy.pid)
+                assert {each.rpartition(")")[2].split()[0] for each in threads} == {"T"}
+        finally:
+            busy.kill()
+    processes.freeze(busy.pid)  # it has ended: nothing is waited for

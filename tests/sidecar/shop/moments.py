@@ -6,12 +6,12 @@ in the database, and it has come when the store or the database shows it.
 
 from __future__ import annotations
 
-import signal
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 import pymysql
 
+from dev.cluster import processes
 from dev.waiting import wait_for
 from tests.sidecar.ledgers import Stand
 
@@ -45,13 +45,14 @@ class Holds:
     def freeze(self, *programs: Program) -> None:
         """Stop programs in their tracks."""
         for program in programs:
-            _send(program, signal.SIGSTOP)
-            self._held.callback(_send, program, signal.SIGCONT)
+            if program.process is not None and program.process.poll() is None:
+                processes.freeze(program.process.pid)
+            self._held.callback(_thaw, program)
 
     def thaw(self, *programs: Program) -> None:
         """Let frozen programs go on before the others."""
         for program in programs:
-            _send(program, signal.SIGCONT)
+            _thaw(program)
 
     def lock(self, statement: str) -> Callable[[], None]:
         """Hold a lock in the database; call what is returned to let it go before the others."""
@@ -109,9 +110,9 @@ class Holds:
         return {name: each for name, each in self.shop.stands().items() if name not in self._before}
 
 
-def _send(program: Program, number: signal.Signals) -> None:
-    if program.process is not None:
-        program.process.send_signal(number)  # a process that has ended gets none
+def _thaw(program: Program) -> None:
+    if program.process is not None and program.process.poll() is None:  # it may have been killed
+        processes.thaw(program.process.pid)
 
 
 def _close(connection: pymysql.Connection) -> None:
