@@ -98,8 +98,9 @@ class AnswerReader:
     def is_plain(self, data: bytes, events: list[Event]) -> bool:
         """Whether these bytes, and what they brought, are one answer that may be given on as it came.
 
-        Its length is told and its head ends its lines as it should, so that nobody can read it otherwise than
-        it was read here.
+        Its length is told, its head ends its lines as it should, and nothing stands behind it (the parser
+        skips empty lines), so that nobody can read it otherwise than it was read here. They must be the first
+        that came of it.
         """
         if len(events) > _PIECES_MAX or not self.keeps or self.failed or not isinstance(events[-1], End):
             return False
@@ -109,7 +110,9 @@ class AnswerReader:
         names = head.names
         if names.stays or names.length_at < 0 or not names.dated:
             return False
-        end = data.find(END) + len(END)
+        end, body = data.find(END) + len(END), events[1]
+        if end + (len(body) if isinstance(body, bytes) else 0) != len(data):
+            return False
         return data.startswith(_LINE % (head.status, head.reason)) and data.count(
             b"\n", 0, end
         ) == data.count(b"\r\n", 0, end)

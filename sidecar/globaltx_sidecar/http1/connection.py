@@ -188,9 +188,9 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
         self.active_at = self._loop.time()
-        self._touched = True
+        first, self._touched = not self._touched, True
         events = self._reader.feed(data)
-        plain = len(events) > 1 and self._reader.is_plain(data, events)
+        plain = first and len(events) > 1 and self._reader.is_plain(data, events)
         passage = self._passage
         if passage is not None:
             if plain and passage.takes:

@@ -77,6 +77,9 @@ ANSWERS = {
     "no reason": OK.replace(b"200 OK", b"200 "),
     "odd reason": OK.replace(b"200 OK", b"200 O\tK\xe4"),
     "lines that end by a line feed": OK.replace(b"\r\n", b"\n"),
+    "headers that end by a line feed": OK.replace(b"\r\n", b"\n").replace(b"OK\n", b"OK\r\n"),
+    "a blank line of a line feed": OK.replace(b"\r\n\r\n", b"\r\n\n"),
+    "line breaks behind it": OK + b"\r\n\n",
     "chunks": OK.replace(
         b"Content-Length: 2\r\n\r\nok", b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
     ),

@@ -92,3 +92,27 @@ def test_what_came_in_two_goes_or_with_a_second_one_is_told_apart() -> None:
     reader.proceed()
     reader.feed(raw[9:])
     assert (reader.whole, reader.as_it_came()) == (True, b"")
+
+
+ANSWERED = b"HTTP/1.1 200 OK\r\nDate: a\r\nContent-Length: 2\r\nX: HTTP/1.1 200 OK\r\n\r\nok"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        ANSWERED + b"\r\n",
+        ANSWERED + b"\n",
+        b"\r\n" + ANSWERED,
+        ANSWERED.replace(b"\r\n\r\n", b"\r\n\n"),
+        ANSWERED.replace(b"\r\n", b"\n").replace(b"OK\nDate", b"OK\r\nDate"),
+        ANSWERED.replace(b"\r\n\r\nok", b"\r\n\n\r\n\r\n").replace(b": 2", b": 4"),
+    ],
+)
+def test_an_answer_goes_on_as_it_came_only_if_its_head_ends_as_it_should_and_nothing_stands_behind(
+    raw: bytes,
+) -> None:
+    reader = AnswerReader()
+    reader.expect("GET")
+    events = reader.feed(raw)
+    assert (reader.failed, len(events)) == ("", 3)
+    assert not reader.is_plain(raw, events)

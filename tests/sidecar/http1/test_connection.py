@@ -1,0 +1,59 @@
+"""A connection to the application over a transport that only keeps what is written."""
+
+from __future__ import annotations
+
+import asyncio
+
+from globaltx_sidecar.http1.connection import Connection, Reply
+from tests.sidecar.http1.written import Written
+
+GET = b"GET /a HTTP/1.1\r\nHost: shop\r\n\r\n"
+ANSWER = b"HTTP/1.1 200 OK\r\nDate: a\r\nContent-Length: 2\r\nX: HTTP/1.1 200 OK\r\n\r\nok"
+
+
+class Waiting:
+    """A request that was passed on as it came."""
+
+    takes = True
+
+    def __init__(self) -> None:
+        self.gave = b""
+        self.reply: asyncio.Future[Reply] | None = None
+
+    def answered(self, data: bytes) -> None:
+        self.gave = data
+
+    def slowly(self, connection: Connection, answer: asyncio.Future[Reply]) -> None:
+        del connection
+        self.reply = answer
+
+    def announce(self, head: object) -> None:
+        pass
+
+
+def connected() -> Connection:
+    connection = Connection(lambda _: None, lambda _: None)
+    connection.connection_made(Written())
+    return connection
+
+
+async def test_the_rest_of_an_answer_is_not_taken_for_all_of_it() -> None:
+    for cut in range(1, len(ANSWER)):
+        connection, waiting = connected(), Waiting()
+        connection.pass_on("GET", GET, waiting)
+        connection.data_received(ANSWER[:cut])
+        connection.data_received(ANSWER[cut:])
+        assert waiting.reply is not None
+        reply = await waiting.reply
+        assert (waiting.gave, reply.raw, reply.body.take(), len(reply.headers)) == (b"", b"", b"ok", 3)
+
+
+async def test_an_answer_that_comes_whole_is_given_as_it_came() -> None:
+    connection, waiting = connected(), Waiting()
+    for _ in range(2):
+        connection.pass_on("GET", GET, waiting)
+        connection.data_received(ANSWER)
+        assert (waiting.gave, waiting.reply) == (ANSWER, None)
+    reply = connection.ask("GET", GET, None, whole=True)
+    connection.data_received(ANSWER)
+    assert (await reply).raw == ANSWER
