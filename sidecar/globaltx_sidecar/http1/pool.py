@@ -131,11 +131,18 @@ class Pool:
 
 
 async def awaited(connection: Connection, answer: asyncio.Future[Reply]) -> Reply:
-    """Wait for an answer; a connection whose answer nobody waits for any more is of no use."""
+    """Wait for an answer; a connection whose answer nobody waits for any more is of no use.
+
+    Who is cancelled just when the answer has come gives up what is still to come of that: the connection may
+    have the request of somebody else by then.
+    """
     try:
         return await answer
     except BaseException:
-        connection.abort()
+        if answer.done() and not answer.cancelled() and answer.exception() is None:
+            answer.result().close()
+        else:
+            connection.abort()
         raise
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from globaltx_sidecar.http1.connection import Connection, Reply
+from globaltx_sidecar.http1.pool import awaited
 from tests.sidecar.http1.written import Written
 
 GET = b"GET /a HTTP/1.1\r\nHost: shop\r\n\r\n"
@@ -57,3 +60,19 @@ async def test_an_answer_that_comes_whole_is_given_as_it_came() -> None:
     reply = connection.ask("GET", GET, None, whole=True)
     connection.data_received(ANSWER)
     assert (await reply).raw == ANSWER
+
+
+@pytest.mark.parametrize(("came", "usable"), [(b"", False), (ANSWER[:-1], False), (ANSWER, True)])
+async def test_who_gives_up_takes_the_connection_along_only_as_long_as_it_is_its(
+    came: bytes, *, usable: bool
+) -> None:
+    """Once the answer is whole the connection may have the request of somebody else."""
+    connection = connected()
+    task = asyncio.create_task(awaited(connection, connection.ask("GET", GET, None, whole=True)))
+    await asyncio.sleep(0)
+    if came:
+        connection.data_received(came)
+    task.cancel()
+    await asyncio.wait({task})
+    assert task.cancelled()
+    assert connection.usable is usable
