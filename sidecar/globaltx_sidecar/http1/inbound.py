@@ -1,7 +1,8 @@
 """A connection of a client: one request at a time, its body streamed in, its answer streamed out.
 
 What a client sends while a request of its is answered waits: of the request itself up to `body.BYTES_MAX`, of
-what stands behind it what one read has brought. Nothing is read on before.
+what stands behind it what one read has brought. Nothing is read on before. So it is while a client does not
+read its answers.
 """
 
 from __future__ import annotations
@@ -82,6 +83,8 @@ class Inbound(asyncio.Protocol):
         self._discards = self._paused = self._leaves = False
         self._room = asyncio.Event()
         self._room.set()
+        self.full = False
+        """Whether there is no room for more of an answer at the moment."""
         self._unwritten = 0
         self.keeps = True
         """Whether another request is let in behind this one."""
@@ -106,11 +109,6 @@ class Inbound(asyncio.Protocol):
         if data:
             self._active_at = self._now()
             self._transport.write(data)
-
-    @property
-    def full(self) -> bool:
-        """Whether there is no room for more at the moment."""
-        return not self._room.is_set()
 
     async def room(self) -> None:
         """Return when there is room for more."""
@@ -228,12 +226,16 @@ class Inbound(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """See `asyncio.Protocol`."""
+        self.full = True
         self._room.clear()
 
     def resume_writing(self) -> None:
         """See `asyncio.Protocol`."""
+        self.full = False
         self._room.set()
         self._active_at = self._now()
+        if self._request is None and self._reader.whole and not self._leaves:
+            self._let_in()
 
     def _closed(self) -> None:
         if self.task is not None and not self.task.done():
@@ -328,6 +330,10 @@ class Inbound(asyncio.Protocol):
             self._leave(whole=request is None or request.body.ended)
             return
         self._head_at = self._active_at = self._now()
+        if not self.full:  # or else `resume_writing` does it
+            self._let_in()
+
+    def _let_in(self) -> None:
         if not self.gone:
             self._resume()
             events = self._reader.proceed()

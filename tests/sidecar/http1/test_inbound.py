@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import closing, suppress
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -28,6 +29,10 @@ from tests.sidecar.http1.test_connections import (
     asking,
     refused,
 )
+from tests.sidecar.http1.written import Written
+
+if TYPE_CHECKING:
+    from globaltx_sidecar.http1.exchange import Request
 
 CHUNKED = b"POST %b HTTP/1.1\r\nHost: shop\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -173,6 +178,34 @@ async def test_what_is_pipelined_waits_until_the_request_before_it_is_answered()
         go.set()
         got = [(await answered(reader))[1] for _ in range(50)]
     assert got == [b"/%d" % (each % 10) for each in range(50)]
+
+
+async def test_what_is_pipelined_waits_until_the_answers_before_it_are_read() -> None:
+    """Else who asks and does not read would have us keep any number of answers."""
+    requests: list[Request] = []
+
+    def pass_on(request: Request) -> bool:
+        requests.append(request)
+        return True
+
+    async def handle(_: Request) -> None:
+        raise AssertionError
+
+    transport = Written()
+    http1_server.Http1Server(handle, pass_on, arrivals.malformed, SECONDS).enter(transport, GET * 3)
+    connection = transport.get_protocol()
+    assert isinstance(connection, inbound.Inbound)
+    connection.pause_writing()
+    requests[0].give_back(OK)
+    connection.data_received(GET)
+    assert (len(requests), transport.data, transport.paused) == (1, OK, True)
+    connection.resume_writing()
+    for number in range(1, 4):
+        assert len(requests) == number + 1
+        requests[number].give_back(OK)
+    assert (transport.data, transport.paused, transport.closed) == (OK * 4, False, False)
+    connection.connection_lost(None)
+    connection.leave()
 
 
 async def test_a_request_whose_body_nobody_wanted_lets_the_next_one_in() -> None:
