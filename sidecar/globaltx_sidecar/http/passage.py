@@ -56,5 +56,5 @@ class Passage:
         upstream = self._proxy.upstream
         reply = await upstream.answer_of(self._connection, self._answer, request.method)
         if reply is None:
-            reply = await upstream.send(Asked(request, request.target))
+            reply = await upstream.send(Asked(request, request.target), announce=announcer(request))
         await pass_back(upstream, request, reply)

@@ -121,7 +121,9 @@ class Inbound(asyncio.Protocol):
 
     def go_on(self, request: Request, handle: Callable[[Request], Awaitable[None]]) -> None:
         """Have a request answered by a task."""
-        self.task = self._loop.create_task(self._serve(request, handle))
+        self.task = task = self._loop.create_task(self._serve(request, handle))
+        if self._transport is None:
+            self._owner.survives(task)
 
     def give_back(self, request: Request, data: bytes) -> None:
         """Send all of the answer to a request that no task has."""

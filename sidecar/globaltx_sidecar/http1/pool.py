@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from globaltx_sidecar.http1.answers import CLOSED
 from globaltx_sidecar.http1.connection import Connection
 from globaltx_sidecar.http1.heads import chunk, last_chunk
 from globaltx_sidecar.http1.lost import LostError, SilentError
@@ -95,6 +96,8 @@ class Pool:
         return None
 
     async def _connect(self, address: str) -> Connection:
+        if self._closed:
+            raise LostError(CLOSED)
         loop = asyncio.get_running_loop()
         host, _, port = address.rpartition(":")
         async with asyncio.timeout(self._connect_seconds):

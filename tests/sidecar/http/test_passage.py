@@ -316,6 +316,25 @@ async def test_a_connection_that_was_closed_is_no_failure_of_what_may_be_repeate
         assert len(seen) == 1
 
 
+async def test_what_is_announced_reaches_the_client_of_what_is_sent_once_more() -> None:
+    announced = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"
+
+    async def application(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(OK if not seen else announced + OK)
+            seen.append(None)
+            await reader.readuntil(b"\r\n\r\n")  # and gives no answer
+
+    seen: list[None] = []
+    async with staged(application) as scene:
+        await warmed(scene)
+        async with asking(scene) as (reader, writer):
+            writer.write(GET)
+            assert await reader.readuntil(b"\r\n\r\n") == announced
+            assert (await answered(reader))[1] == b"ok"
+
+
 @asynccontextmanager
 async def waited_for(slow: Patient) -> AsyncIterator[tuple[Scene, asyncio.StreamReader]]:
     """A request that has reached the application as it came, and has no answer yet."""
@@ -338,6 +357,32 @@ async def test_who_hangs_up_is_forgotten_when_the_application_has_answered() -> 
         await eventually(lambda: not clients.connections)
         slow.go.set()
         await eventually(lambda: scene.proxy.under_way.count == 0)
+
+
+async def test_who_has_hung_up_is_cut_off_by_a_stop_when_the_answer_takes_long() -> None:
+    async def application(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(OK)
+            await reader.readuntil(b"\r\n\r\n")
+            came.set()
+            await gone.wait()
+            writer.write(OK[:30])
+            await reader.read()
+
+    came, gone = asyncio.Event(), asyncio.Event()
+    async with staged(application) as scene:
+        await warmed(scene)
+        async with asking(scene) as (_, writer):
+            writer.write(GET)
+            await came.wait()
+        clients = scene.server._arrivals._http1
+        assert clients is not None
+        await eventually(lambda: not clients.connections)
+        gone.set()
+        await eventually(lambda: bool(clients._tasks))
+        await scene.server.stop(timedelta())
+        assert scene.proxy.under_way.count == 0
 
 
 async def test_a_stop_tells_who_is_still_answered_that_it_was_the_last() -> None:

@@ -6,8 +6,10 @@ import asyncio
 
 import pytest
 
+from globaltx_sidecar.http1.call import Call
 from globaltx_sidecar.http1.connection import Connection, Reply
-from globaltx_sidecar.http1.pool import awaited
+from globaltx_sidecar.http1.lost import LostError
+from globaltx_sidecar.http1.pool import Pool, awaited
 from tests.sidecar.http1.written import Written
 
 GET = b"GET /a HTTP/1.1\r\nHost: shop\r\n\r\n"
@@ -76,3 +78,11 @@ async def test_who_gives_up_takes_the_connection_along_only_as_long_as_it_is_its
     await asyncio.wait({task})
     assert task.cancelled()
     assert connection.usable is usable
+
+
+async def test_none_is_opened_once_all_were_closed() -> None:
+    """What was under way then would be sent again, and its connection be nobody's."""
+    pool = Pool(1, 1, 1)
+    await pool.close()
+    with pytest.raises(LostError):
+        await pool.send(Call("GET", GET), "127.0.0.1:1")
