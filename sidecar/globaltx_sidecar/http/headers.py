@@ -15,6 +15,7 @@ from multidict import CIMultiDict, CIMultiDictProxy, istr
 from globaltx.modes.guard_row import Guarded, InvalidGuardError
 from globaltx.transaction.xid import InvalidXidError, Xid
 from globaltx_sidecar.http1 import names
+from globaltx_sidecar.http1.heads import folded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -168,7 +169,7 @@ def drop_outside(headers: CIMultiDict[str]) -> None:
     Many applications cannot tell ``-`` from ``_`` in a name, so it is none the better for an ``_``.
     """
     for name in {*headers}:
-        if name.lower().replace("_", "-") in _NOT_FROM_OUTSIDE:
+        if folded(name) in _NOT_FROM_OUTSIDE:
             headers.popall(name, None)
     drop_xid(headers)
 

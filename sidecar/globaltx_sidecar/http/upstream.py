@@ -10,7 +10,7 @@ from globaltx_sidecar.http.headers import OF_TRANSACTIONS
 from globaltx_sidecar.http1 import heads
 from globaltx_sidecar.http1.body import BrokenError
 from globaltx_sidecar.http1.call import IDEMPOTENT, Call
-from globaltx_sidecar.http1.heads import NotSendableError, as_text, chunk, last_chunk, request_head
+from globaltx_sidecar.http1.heads import NotSendableError, as_text, chunk, folded, last_chunk, request_head
 from globaltx_sidecar.http1.lost import LostError, SilentError
 from globaltx_sidecar.traces import PARENT_HEADER, STATE_HEADER
 
@@ -238,7 +238,7 @@ class Upstream:
 
 def passed_on(trailers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
     """A request's trailers as they go on: nothing in them may say which transaction it is of."""
-    return [(name, value) for name, value in as_text(trailers) if name.lower() not in NEVER_IN_TRAILERS]
+    return [(name, value) for name, value in as_text(trailers) if folded(name) not in NEVER_IN_TRAILERS]
 
 
 def told(error: Exception) -> str:

@@ -79,7 +79,7 @@ def last_chunk(trailers: Collection[tuple[str, str]]) -> bytes:
     Raises:
         NotSendableError: it would be read otherwise than it is meant.
     """
-    kept = [(name, value) for name, value in trailers if name.lower() not in NEVER_IN_TRAILERS]
+    kept = [(name, value) for name, value in trailers if folded(name) not in NEVER_IN_TRAILERS]
     return _lines("0", kept) if kept else LAST_CHUNK
 
 
@@ -109,6 +109,11 @@ def with_more(raw: bytes, pairs: Collection[tuple[str, str]]) -> bytes:
         return raw
     end = raw.index(END)
     return b"%b\r\n%b%b" % (raw[:end], "\r\n".join(map(": ".join, pairs)).encode(), raw[end:])
+
+
+def folded(name: str) -> str:
+    """The name of a header as many applications read it, which do not tell ``-`` from ``_``."""
+    return name.lower().replace("_", "-")
 
 
 def values_of(pairs: Pairs, name: bytes) -> list[bytes]:

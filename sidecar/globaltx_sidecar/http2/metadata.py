@@ -10,7 +10,7 @@ from globaltx.transaction.calls import is_grpc
 from globaltx.values import dataclass
 from globaltx_sidecar.http.headers import BAGGAGE_HEADER, BRANCH_HEADERS, XID_HEADER, XID_HEADERS
 from globaltx_sidecar.http.upstream import NEVER_IN_TRAILERS
-from globaltx_sidecar.http1.heads import decoded, encoded
+from globaltx_sidecar.http1.heads import decoded, encoded, folded
 from globaltx_sidecar.traces import PARENT_HEADER, STATE_HEADER
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def read(pairs: Iterable[tuple[bytes, bytes]], *, ended: bool) -> Request:
 
 def passed_on(trailers: Iterable[tuple[bytes, bytes]]) -> Pairs:
     """A request's trailers as they go on, as over HTTP/1.1."""
-    return [pair for pair in trailers if decoded(pair[0]) not in NEVER_IN_TRAILERS]
+    return [pair for pair in trailers if folded(decoded(pair[0])) not in NEVER_IN_TRAILERS]
 
 
 def with_xid(pairs: Iterable[tuple[bytes, bytes]], xid: Xid) -> Pairs:

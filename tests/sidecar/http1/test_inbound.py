@@ -98,6 +98,7 @@ async def test_trailers_of_a_request_reach_the_application_but_none_that_means_s
 
     trailers = (
         b"X-Sum: 1\r\nGlobaltx-Xid: shop.t1\r\nxid: shop.t1\r\nbaggage: a\r\nTraceparent: b\r\nCookie: c\r\n"
+        b"globaltx_guard: d\r\nX_DBPack-Xid: shop.t1\r\nContent_Length: 1\r\n"
     )
     head = (CHUNKED % b"/a").replace(b"Host: shop", b"Host: shop\r\nTrailer: X-Sum")
     async with staged(application) as scene, asking(scene) as (reader, writer):
