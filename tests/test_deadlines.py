@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 import uvloop
 
-from globaltx.deadlines import Within
+from globaltx.deadlines import Within, line_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -64,6 +64,27 @@ async def each_ends_when_it_is_late_itself() -> None:
     assert first.cancelled()
 
 
+class Fails:
+    """What cannot end as it should."""
+
+    def end(self) -> None:
+        message = "it cannot end"
+        raise ValueError(message)
+
+
+async def one_that_fails_at_its_end_leaves_the_others_their_bounds() -> None:
+    told: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: told.append(str(context.get("exception"))))
+    line = line_of(loop, SHORT)
+    for _ in range(2):
+        line.begin(Fails())
+    late = asyncio.create_task(bounded(SHORT, forever()))
+    with pytest.raises(TimeoutError):
+        await late
+    assert told == ["it cannot end"] * 2
+
+
 async def the_inner_one_of_two_may_be_late() -> None:
     async def outer() -> str:
         with pytest.raises(TimeoutError):
@@ -107,6 +128,7 @@ async def an_error_on_the_way_out_is_told() -> None:
         what_hangs_is_ended_and_no_more_is_cancelled,
         no_time_at_all_is_enough_for_what_does_not_wait,
         each_ends_when_it_is_late_itself,
+        one_that_fails_at_its_end_leaves_the_others_their_bounds,
         the_inner_one_of_two_may_be_late,
         the_outer_one_of_two_may_be_late,
         whoever_is_cancelled_is_not_late,

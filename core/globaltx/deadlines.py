@@ -89,7 +89,15 @@ class Line:
             late.append(each)
         for each in late:
             if self.under_way.pop(each, None) is not None:  # the end of one may be that of another, too
-                each.end()
+                self._end(each)
+
+    def _end(self, each: Bounded) -> None:
+        """End one; if it fails the others are late all the same, and may have no timer any more."""
+        try:
+            each.end()
+        except Exception as error:  # noqa: BLE001  the loop is told, as of any callback
+            told = {"message": "what took too long could not be ended", "exception": error}
+            self._loop.call_exception_handler(told)
 
 
 @lru_cache(32)
