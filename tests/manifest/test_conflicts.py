@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -142,6 +143,23 @@ async def test_decisions_are_appended_and_whole(
     with pytest.raises(InvalidError) as refusal:
         await made.decide(*after)
     assert sentence in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        *("2026-01-02T03:04:05Z", "2026-01-02t03:04:05z", "2026-01-02T03:04:05.123456789z"),
+        *("2026-01-02T23:59:59.9-23:59", "0000-01-02T03:04:05Z", "9999-12-31T23:59:59-14:00"),
+        *("2026-01-02T03:04:05+99:99", "2026-01-02T23:59:60Z", "2026-01-02"),
+    ],
+)
+async def test_a_time_that_is_taken_can_be_read(kubernetes: KubernetesClient, made: Made, at: str) -> None:
+    """A decision is never removed: one that cannot be read would keep its branch from being read."""
+    with contextlib.suppress(InvalidError):
+        await made.decide({**resolution_spec(KEEP), "at": at})
+    found = branch_from_resource(await kubernetes.get(BRANCHES, made.id.name, made.id.xid.namespace))
+    for each in found.resolutions:
+        assert resolution_spec(each)["at"].startswith("2026-01-0")
 
 
 async def test_only_a_branch_in_conflict_takes_a_decision(

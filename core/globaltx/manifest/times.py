@@ -11,5 +11,5 @@ def format_time(moment: datetime) -> str:
 
 
 def parse_time(text: str | None) -> datetime | None:
-    """Read an RFC 3339 time; None stays None."""
-    return None if text is None else datetime.fromisoformat(text)
+    """Read an RFC 3339 time, whose letters may be small; None stays None."""
+    return None if text is None else datetime.fromisoformat(text.upper())
