@@ -15,7 +15,7 @@ import yaml
 from dev.errors import ToolError
 from globaltx.manifest.policy import read_policy
 from globaltx_operator.webhook.minting import make_authority
-from tests.charts.conftest import CHART
+from tests.charts.conftest import CHART, CRDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,6 +104,18 @@ def test_upgrade_keeps_the_trust_that_the_operator_filled_in(cluster: Cluster) -
     [configuration] = objects(cluster, "mutatingwebhookconfigurations")
     assert configuration["webhooks"][0]["timeoutSeconds"] == 7
     assert configuration["webhooks"][0]["clientConfig"]["caBundle"] == CERTIFICATE
+
+
+@pytest.mark.usefixtures("said")
+def test_definitions_of_another_version_are_brought_as_the_docs_say(cluster: Cluster) -> None:
+    """An upgrade by helm leaves them as they are."""
+    command = "kubectl apply --server-side --force-conflicts -f "
+    assert command in (CHART.parents[1] / "docs" / "getting-started.md").read_text(encoding="utf-8")
+    definition = yaml.safe_load((CRDS / "branches.yaml").read_text(encoding="utf-8"))
+    definition["spec"]["versions"][0]["additionalPrinterColumns"].pop()
+    cluster.kubectl(*command.split()[1:], "-", stdin=yaml.safe_dump(definition))
+    cluster.helm("upgrade", *RELEASE)
+    cluster.kubectl(*command.split()[1:], str(CRDS))
 
 
 OWN_ETCD = ("--set=store.type=etcd", "--set=store.etcd.bundled.enabled=true")
