@@ -53,6 +53,12 @@ WRONG = [
         "spec.http.port: is required: The NAME of the container port",
     ),
     Wrong(
+        "port of a block of YAML",
+        {"http": {"port": "http\n"}},
+        "spec.http.port",
+        "spec.http.port: must match",
+    ),
+    Wrong(
         "numeric port",
         http(route()) | {"http": {"port": 80}},
         "of type string",

@@ -88,8 +88,13 @@ def _text_problems(schema: Schema, value: str, path: str) -> Iterator[str]:
         yield f"{path}: must be one of {', '.join(schema['enum'])}, is {_shown(value)}"
     elif not least <= len(value) <= most:
         yield f"{path}: must have {least} to {most} characters, has {len(value)}"
-    elif "pattern" in schema and not re.search(schema["pattern"], value):
+    elif "pattern" in schema and not _matches(schema["pattern"], value):
         yield f"{path}: must match {schema['pattern']}, is {_shown(value)}"
+
+
+def _matches(pattern: str, value: str) -> bool:
+    """As the API server matches, to which ``$`` is the end of the text and not before a last new line."""
+    return re.search(pattern, value) is not None and not value.endswith("\n")
 
 
 def _number_problems(schema: Schema, value: int, path: str) -> Iterator[str]:
