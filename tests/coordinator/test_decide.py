@@ -26,10 +26,19 @@ def transaction(decision: Decision | None = None) -> GlobalTransaction:
     return GlobalTransaction(XID, "a", timedelta(seconds=60), begun_at=NOW, decision=decision)
 
 
-def test_a_recorded_state_against_the_outcome_is_a_bug() -> None:
-    seen = Observed(transaction(COMMIT), Status(State.ROLLING_BACK), (BRANCH,), complete=True)
+def test_a_recorded_end_against_the_outcome_is_a_bug() -> None:
+    seen = Observed(transaction(COMMIT), Status(State.ROLLED_BACK), (BRANCH,), complete=True)
     with pytest.raises(IllegalMoveError):
         decide(seen, NOW)
+
+
+def test_a_recorded_way_against_the_outcome_is_put_right() -> None:
+    """Somebody has written the status by hand, before the outcome or after it: the outcome stands."""
+    for state in (State.ROLLING_BACK, State.COMMITTING, State.ACTIVE):
+        plan = decide(Observed(transaction(COMMIT), Status(state), (BRANCH,)), NOW + timedelta(seconds=3))
+        assert [each.outcome for each in plan.stamp] == [Outcome.COMMIT]
+        assert plan.status is not None
+        assert plan.status.state is State.COMMITTING
 
 
 def test_an_operator_whose_clock_is_behind_does_not_stumble() -> None:

@@ -141,6 +141,18 @@ async def test_a_settled_transaction_goes_when_its_time_is_over(field: Field) ->
 
 
 @pytest.mark.usefixtures("replicas")
+@pytest.mark.parametrize("state", ["RollingBack", None])
+async def test_a_status_that_a_person_has_written_keeps_no_outcome(field: Field, state: str | None) -> None:
+    xid = await field.begin_with_branches("order")
+    patch = {"status": {"state": state, "conditions": None}}
+    await field.client.patch(TRANSACTIONS, xid.name, patch, xid.namespace, subresource="status")
+    async with field.sidecar("order"):
+        await field.commit(xid)
+        await field.released(xid)
+        await field.reaches(xid, State.COMMITTED)
+
+
+@pytest.mark.usefixtures("replicas")
 async def test_a_branch_that_comes_late_is_told_and_let_go(field: Field) -> None:
     xid = await field.begin()
     await field.commit(xid)

@@ -52,7 +52,7 @@ def decide(seen: Observed, now: datetime) -> Plan:
     """Decide what is to be done next about one transaction.
 
     Raises:
-        IllegalMoveError: a bug; the recorded state contradicts the outcome.
+        IllegalMoveError: a bug; the recorded end contradicts the outcome.
     """
     decision = seen.transaction.decision
     if decision is None:
@@ -206,12 +206,15 @@ def _counts(seen: Observed, state: State, unsettled: int) -> tuple[int, int]:
 
 
 def _state(seen: Observed, outcome: Outcome, *, ended: bool, refused: bool) -> State:
-    """Apply the table of moves; an end is never left, whatever a late branch does."""
+    """Apply the table of moves; an end is never left, whatever a late branch does.
+
+    Where it is under way follows from the outcome alone: a status may have been written by hand.
+    """
     state = seen.status.state
     if state in ENDS:
         return advance(state, done(outcome))
     if state is not State.CONFLICT:
-        state = advance(state, decided(outcome))
+        state = advance(State.ACTIVE, decided(outcome))
     if ended:
         return advance(state, done(outcome))
     return advance(state, Event.REFUSED) if refused else state
