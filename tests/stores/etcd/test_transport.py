@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from contextlib import asynccontextmanager
+import socket
+from contextlib import ExitStack, asynccontextmanager, closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,12 +13,13 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from dev.cluster.certificates import Pair, issue
 from dev.etcd import Etcd
-from globaltx.stores.etcd import messages
+from globaltx.stores.etcd import messages, transport
 from globaltx.stores.etcd.access import EtcdAccess
 from globaltx.stores.etcd.client import EtcdClient
 from globaltx.stores.etcd.errors import EtcdRefusedError, EtcdUnavailableError
 from globaltx.stores.etcd.requests import Txn, get, put
 from globaltx.stores.etcd.transport import Transport
+from tests.ports import LOOPBACK
 from tests.stores.cable import Cable
 from tests.stores.etcd.peer import Peer
 from tests.stores.harness import eventually
@@ -185,6 +187,26 @@ async def peer() -> AsyncIterator[tuple[Peer, EtcdClient]]:
     await made.end()
     server.close()
     await server.wait_closed()
+
+
+async def test_a_member_that_says_nothing_to_who_connects_is_waited_for_once(
+    etcd: Etcd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits meanwhile goes to the next one too, instead of trying the same once more."""
+    monkeypatch.setattr(transport, "CONNECT_TIMEOUT", 0.3)
+    with closing(socket.create_server((LOOPBACK, 0), backlog=0)) as deaf, ExitStack() as full:
+        place = deaf.getsockname()
+        for _ in range(2):  # what it has room for; it answers no other
+            waiting = full.enter_context(closing(socket.socket()))
+            waiting.settimeout(0)
+            waiting.connect_ex(place)
+        endpoints = (f"http://{LOOPBACK}:{place[1]}", *etcd.endpoints)
+        asked = Transport(EtcdAccess(endpoints), 10, at_once=100, chance=lambda: 0.0)
+        told = await asyncio.gather(
+            *(asked.request(messages.RANGE, QUESTION) for _ in range(100)), return_exceptions=True
+        )
+        await asked.close()
+    assert [each for each in told if isinstance(each, BaseException)] == []
 
 
 async def test_a_member_that_answers_others_is_not_left_for_one_slow_call() -> None:

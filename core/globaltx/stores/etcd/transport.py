@@ -280,6 +280,9 @@ class Transport:
         async with self._connecting:
             if (found := self._present(member)) is not None:
                 return found
+            if member != self._member:
+                message = "others have gone on from it to the next member"
+                raise ConnectionError(message)
             if (old := self._connections.pop(member, None)) is not None:
                 old.retire()
             place, context = self._places[member], self._access.context()
