@@ -75,6 +75,6 @@ class OwnEtcd:
 
     def writes(self) -> float:
         """What its members have agreed on; several calls may share one."""
-        with urllib.request.urlopen(f"{self._etcd.endpoints[0]}/metrics", timeout=10) as answer:  # noqa: S310
+        with urllib.request.urlopen(f"{self._etcd.members[0].web}/metrics", timeout=10) as answer:  # noqa: S310
             found = _PROPOSALS.search(answer.read().decode())
         return 0.0 if found is None else float(found["count"])

@@ -6,7 +6,7 @@ import json
 import shutil
 import urllib.request
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dev.cluster import processes
 from dev.errors import ToolError
@@ -25,19 +25,35 @@ _ASK_SECONDS = 5
 Json = dict[str, Any]
 
 
+class Ports(NamedTuple):
+    """The ports of a member: for gRPC, for HTTP, and for the other members.
+
+    Where it has one for both, etcd takes the calls of gRPC through a server that can do both: that costs it
+    a tenth, with TLS more.
+    """
+
+    client: int
+    web: int
+    peer: int
+
+
 class Member:
     """One member; it can be ended, frozen, started again, and asked."""
 
-    def __init__(self, etcd: Etcd, name: str, port: int, peer: int) -> None:
+    def __init__(self, etcd: Etcd, name: str, ports: Ports) -> None:
         self._etcd = etcd
         self.name = name
-        self.port = port
-        self.peer = peer
+        self.ports = ports
 
     @property
     def url(self) -> str:
         """Where clients reach it."""
-        return f"{self._etcd.scheme}://127.0.0.1:{self.port}"
+        return f"{self._etcd.scheme}://127.0.0.1:{self.ports.client}"
+
+    @property
+    def web(self) -> str:
+        """Where its gateway, its metrics and its probes are."""
+        return f"{self._etcd.scheme}://127.0.0.1:{self.ports.web}"
 
     @property
     def process(self) -> processes.Process | None:
@@ -83,7 +99,7 @@ class Member:
             told = self.ask("auth/authenticate", name=USER, password=self._etcd.shape.password)
             headers["Authorization"] = told["token"]
         request = urllib.request.Request(  # noqa: S310  our own URL
-            f"{self.url}/v3/{path}", json.dumps(body).encode(), headers
+            f"{self.web}/v3/{path}", json.dumps(body).encode(), headers
         )
         with urllib.request.urlopen(request, timeout=_ASK_SECONDS, context=self._etcd.trust()) as answer:  # noqa: S310
             found: Json = json.load(answer)
@@ -108,7 +124,7 @@ class Member:
         if self.process is None:
             message = f"etcd ended at its start; {self._log} says last:\n{tail(self._log.read_text())}"
             raise ToolError(message)
-        url = f"{self.url}/readyz"
+        url = f"{self.web}/readyz"
         with (
             suppress(OSError),
             urllib.request.urlopen(  # noqa: S310  our own URL

@@ -19,7 +19,7 @@ from dev.cluster.binaries import binaries
 from dev.cluster.ports import by_chance, choose_ports, is_free
 from dev.errors import ToolError
 from dev.etcd.certificates import make_certificates
-from dev.etcd.member import READY_SECONDS, USER, Member
+from dev.etcd.member import READY_SECONDS, USER, Member, Ports
 from dev.folders import locked, state_root
 from dev.progress import step
 from dev.waiting import wait_for
@@ -171,12 +171,13 @@ class Etcd:
 
     def command(self, member: Member) -> list[str]:
         """How a member is called."""
-        peers = {each.name: f"{self.scheme}://127.0.0.1:{each.peer}" for each in self.members}
+        peers = {each.name: f"{self.scheme}://127.0.0.1:{each.ports.peer}" for each in self.members}
         made = [
             str(binaries() / "etcd"),
             f"--name={member.name}",
             f"--data-dir={self.folder}/{member.name}",
             f"--listen-client-urls={member.url}",
+            f"--listen-client-http-urls={member.web}",
             f"--advertise-client-urls={member.url}",
             f"--listen-peer-urls={peers[member.name]}",
             f"--initial-advertise-peer-urls={peers[member.name]}",
@@ -197,7 +198,7 @@ class Etcd:
         with locked(state_root() / "etcd-ports.lock"):
             ports = self._ports()
             self.members = [
-                Member(self, f"m{number}", ports[f"client-{number}"], ports[f"peer-{number}"])
+                Member(self, f"m{number}", Ports(*(ports[f"{kind}-{number}"] for kind in Ports._fields)))
                 for number in range(self.shape.members)
             ]
             for each in self.members:  # held until they listen, so that nobody else chooses these ports
@@ -213,7 +214,7 @@ class Etcd:
         with suppress(FileNotFoundError, ValueError):
             wanted = json.loads(file.read_text())
         numbers = range(self.shape.members)
-        names = [f"{kind}-{number}" for kind in ("client", "peer") for number in numbers]
+        names = [f"{kind}-{number}" for kind in Ports._fields for number in numbers]
         mine = set(wanted.values()) if self.processes() else set()
         ports = choose_ports(names, wanted, (), lambda port: port in mine or is_free(port), by_chance(_PORTS))
         file.write_text(json.dumps(ports))
@@ -233,7 +234,7 @@ class Etcd:
         with suppress(OSError):
             first.ask("auth/authenticate", name=USER, password=password)
             return
-        open_ = Member(Etcd(self.folder, _Shape(self.shape.members, self.shape.tls)), *_identity(first))
+        open_ = Member(Etcd(self.folder, _Shape(self.shape.members, self.shape.tls)), first.name, first.ports)
         open_.ask("auth/user/add", name=USER, password=password)
         open_.ask("auth/role/add", name=USER)
         open_.ask("auth/user/grant", user=USER, role=USER)
@@ -246,7 +247,3 @@ def _base64(raw: bytes) -> str:
 
 def _text(raw: str) -> str:
     return base64.b64decode(raw).decode()
-
-
-def _identity(member: Member) -> tuple[str, int, int]:
-    return member.name, member.port, member.peer

@@ -38,4 +38,4 @@ def test_three_members_with_tls_and_a_password_choose_another_leader(tmp_path: P
         stranger = Etcd(etcd.folder, type(etcd.shape)(3, tls=True))
         stranger.members = etcd.members
         with pytest.raises(urllib.error.HTTPError):
-            type(etcd.leader)(stranger, "m", etcd.leader.port, 0).ask("kv/range", key="YQ==")
+            type(etcd.leader)(stranger, "m", etcd.leader.ports).ask("kv/range", key="YQ==")

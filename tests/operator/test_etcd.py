@@ -240,7 +240,7 @@ async def test_a_name_that_is_begun_anew_while_it_is_forgotten_is_followed(
 async def test_it_tells_whether_its_watch_goes_on(tmp_path: Path, prefix: str) -> None:
     with Etcd.up(folder=tmp_path / "etcd", durable=False) as own:
         async with (
-            Cable(own.members[0].port) as cable,
+            Cable(own.members[0].ports.client) as cable,
             EtcdClient(EtcdAccess((f"http://127.0.0.1:{cable.port}",)), timeout=1) as client,
             EtcdClient(EtcdAccess(own.endpoints)) as writer,
             leading(client, prefix) as keeper,

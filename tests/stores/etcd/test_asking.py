@@ -53,7 +53,7 @@ def write(batches: Batches, key: str) -> asyncio.Future[Answer]:
 
 
 async def test_a_request_needs_no_task(etcd: Etcd, prefix: str) -> None:
-    async with Cable(etcd.members[0].port) as cable, over(cable) as (_, batches):
+    async with Cable(etcd.members[0].ports.client) as cable, over(cable) as (_, batches):
         for count in (1, 3):
             answers = await asyncio.gather(*(write(batches, f"{prefix}{each}") for each in range(count)))
             assert [each.found(1)[0].key for each in answers] == [f"{prefix}{each}" for each in range(count)]
@@ -61,7 +61,7 @@ async def test_a_request_needs_no_task(etcd: Etcd, prefix: str) -> None:
 
 
 async def test_a_member_that_falls_silent_is_told_of_and_connected_to_anew(etcd: Etcd, prefix: str) -> None:
-    async with Cable(etcd.members[0].port) as cable, over(cable, timeout=0.5) as (client, batches):
+    async with Cable(etcd.members[0].ports.client) as cable, over(cable, timeout=0.5) as (client, batches):
         cable.freeze()
         failed = await asyncio.gather(*(write(batches, prefix) for _ in range(3)), return_exceptions=True)
         assert [type(each) for each in failed] == [EtcdUnavailableError] * 3
@@ -73,7 +73,7 @@ async def test_a_member_that_falls_silent_is_told_of_and_connected_to_anew(etcd:
 
 
 async def test_a_connection_that_is_lost_is_told_of(etcd: Etcd, prefix: str) -> None:
-    async with Cable(etcd.members[0].port) as cable, over(cable) as (client, batches):
+    async with Cable(etcd.members[0].ports.client) as cable, over(cable) as (client, batches):
         cable.freeze()
         writing = [write(batches, f"{prefix}{each}") for each in range(2)]
         await eventually(lambda: batches._asking is not None)
@@ -88,7 +88,7 @@ async def test_a_connection_that_is_lost_is_told_of(etcd: Etcd, prefix: str) -> 
 
 
 async def test_a_close_lets_the_call_be(etcd: Etcd, prefix: str) -> None:
-    async with Cable(etcd.members[0].port) as cable, over(cable) as (client, batches):
+    async with Cable(etcd.members[0].ports.client) as cable, over(cable) as (client, batches):
         cable.freeze()
         writing = write(batches, prefix)
         await eventually(lambda: batches._asking is not None)
@@ -101,7 +101,7 @@ async def test_a_close_lets_the_call_be(etcd: Etcd, prefix: str) -> None:
 
 
 async def test_whoever_gives_up_leaves_the_others_alone(etcd: Etcd, prefix: str) -> None:
-    async with Cable(etcd.members[0].port) as cable, over(cable) as (_, batches):
+    async with Cable(etcd.members[0].ports.client) as cable, over(cable) as (_, batches):
         cable.freeze()
         goes, stays = write(batches, f"{prefix}goes"), write(batches, f"{prefix}stays")
         await eventually(lambda: batches._asking is not None)
@@ -117,7 +117,7 @@ async def test_what_was_begun_while_another_ended_is_not_forgotten(etcd: Etcd, p
         for _ in range(10):
             await write(batches, f"{prefix}{name}")
 
-    async with Cable(etcd.members[0].port) as cable, over(cable) as (_, batches):
+    async with Cable(etcd.members[0].ports.client) as cable, over(cable) as (_, batches):
         await asyncio.gather(*map(ten, "abcdef"))
 
 

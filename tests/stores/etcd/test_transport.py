@@ -91,7 +91,7 @@ async def test_a_token_that_is_gone_is_made_anew(closed: Etcd, prefix: str, firs
 
 
 async def test_all_goes_over_one_connection(etcd: Etcd, prefix: str) -> None:
-    async with Cable(etcd.members[0].port) as cable, over(cable) as client:
+    async with Cable(etcd.members[0].ports.client) as cable, over(cable) as client:
         watch = client.watch(prefix, await client.revision() + 1)
         watching = asyncio.ensure_future(anext(watch))
         keys = [f"{prefix}{number}" for number in range(100)]
@@ -134,7 +134,7 @@ async def test_what_etcd_does_not_know_is_refused(etcd: Etcd) -> None:
 
 
 async def test_a_call_that_is_given_up_leaves_the_connection_to_others(etcd: Etcd, prefix: str) -> None:
-    async with Cable(etcd.members[0].port) as cable, over(cable) as client:
+    async with Cable(etcd.members[0].ports.client) as cable, over(cable) as client:
         await client.revision()
         asking = [asyncio.create_task(client.txn(Txn(success=(put(prefix, "x"),)))) for _ in range(20)]
         await asyncio.sleep(0)
@@ -147,7 +147,7 @@ async def test_a_call_that_is_given_up_leaves_the_connection_to_others(etcd: Etc
 
 
 async def test_a_silent_connection_is_replaced_after_one_call(etcd: Etcd) -> None:
-    async with Cable(etcd.members[0].port) as cable, over(cable, timeout=0.5) as client:
+    async with Cable(etcd.members[0].ports.client) as cable, over(cable, timeout=0.5) as client:
         await client.revision()
         cable.freeze()
         with pytest.raises(EtcdUnavailableError, match=r"no answer within 0.5 s"):
@@ -158,7 +158,7 @@ async def test_a_silent_connection_is_replaced_after_one_call(etcd: Etcd) -> Non
 
 
 async def test_calls_that_fail_together_go_to_the_next_member_and_not_past_it(etcd: Etcd) -> None:
-    port = etcd.members[0].port
+    port = etcd.members[0].ports.client
     async with Cable(port) as first, Cable(port) as second, over(first, second, timeout=0.5) as client:
         await client.revision()
         first.freeze()
@@ -169,7 +169,7 @@ async def test_calls_that_fail_together_go_to_the_next_member_and_not_past_it(et
 
 
 async def test_a_member_that_cannot_be_reached_costs_nothing(etcd: Etcd) -> None:
-    port = etcd.members[0].port
+    port = etcd.members[0].ports.client
     async with Cable(port) as first:
         pass
     async with Cable(port) as second, over(first, second) as client:

@@ -55,7 +55,7 @@ class Seen:
 
 @pytest.fixture
 async def cable(own_etcd: Etcd) -> AsyncIterator[Cable]:
-    async with Cable(own_etcd.members[0].port) as made:
+    async with Cable(own_etcd.members[0].ports.client) as made:
         yield made
 
 
