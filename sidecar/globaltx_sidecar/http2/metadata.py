@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from globaltx_sidecar.http1.heads import Pairs
 
 _WRITTEN = (*XID_HEADERS, *BRANCH_HEADERS, BAGGAGE_HEADER, PARENT_HEADER, STATE_HEADER)
-_OURS = frozenset(each.encode() for name in _WRITTEN for each in (name, name.replace("-", "_")))
-"""Names that we may write anew, or take out; every other header goes on as it came."""
+_OURS = frozenset(_WRITTEN)
+"""Names, folded, that we may write anew, or take out; every other header goes on as it came."""
 PREFIX_BYTES = 5
 NOTHING = bytes(PREFIX_BYTES)
 """One message without any fields: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md."""
@@ -50,9 +50,9 @@ class Request:
 
     def onward(self) -> Pairs:
         """All headers, with what was changed."""
-        kept = [pair for pair in self.pairs if pair[0] not in _OURS]
-        ours = [(name.lower().encode(), value) for name, value in self.headers.items()]
-        return kept + [(name, encoded(value)) for name, value in ours if name in _OURS]
+        kept = [pair for pair in self.pairs if folded(decoded(pair[0])) not in _OURS]
+        ours = [(name.lower(), value) for name, value in self.headers.items() if folded(name) in _OURS]
+        return kept + [(encoded(name), encoded(value)) for name, value in ours]
 
 
 def read(pairs: Iterable[tuple[bytes, bytes]], *, ended: bool) -> Request:

@@ -1,0 +1,136 @@
+"""Applications and clients that keep to the protocol, and do at each moment what serves us worst."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from h2 import events
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.settings import SettingCodes, Settings
+
+from globaltx import http2_frames
+from globaltx_sidecar.http.filter import Filter
+from tests.sidecar.eventually import eventually
+from tests.sidecar.http.scene import Scene, in_front_of
+from tests.sidecar.http2.scene import ROUTES
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from h2.events import Event
+
+SECONDS = 20.0
+PLAIN = [(":method", "POST"), (":scheme", "http"), (":authority", "bank")]
+GRPC = [*PLAIN, ("content-type", "application/grpc"), ("te", "trailers")]
+MESSAGE = bytes(5)
+
+
+@dataclass
+class Mean:
+    """An application: ``does`` is told of all that comes in, on whatever connection."""
+
+    does: Callable[[H2Connection, Event], None]
+    streams: int = 100
+    seen: list[list[tuple[str, str]]] = field(default_factory=list)
+
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
+        most = {SettingCodes.MAX_CONCURRENT_STREAMS: self.streams}
+        server.local_settings = Settings(client=False, initial_values=most)
+        server.initiate_connection()
+        writer.write(server.data_to_send())
+        try:
+            while data := await reader.read(65536):
+                for event in server.receive_data(data):
+                    if isinstance(event, events.RequestReceived):
+                        self.seen.append(list(event.headers))  # type: ignore[arg-type]  # str, as asked
+                    self.does(server, event)
+                writer.write(server.data_to_send())
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+
+@dataclass
+class Client:
+    """A client, and what it was told of each stream."""
+
+    h2: H2Connection
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    told: dict[int, list[Event]] = field(default_factory=dict)
+    frames: http2_frames.FrameReader = field(default_factory=http2_frames.FrameReader)
+
+    def ask(self, stream: int, headers: list[tuple[str, str]], path: str, body: bytes = MESSAGE) -> None:
+        self.h2.send_headers(stream, [(":path", path), *headers])
+        self.h2.send_data(stream, body, end_stream=True)
+        self.writer.write(self.h2.data_to_send())
+
+    async def until(self, stream: int) -> list[Event]:
+        """All of a stream's events until it is over."""
+        while not any(isinstance(each, _LAST) for each in self.told.get(stream, ())):
+            data = await self.reader.read(65536)
+            assert data, "the connection was closed"
+            for frame in self.frames.feed(data):
+                if frame.kind != http2_frames.GOAWAY:  # after which `h2` reads nothing
+                    for event in self.h2.receive_data(frame.raw):
+                        self._note(event)
+            self.writer.write(self.h2.data_to_send())
+        return self.told[stream]
+
+    def _note(self, event: Event) -> None:
+        self.told.setdefault(getattr(event, "stream_id", None) or 0, []).append(event)
+        if isinstance(event, events.DataReceived):
+            self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+
+
+_LAST = (events.StreamEnded, events.StreamReset)
+
+
+@asynccontextmanager
+async def between(application: Mean, routes: Filter | None = None) -> AsyncIterator[tuple[Scene, Client]]:
+    """Run both; at the end nothing is under way."""
+    server = await asyncio.start_server(application.talk, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, in_front_of(port, routes=routes or Filter(ROUTES)) as scene, asyncio.timeout(SECONDS):
+        reader, writer = await scene.connect()
+        client = Client(H2Connection(H2Configuration(header_encoding="utf-8")), reader, writer)
+        client.h2.initiate_connection()
+        try:
+            yield scene, client
+            await eventually(lambda: scene.proxy.under_way.count == 0)
+        finally:
+            writer.close()
+
+
+def codes(told: list[Event]) -> list[int]:
+    return [each.error_code for each in told if isinstance(each, events.StreamReset)]
+
+
+def head_of(told: list[Event]) -> dict[str, str]:
+    """The one head of an answer."""
+    (head,) = [each for each in told if isinstance(each, events.ResponseReceived)]
+    return dict(head.headers)  # type: ignore[arg-type]  # str, as asked
+
+
+def outcomes(scene: Scene) -> list[str]:
+    return [str(each.outcome) for each in scene.store.decided.values()]
+
+
+def answers(server: H2Connection, event: Event) -> None:
+    if isinstance(event, events.StreamEnded):
+        server.send_headers(event.stream_id, [(":status", "200")], end_stream=True)
+
+
+async def test_at_an_edge_no_name_is_the_better_for_an_underscore_anywhere() -> None:
+    application = Mean(answers)
+    names = ("x-dbpack-xid", "x_dbpack-xid", "x-dbpack_xid", "x_dbpack_xid")
+    async with between(application, Filter(edge=True)) as (_, client):
+        client.ask(1, [*PLAIN, *((each, "shop.t1") for each in names)], "/bank/Any")
+        await client.until(1)
+    assert "shop.t1" not in dict(application.seen[0]).values()
