@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 OK = "200"
 GRPC_OK = "0"
 UNKNOWN = 2
+_PLAIN = " !\"#$&'()*+,/:;<=>?@[]^`{|}"
 _ABORTED = 10
 _CODES = {
     400: 3,  # INVALID_ARGUMENT
@@ -33,12 +34,12 @@ def refused(refusal: Refusal, *, grpc: bool) -> list[Head | Data]:
     """A refusal as it is sent."""
     xid = [] if refusal.xid is None else [(XID_HEADER.encode(), str(refusal.xid).encode())]
     if grpc:
-        said = quote(f"globaltx: {refusal.reason}: {refusal.message}", safe=" !\"#$&'()*+,/:;<=>?@[]^`{|}")
+        said = f"globaltx: {refusal.reason}: {refusal.message}"
         pairs = [
             (b":status", OK.encode()),
             (b"content-type", b"application/grpc"),
             (b"grpc-status", str(_code(refusal)).encode()),
-            (b"grpc-message", said.encode()),
+            (b"grpc-message", quote(said, safe=_PLAIN, errors="surrogateescape").encode()),
         ]
         return [Head([*pairs, *xid], end=True)]
     body = refusal.text().encode()

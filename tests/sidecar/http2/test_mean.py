@@ -134,3 +134,12 @@ async def test_at_an_edge_no_name_is_the_better_for_an_underscore_anywhere() -> 
         client.ask(1, [*PLAIN, *((each, "shop.t1") for each in names)], "/bank/Any")
         await client.until(1)
     assert "shop.t1" not in dict(application.seen[0]).values()
+
+
+async def test_a_refusal_tells_of_bytes_that_are_no_text() -> None:
+    async with between(Mean(answers)) as (_, client):
+        client.h2.send_headers(1, [(b":path", b"\xff"), *GRPC], end_stream=True)
+        client.writer.write(client.h2.data_to_send())
+        told = await client.until(1)
+        head = head_of(told)
+        assert (head["grpc-status"], "%FF" in head["grpc-message"]) == ("12", True)
