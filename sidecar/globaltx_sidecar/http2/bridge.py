@@ -46,6 +46,8 @@ class Bridge:
         self._leaving = False
         self._last_request = 0
         self._last_taken = NUMBER_MAX
+        self._last_answered = NUMBER_MAX
+        """The last stream that the application answers."""
         self.busy_at = asyncio.get_running_loop().time()
         self.budget = budget
         self.client = Side(self, towards_client=True)
@@ -174,6 +176,9 @@ class Bridge:
         for stream, exchange in tuple(self._answers.items()):
             if stream > last_stream:
                 exchange.application_left(ErrorCodes.REFUSED_STREAM, self._error("goes away"))
+        self._last_answered = last_stream
+        if self._refuses:
+            self._refuse_waiting()
         self._take_no_more()
         self._close_if_idle()
 
@@ -217,7 +222,7 @@ class Bridge:
             exchange.application_left(ErrorCodes.INTERNAL_ERROR, self._error("is not there"))
             self._take_no_more()  # the next connection may find it there
             self._close_if_idle()
-        elif exchange.down.stream > self._last_taken:
+        elif exchange.down.stream > self._last_taken or self._refuses:
             exchange.application_left(ErrorCodes.REFUSED_STREAM, self._error("goes away"))
         else:
             self._waiting.append(exchange)
@@ -233,9 +238,25 @@ class Bridge:
             exchange = self._waiting.popleft()
             if exchange.up.done:
                 continue
+            if self._refuses:
+                self._waiting.appendleft(exchange)
+                self._refuse_waiting()
+                return
             stream = application.h2.get_next_available_stream_id()
             self._answers[stream] = exchange
             exchange.admitted(stream)
+
+    @property
+    def _refuses(self) -> bool:
+        """Whether the application would not answer one more."""
+        return self.application.h2.get_next_available_stream_id() > self._last_answered
+
+    def _refuse_waiting(self) -> None:
+        waiting = tuple(self._waiting)
+        self._waiting.clear()
+        for exchange in waiting:
+            if not exchange.up.done:
+                exchange.application_left(ErrorCodes.REFUSED_STREAM, self._error("goes away"))
 
     def over(self, exchange: Exchange) -> None:
         """See `exchange.Connections`."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from h2 import events
 from h2.config import H2Configuration
 from h2.connection import H2Connection
+from h2.errors import ErrorCodes
 from h2.settings import SettingCodes, Settings
 
 from globaltx import http2_frames
@@ -125,6 +126,26 @@ def outcomes(scene: Scene) -> list[str]:
 def answers(server: H2Connection, event: Event) -> None:
     if isinstance(event, events.StreamEnded):
         server.send_headers(event.stream_id, [(":status", "200")], end_stream=True)
+
+
+async def test_what_waits_while_the_application_goes_away_is_refused() -> None:
+    """It answers none of what comes after the last stream that it named."""
+
+    def goes_away(server: H2Connection, event: Event) -> None:
+        if isinstance(event, events.StreamEnded) and event.stream_id == 1:
+            server.send_headers(1, [(":status", "200")])
+            server.send_data(1, b"begun")
+            server._data_to_send += http2_frames.goaway(1)  # `h2` itself would end all at once
+            server.send_data(1, b"done", end_stream=True)
+
+    application = Mean(goes_away, streams=1)
+    async with between(application) as (_, client):
+        client.ask(1, PLAIN, "/bank/Any")
+        client.ask(3, PLAIN, "/bank/Any")
+        refused = await client.until(3)
+        assert codes(refused) == [ErrorCodes.REFUSED_STREAM]
+        assert any(isinstance(each, events.StreamEnded) for each in await client.until(1))
+    assert len(application.seen) == 1
 
 
 async def test_at_an_edge_no_name_is_the_better_for_an_underscore_anywhere() -> None:
