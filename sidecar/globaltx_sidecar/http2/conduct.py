@@ -51,10 +51,13 @@ class Held:
         """Whether more of the answer is read before it is known what it means."""
         return self._held <= HOLD_BYTES_MAX
 
-    def head(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
-        """The answer has begun."""
+    def head(self, pairs: Iterable[tuple[bytes, bytes]], *, end: bool) -> None:
+        """The answer has begun; ``end`` when that was all of it.
+
+        A grpc-status that something follows is none: to the client such a call has failed.
+        """
         self._status = value_of(pairs, b":status") or ""
-        self._grpc_status = value_of(pairs, b"grpc-status")
+        self._grpc_status = value_of(pairs, b"grpc-status") if end else None
 
     def body(self, data: bytes) -> None:
         """A part of the answer is held back."""

@@ -254,7 +254,7 @@ class Exchange:
         """The answer has begun."""
         self._answer = Head(list(pairs), end=end)
         if self._held is not None:
-            self._held.head(self._answer.pairs)
+            self._held.head(self._answer.pairs, end=end)
         self.down.put(self._answer)
         self._read(end=end)
 

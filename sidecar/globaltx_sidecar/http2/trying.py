@@ -96,9 +96,9 @@ class Trying(Held):
 
     # What the application sends.
 
-    def head(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+    def head(self, pairs: Iterable[tuple[bytes, bytes]], *, end: bool) -> None:
         """See `Held`."""
-        super().head(pairs)
+        super().head(pairs, end=end)
         self._given.headers.extend(as_text(pairs))
 
     def body(self, data: bytes) -> None:

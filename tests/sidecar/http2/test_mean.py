@@ -128,6 +128,21 @@ def answers(server: H2Connection, event: Event) -> None:
         server.send_headers(event.stream_id, [(":status", "200")], end_stream=True)
 
 
+async def test_a_status_that_does_not_stand_at_the_end_is_none() -> None:
+    """A client of gRPC looks for it in the trailers, or in a head that nothing follows, and nowhere else."""
+
+    def without_trailers(server: H2Connection, event: Event) -> None:
+        if isinstance(event, events.StreamEnded):
+            head = [(":status", "200"), ("content-type", "application/grpc"), ("grpc-status", "0")]
+            server.send_headers(event.stream_id, head)
+            server.send_data(event.stream_id, MESSAGE, end_stream=True)
+
+    async with between(Mean(without_trailers)) as (scene, client):
+        client.ask(1, GRPC, "/bank/Begins")
+        await client.until(1)
+        assert outcomes(scene) == ["Rollback"]
+
+
 async def test_what_waits_while_the_application_goes_away_is_refused() -> None:
     """It answers none of what comes after the last stream that it named."""
 
