@@ -79,7 +79,9 @@ class Exchange:
         """How much of the answer was acknowledged while it was held back."""
         self._early_asked = 0
         """How much of the request was acknowledged while its branch was not durable."""
-        self._over = False
+        self._broken_off: int | None = None
+        """With which code the answer broke off while it was held back, if it did."""
+        self._over = self._said = False
         self.request = request
         self.up = Outbox(between.application, 0, self._went_up)
         self.down = Outbox(between.client, stream, self._went_down)
@@ -287,15 +289,19 @@ class Exchange:
         self.up.drop()
         if self.down_read:  # it has answered before the request was whole
             self._look_for_end()
-        elif self._held is not None:
+        elif self._held is not None and not self.down.open:
             self.down_read = True
+            self._broken_off = code
             self._held.lost(error)
         elif self._answer is None and code not in {ErrorCodes.REFUSED_STREAM, ErrorCodes.CANCEL}:
             self.refuse(Refusal(error.status, error.reason, str(error)))
         else:
-            self._between.client.reset(self.down.stream, code)
-            self.down.drop()
-            self._look_for_end()
+            self._break_off(code)
+
+    def _break_off(self, code: int) -> None:
+        self._between.client.reset(self.down.stream, code)
+        self.down.drop()
+        self._look_for_end()
 
     def _read(self, *, end: bool) -> None:
         self.down_read |= end
@@ -316,6 +322,8 @@ class Exchange:
                 self._answer.pairs = with_xid(self._answer.pairs, self._held.xid)
             self.down.start()
             self._look_for_end()
+            if self._broken_off is not None:  # beyond what decided
+                self._break_off(self._broken_off)
         self._between.write()
 
     def repeated(self, items: Iterable[Head | Data]) -> None:
@@ -328,9 +336,11 @@ class Exchange:
         self._say(as_sent(refusal, grpc=self.request.grpc))
 
     def _say(self, items: Iterable[Head | Data]) -> None:
-        if self._over:
+        if self._over or self._said:
             return
+        self._said = True
         self._reset_application(ErrorCodes.CANCEL)
+        self.down_read = True  # nothing that the application does makes another answer of it
         self.up.drop()
         if self.down.done:
             self._look_for_end()

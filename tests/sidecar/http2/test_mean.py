@@ -15,6 +15,7 @@ from h2.settings import SettingCodes, Settings
 
 from globaltx import http2_frames
 from globaltx_sidecar.http.filter import Filter
+from globaltx_sidecar.http.proxy import HOLD_BYTES_MAX
 from tests.sidecar.eventually import eventually
 from tests.sidecar.http.scene import Scene, in_front_of
 from tests.sidecar.http2.scene import ROUTES
@@ -128,6 +129,31 @@ def answers(server: H2Connection, event: Event) -> None:
         server.send_headers(event.stream_id, [(":status", "200")], end_stream=True)
 
 
+async def test_an_answer_that_breaks_off_beyond_what_is_held_back_breaks_off_for_the_client() -> None:
+    """Its head has decided, so that the outcome stands."""
+    left: dict[int, int] = {}
+
+    def breaks_off(server: H2Connection, event: Event) -> None:
+        if isinstance(event, events.StreamEnded):
+            server.send_headers(event.stream_id, [(":status", "200")])
+            left[event.stream_id] = HOLD_BYTES_MAX + 1
+        for stream, size in tuple(left.items()):
+            rest = size
+            while room := min(server.local_flow_control_window(stream), 16384, rest):
+                server.send_data(stream, bytes(room))
+                rest -= room
+            left[stream] = rest
+            if not rest:
+                server.reset_stream(stream, ErrorCodes.INTERNAL_ERROR)
+                del left[stream]
+
+    async with between(Mean(breaks_off)) as (scene, client):
+        client.ask(1, PLAIN, "/bank/Begins")
+        told = await client.until(1)
+        assert codes(told) == [ErrorCodes.INTERNAL_ERROR]
+        assert outcomes(scene) == ["Commit"]
+
+
 async def test_a_status_that_does_not_stand_at_the_end_is_none() -> None:
     """A client of gRPC looks for it in the trailers, or in a head that nothing follows, and nowhere else."""
 
@@ -179,3 +205,18 @@ async def test_a_refusal_tells_of_bytes_that_are_no_text() -> None:
         told = await client.until(1)
         head = head_of(told)
         assert (head["grpc-status"], "%FF" in head["grpc-message"]) == ("12", True)
+
+
+async def test_a_refusal_that_is_not_read_yet_is_given_once_whatever_the_application_does() -> None:
+    def dies(_: H2Connection, event: Event) -> None:
+        if isinstance(event, events.StreamEnded):
+            raise ConnectionError
+
+    async with between(Mean(dies)) as (_, client):
+        client.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 0})
+        client.ask(1, PLAIN, "/bank/Strict")
+        client.ask(3, GRPC, "/bank/Any")
+        assert any(isinstance(each, events.StreamEnded) for each in await client.until(3))
+        client.h2.increment_flow_control_window(65535, 1)
+        client.writer.write(client.h2.data_to_send())
+        assert head_of(await client.until(1))[":status"] == "400"
