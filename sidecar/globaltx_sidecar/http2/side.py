@@ -185,6 +185,9 @@ class Side(asyncio.Protocol):
         """End a stream, unless it has ended."""
         with suppress(ProtocolError):  # it has ended on both sides, or never began
             self.h2.reset_stream(stream, code)
+        # Of a stream that it still keeps `h2` takes a late answer before the answer (1xx) for a breach that
+        # ends the connection; to count the open ones makes it forget the others.
+        _ = self.h2.open_outbound_streams
 
     def go_away(self, last_stream: int = frames.NUMBER_MAX) -> None:
         """Ask for no more requests above this stream; those under way go on."""

@@ -220,3 +220,24 @@ async def test_a_refusal_that_is_not_read_yet_is_given_once_whatever_the_applica
         client.h2.increment_flow_control_window(65535, 1)
         client.writer.write(client.h2.data_to_send())
         assert head_of(await client.until(1))[":status"] == "400"
+
+
+async def test_an_early_hint_that_crosses_a_request_taken_back_ends_nothing_else() -> None:
+    """It was on its way when the application was told."""
+
+    def hints_late(server: H2Connection, event: Event) -> None:
+        if isinstance(event, events.StreamReset):
+            block = server.encoder.encode([(":status", "103"), ("link", "</a>")])
+            server._data_to_send += http2_frames.frame(
+                http2_frames.HEADERS, http2_frames.END_HEADERS, 1, block
+            )
+            server.send_headers(3, [(":status", "200")], end_stream=True)
+
+    application = Mean(hints_late)
+    async with between(application) as (_, client):
+        client.ask(1, PLAIN, "/bank/Any")
+        client.ask(3, PLAIN, "/bank/Any")
+        await eventually(lambda: len(application.seen) == 2)
+        client.h2.reset_stream(1, ErrorCodes.CANCEL)
+        client.writer.write(client.h2.data_to_send())
+        assert head_of(await client.until(3))[":status"] == "200"
