@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from globaltx_sidecar.http.headers import XID_HEADER
+from globaltx_sidecar.http2.metadata import value_of
 from globaltx_sidecar.http2.outbox import Data, Head
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from globaltx.coordinator.policy import Route
     from globaltx_sidecar.http.answers import Refusal
 
 OK = "200"
 GRPC_OK = "0"
+_WITHOUT_BODY = frozenset({"204", "304"})
 UNKNOWN = 2
 _PLAIN = " !\"#$&'()*+,/:;<=>?@[]^`{|}"
 _ABORTED = 10
@@ -55,6 +59,13 @@ def _code(refusal: Refusal) -> int:
     if refusal.xid is not None and refusal.status == 503:  # noqa: PLR2004  nothing that may be sent again as it is
         return UNKNOWN if refusal.outcome is None else _ABORTED
     return _CODES.get(refusal.status, UNKNOWN)
+
+
+def is_cut_short(method: str, pairs: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether an answer that ends with its head says that it has a body; `h2` sees that of no such answer."""
+    if method == "HEAD" or value_of(pairs, b":status") in _WITHOUT_BODY:
+        return False
+    return (value_of(pairs, b"content-length") or "0").strip("0") != ""
 
 
 def commits(route: Route, status: str, grpc_status: str | None, *, grpc: bool) -> bool:

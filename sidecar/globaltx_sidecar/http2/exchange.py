@@ -16,6 +16,7 @@ from globaltx_sidecar.http.headers import carry_branch, carry_xid, drop_outside,
 from globaltx_sidecar.http.under_way import REQUESTS_MAX
 from globaltx_sidecar.http.upstream import UpstreamError
 from globaltx_sidecar.http1.heads import HEADERS_MAX
+from globaltx_sidecar.http2.answers import is_cut_short
 from globaltx_sidecar.http2.answers import refused as as_sent
 from globaltx_sidecar.http2.conduct import Transaction
 from globaltx_sidecar.http2.first import First
@@ -254,7 +255,13 @@ class Exchange:
 
     def answer(self, pairs: Iterable[tuple[bytes, bytes]], *, end: bool) -> None:
         """The answer has begun."""
-        self._answer = Head(list(pairs), end=end)
+        pairs = list(pairs)
+        if end and is_cut_short(self.request.method, pairs):
+            why = f"the application at {self._proxy.upstream.address} ended its answer before the body"
+            self._between.application.reset(self.up.stream, ErrorCodes.PROTOCOL_ERROR)
+            self.application_left(ErrorCodes.PROTOCOL_ERROR, UpstreamError(502, why))
+            return
+        self._answer = Head(pairs, end=end)
         if self._held is not None:
             self._held.head(self._answer.pairs, end=end)
         self.down.put(self._answer)

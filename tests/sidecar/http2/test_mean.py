@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import pytest
 from h2 import events
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -14,6 +15,7 @@ from h2.errors import ErrorCodes
 from h2.settings import SettingCodes, Settings
 
 from globaltx import http2_frames
+from globaltx.coordinator.policy import Route
 from globaltx_sidecar.http.filter import Filter
 from globaltx_sidecar.http.proxy import HOLD_BYTES_MAX
 from tests.sidecar.eventually import eventually
@@ -241,3 +243,23 @@ async def test_an_early_hint_that_crosses_a_request_taken_back_ends_nothing_else
         client.h2.reset_stream(1, ErrorCodes.CANCEL)
         client.writer.write(client.h2.data_to_send())
         assert head_of(await client.until(3))[":status"] == "200"
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "outcome"),
+    [("POST", "200", "Rollback"), ("HEAD", "200", "Commit"), ("POST", "304", "Commit")],
+)
+async def test_an_answer_that_says_it_has_a_body_and_ends_is_none(
+    method: str, status: str, outcome: str
+) -> None:
+    def cuts_short(server: H2Connection, event: Event) -> None:
+        if isinstance(event, events.StreamEnded):
+            pairs = [(":status", status), ("content-length", "100")]
+            server.send_headers(event.stream_id, pairs, end_stream=True)
+
+    route = Route("all", path="/all", method=method, commit_statuses=frozenset({200, 304}))
+    async with between(Mean(cuts_short), Filter((route,))) as (scene, client):
+        client.h2.send_headers(1, [(":path", "/all"), (":method", method), *PLAIN[1:]], end_stream=True)
+        client.writer.write(client.h2.data_to_send())
+        await client.until(1)
+        assert outcomes(scene) == [outcome]
