@@ -153,7 +153,8 @@ class EtcdKeeper:
         known = self._known.get(xid)
         if known is None:
             return None
-        return self._pass(xid, known) or await self._look(xid, known)
+        kept = self._pass(xid, known)
+        return await self._look(xid, known) if kept is None else kept
 
     def _pass(self, xid: Xid, known: _Known) -> timedelta | None:
         """Be done with one that went smoothly; how long it is kept, None where it has to be looked at."""

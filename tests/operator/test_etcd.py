@@ -166,6 +166,17 @@ async def test_it_forgets_what_has_ended_and_nothing_else(
     assert (await client.list(prefix)).found == ()
 
 
+async def test_what_is_not_to_be_kept_at_all_is_looked_at_once(
+    client: EtcdClient, store: EtcdStore, prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    xid = any_xid("t")
+    await store.begin(lasting(xid))
+    await store.decide(xid, COMMIT)
+    async with leading(client, prefix, keep=timedelta()):
+        await eventually(lambda: gone(store, xid))
+    assert not [each for each in caplog.records if each.levelname in {"WARNING", "ERROR"}]
+
+
 async def test_what_was_removed_by_hand_is_followed_no_more(
     client: EtcdClient, store: EtcdStore, prefix: str
 ) -> None:
