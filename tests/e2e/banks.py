@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tests.e2e.sample import Sample
@@ -17,12 +17,14 @@ class Banks:
     def __init__(self, sample: Sample) -> None:
         self.sample = sample
         self.ask = sample.ask
+        self.said: Any = None
+        """What the last transfer was answered."""
 
     def transfer(self, amount: int, query: str = "") -> tuple[int, str, str]:
         """Transfer from account 1 to 2 of the banks; the status, the transaction, and how it ended."""
         known = set(self.sample.transactions())
         asked = {"debit": "1", "credit": "2", "amount": amount}
-        status, _ = self.ask("transfer", "POST", f"/transfer{query}", asked)
+        status, self.said = self.ask("transfer", "POST", f"/transfer{query}", asked)
         return status, *self.sample.end(known)
 
     def balances(self) -> tuple[int, int]:

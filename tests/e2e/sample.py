@@ -20,6 +20,7 @@ from dev.demo import manifests
 from dev.demo.deploy import KUBERNETES
 from dev.demo.rollout import rolled_out
 from dev.demo.shop import ENDS
+from dev.shell import CommandError
 from dev.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
 PORT = 3000
 SECONDS = 60
 GLOBALTX = Path(sys.executable).parent / "globaltx"
+CONNECT = """
+import json, socket, sys
+for place in json.loads(sys.argv[1]):
+    socket.create_connection(tuple(place), 2).close()
+"""
 PATIENCE_SECONDS = 240
 """For a command that takes a second, on a machine that does much else."""
 
@@ -153,9 +159,27 @@ def deployed(
         kubectl.apply(manifests.written(_with_image(each, image, mounts=not own_image) for each in late))
         for each in late:
             rolled_out(kubectl, namespace, each["metadata"]["name"])
+        services = [each for each in parts if each["kind"] == "Service"]
+        wait_for("the Services", lambda: _lead_somewhere(kubectl, namespace, services, late[0]), every=0.2)
         yield Sample(kubectl, namespace)
     finally:
         kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait=false")
+
+
+def _lead_somewhere(
+    kubectl: Kubectl, namespace: str, services: Sequence[dict[str, Any]], place: dict[str, Any]
+) -> bool:
+    """Whether a pod of a deployment reaches them all: a node hears of pods that are ready a little later."""
+    ports = [(each["metadata"]["name"], each["spec"]["ports"][0]["port"]) for each in services]
+    name = place["metadata"]["name"]
+    try:
+        kubectl(
+            *("-n", namespace, "exec", f"deployment/{name}", "-c", name, "--"),
+            *("python3", "-c", CONNECT, json.dumps(ports)),
+        )
+    except CommandError:
+        return False
+    return True
 
 
 def _moved(text: str, name: str, namespace: str, databases: str) -> list[dict[str, Any]]:

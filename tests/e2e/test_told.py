@@ -80,7 +80,7 @@ def test_the_outcome_of_a_transfer_is_told_once_and_believed(
 ) -> None:
     """The receiver refuses what is not signed with its key; the first attempt was not refused."""
     answered, name, _ = told.transfer(1, query)
-    assert answered == status
+    assert answered == status, told.said
     assert told.delivered(name) == {
         "xid": f"{told.sample.namespace}.{name}",
         "outcome": outcome,
