@@ -101,10 +101,14 @@ def thaw(pid: int) -> None:
 
 def _stands_still(pid: int) -> bool:
     try:
-        threads = [(each / "stat").read_text() for each in (_PROC / str(pid) / "task").iterdir()]
+        return all(_state(each) in "TtZX" for each in (_PROC / str(pid) / "task").iterdir())
     except OSError:  # it has ended, or there is no such file system
         return True
-    return all(each.rpartition(")")[2].split()[0] in "TtZX" for each in threads)
+
+
+def _state(folder: Path) -> str:
+    """The letter that says how a program or a thread stands (proc_pid_stat(5))."""
+    return (folder / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 def _await_end(processes: list[Process], seconds: float) -> list[Process]:
@@ -123,7 +127,7 @@ def _is_gone(process: Process) -> bool:
         return argv != process.argv
     try:
         threads = len(list((_PROC / str(process.pid) / "task").iterdir()))
-        state = (_PROC / str(process.pid) / "stat").read_text().rpartition(")")[2].split()[0]
+        state = _state(_PROC / str(process.pid))
     except OSError:
         return True
     # Ended, and waiting for its parent to ask: the files went with its last thread.

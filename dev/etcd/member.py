@@ -28,8 +28,8 @@ Json = dict[str, Any]
 class Ports(NamedTuple):
     """The ports of a member: for gRPC, for HTTP, and for the other members.
 
-    Where it has one for both, etcd takes the calls of gRPC through a server that can do both: that costs it
-    a tenth, with TLS more.
+    Where it has one for gRPC and HTTP, and TLS, etcd takes the calls through a server that can do both, which
+    costs it a quarter more.
     """
 
     client: int

@@ -235,13 +235,12 @@ class Bridge:
         most = application.h2.remote_settings.max_concurrent_streams
         # A stream has its number once its headers are sent, so that two that wait would have the same.
         while self._waiting and len(self._answers) < most and not application.paused:
+            if self._refuses:
+                self._refuse_waiting()
+                return
             exchange = self._waiting.popleft()
             if exchange.up.done:
                 continue
-            if self._refuses:
-                self._waiting.appendleft(exchange)
-                self._refuse_waiting()
-                return
             stream = application.h2.get_next_available_stream_id()
             self._answers[stream] = exchange
             exchange.admitted(stream)

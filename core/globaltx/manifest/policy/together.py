@@ -48,7 +48,11 @@ class Merged:
 
 def selects(policy: Policy, labels: Mapping[str, str]) -> bool:
     """Whether a policy is for a pod with these labels."""
-    return all(labels.get(name) == value for name, value in policy.selector.items())
+    return _chooses(policy.selector, labels)
+
+
+def _chooses(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
+    return selector.items() <= labels.items()
 
 
 def read_for(labels: Mapping[str, str], resources: Iterable[Mapping[str, Any]]) -> list[Policy]:
@@ -66,7 +70,7 @@ def read_for(labels: Mapping[str, str], resources: Iterable[Mapping[str, Any]]) 
             found.append(read_policy(resource))
         except InvalidPolicyError:
             wanted = (resource["spec"].get("selector") or {}).get("matchLabels") or {}
-            if wanted.items() <= labels.items():
+            if _chooses(wanted, labels):
                 raise
     return found
 
